@@ -1,0 +1,1 @@
+//! A simulated Kubernetes API server: store, routes, verbs, watch, discovery, custom resources, TLS.

@@ -1,0 +1,1 @@
+//! Kubernetes' built-in controllers and scheduler, as ordinary API clients.

@@ -1,0 +1,1 @@
+//! What each built-in Kubernetes kind has beyond its schema: defaults, validation, immutability, table columns.

@@ -1,0 +1,140 @@
+//! What an API server asks of a node: logs, exec, attach and port-forward.
+//!
+//! The contract between `simcluster-apiserver`, which speaks WebSocket and SPDY with clients, and
+//! `simcluster-node`, which owns the processes. It knows neither of them, and no wire format.
+
+use std::{fmt, io};
+
+use bytes::Bytes;
+use futures::{future::BoxFuture, stream::BoxStream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::{mpsc, oneshot},
+};
+
+/// A pod, by what the API calls it. The `uid` keeps a successor of the same name apart.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PodRef {
+    /// `metadata.namespace`
+    pub namespace: String,
+    /// `metadata.name`
+    pub name: String,
+    /// `metadata.uid`
+    pub uid: String,
+}
+
+/// The `PodLogOptions` of the API, of one container.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogOptions {
+    /// Container name; the API server has resolved the default.
+    pub container: String,
+    /// Keep the stream open while the container runs.
+    pub follow: bool,
+    /// The logs of the previous instance of the container.
+    pub previous: bool,
+    /// Put an RFC 3339 time with nanoseconds before each line.
+    pub timestamps: bool,
+    /// Only the last so many lines.
+    pub tail_lines: Option<u64>,
+    /// Only so many bytes.
+    pub limit_bytes: Option<u64>,
+    /// Only lines not older than this, in nanoseconds since the Unix epoch.
+    pub since_unix_nanos: Option<i128>,
+}
+
+/// What to run in a container, or what to attach to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StreamOptions {
+    /// Container name; the API server has resolved the default.
+    pub container: String,
+    /// Program and arguments; empty for attach.
+    pub command: Vec<String>,
+    /// Connect standard input.
+    pub stdin: bool,
+    /// Connect standard output.
+    pub stdout: bool,
+    /// Connect standard error (never together with `tty`).
+    pub stderr: bool,
+    /// Give the process a terminal; its output then comes on `stdout` only.
+    pub tty: bool,
+}
+
+/// A terminal's size in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TerminalSize {
+    /// Columns.
+    pub width: u16,
+    /// Rows.
+    pub height: u16,
+}
+
+/// How a process that was executed or attached to ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// It ended by itself, or by a signal (128 + its number).
+    Exited(i32),
+    /// It never ran or was lost; the text says why.
+    Failed(String),
+}
+
+/// Bytes that come from a process.
+pub type Output = Box<dyn AsyncRead + Send + Unpin>;
+/// Bytes that go to a process.
+pub type Input = Box<dyn AsyncWrite + Send + Unpin>;
+
+/// The open streams of a process. Dropping it ends an executed process's input and abandons the rest.
+pub struct Session {
+    /// Present when `stdin` was asked for.
+    pub stdin: Option<Input>,
+    /// Present when `stdout` was asked for.
+    pub stdout: Option<Output>,
+    /// Present when `stderr` was asked for without `tty`.
+    pub stderr: Option<Output>,
+    /// Present with `tty`: send the client's terminal sizes here.
+    pub resize: Option<mpsc::Sender<TerminalSize>>,
+    /// Resolves when the process has ended.
+    pub exit: oneshot::Receiver<ExitStatus>,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("tty", &self.resize.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A connection in both directions.
+pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+/// Why a node could not do what it was asked; the text is what a real kubelet answers.
+#[derive(Debug, thiserror::Error)]
+pub enum KubeletError {
+    /// The request does not fit the pod's state: HTTP 400.
+    #[error("{0}")]
+    BadRequest(String),
+    /// There is no such pod, container or log: HTTP 404.
+    #[error("{0}")]
+    NotFound(String),
+    /// Something failed on the node: HTTP 500.
+    #[error("{0}")]
+    Internal(String),
+}
+
+/// Chunks of a log, in order.
+pub type LogStream = BoxStream<'static, io::Result<Bytes>>;
+/// An answer of a node.
+pub type Answer<T> = BoxFuture<'static, Result<T, KubeletError>>;
+
+/// One node's agent, as the API server sees it.
+pub trait Kubelet: Send + Sync + 'static {
+    /// A container's log.
+    fn logs(&self, pod: PodRef, options: LogOptions) -> Answer<LogStream>;
+    /// Runs a program in a running container.
+    fn exec(&self, pod: PodRef, options: StreamOptions) -> Answer<Session>;
+    /// Connects to a running container's main process.
+    fn attach(&self, pod: PodRef, options: StreamOptions) -> Answer<Session>;
+    /// Connects to a TCP port inside a pod's network.
+    fn port_forward(&self, pod: PodRef, port: u16) -> Answer<Box<dyn Duplex>>;
+}

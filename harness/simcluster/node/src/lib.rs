@@ -1,0 +1,1 @@
+//! A node agent (kubelet, cluster DNS and service proxy) that runs pods as real processes.

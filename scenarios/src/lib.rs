@@ -1,0 +1,1 @@
+//! Promises to the users of mysql-operator, proved on clusters of the harness.
