@@ -1,0 +1,71 @@
+//! The simulated cluster inside this process: the default, needs nothing installed.
+
+use std::sync::Arc;
+
+use futures::{FutureExt, future::BoxFuture};
+use kube::config::Kubeconfig;
+use simcluster::ImageStore;
+
+use super::{Backend, BackendError, Capability};
+
+const NAME: &str = "simulated";
+
+/// A cluster that lives and dies with this value.
+#[derive(Debug)]
+pub struct Simulated {
+    cluster: simcluster::Cluster,
+}
+
+impl Simulated {
+    /// Starts a cluster with one node that runs images of `images`.
+    pub async fn start(images: Arc<ImageStore>) -> Result<Self, BackendError> {
+        let cluster = simcluster::Cluster::builder()
+            .images(images)
+            .start()
+            .await
+            .map_err(|source| failed("start", source))?;
+        Ok(Self { cluster })
+    }
+
+    /// The cluster itself, for what only this backend can do.
+    pub fn cluster(&self) -> &simcluster::Cluster {
+        &self.cluster
+    }
+}
+
+impl Backend for Simulated {
+    fn client(&self) -> kube::Client {
+        self.cluster.client()
+    }
+
+    fn kubeconfig(&self) -> BoxFuture<'_, Result<Kubeconfig, BackendError>> {
+        async {
+            self.cluster
+                .kubeconfig()
+                .await
+                .map_err(|source| failed("open an HTTPS port", source))
+        }
+        .boxed()
+    }
+
+    fn can(&self, capability: Capability) -> bool {
+        match capability {
+            Capability::LocalImages | Capability::OwnCluster => true,
+        }
+    }
+
+    fn stop(self: Box<Self>) -> BoxFuture<'static, ()> {
+        self.cluster.shutdown().boxed()
+    }
+}
+
+fn failed(
+    action: &'static str,
+    source: impl std::error::Error + Send + Sync + 'static,
+) -> BackendError {
+    BackendError {
+        backend: NAME,
+        action,
+        source: Box::new(source),
+    }
+}

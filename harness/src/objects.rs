@@ -1,0 +1,174 @@
+//! Manifests: parse YAML documents, apply them, delete them, as kubectl does.
+//!
+//! Kinds are resolved through the cluster's discovery at each call, so a CRD applied in one document
+//! serves the next. No waiting except for deletion, which [`crate::Cluster`] does.
+
+use kube::{
+    Api, Client, ResourceExt,
+    api::{DeleteParams, DynamicObject, Patch, PatchParams},
+    core::GroupVersionKind,
+    discovery::{self, ApiResource, Scope},
+};
+use serde::Deserialize;
+
+/// The field manager of everything that tests apply.
+pub const FIELD_MANAGER: &str = "harness";
+
+/// A manifest that could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ObjectError {
+    /// Not YAML, or not an object.
+    #[error("document {document} of the manifest is not a Kubernetes object")]
+    Parse {
+        /// Counted from 1.
+        document: usize,
+        /// Where and why.
+        #[source]
+        source: serde_yaml::Error,
+    },
+    /// Lacks `apiVersion` or `kind`.
+    #[error("document {document} of the manifest has no apiVersion and kind")]
+    NoKind {
+        /// Counted from 1.
+        document: usize,
+    },
+    /// The cluster does not know the kind.
+    #[error("no matches for kind {kind:?} in version {version:?}: is its CRD applied?")]
+    NoMatch {
+        /// Kind.
+        kind: String,
+        /// `apiVersion`
+        version: String,
+        /// What discovery said.
+        #[source]
+        source: kube::Error,
+    },
+    /// The API refused.
+    #[error("could not {action} {kind} {name}")]
+    Refused {
+        /// `apply`, `delete`
+        action: &'static str,
+        /// Kind.
+        kind: String,
+        /// Name.
+        name: String,
+        /// The API's answer.
+        #[source]
+        source: Box<kube::Error>,
+    },
+}
+
+/// Splits a manifest into its objects; empty documents are skipped.
+pub fn parse(manifest: &str) -> Result<Vec<DynamicObject>, ObjectError> {
+    let mut objects = Vec::new();
+    for (index, document) in serde_yaml::Deserializer::from_str(manifest).enumerate() {
+        let document_number = index + 1;
+        let parse = |source| ObjectError::Parse {
+            document: document_number,
+            source,
+        };
+        let value = serde_yaml::Value::deserialize(document).map_err(parse)?;
+        if value.is_null() {
+            continue;
+        }
+        let object: DynamicObject = serde_yaml::from_value(value).map_err(parse)?;
+        if object.types.is_none() {
+            return Err(ObjectError::NoKind {
+                document: document_number,
+            });
+        }
+        objects.push(object);
+    }
+    Ok(objects)
+}
+
+/// The API for an object's kind, in its namespace or else in `namespace`.
+pub async fn api_for(
+    client: &Client,
+    object: &DynamicObject,
+    namespace: &str,
+) -> Result<(Api<DynamicObject>, ApiResource), ObjectError> {
+    let types = object.types.clone().unwrap_or_default();
+    let no_match = |source| ObjectError::NoMatch {
+        kind: types.kind.clone(),
+        version: types.api_version.clone(),
+        source,
+    };
+    let gvk = GroupVersionKind::try_from(&types).map_err(|error| {
+        no_match(kube::Error::Discovery(
+            kube::error::DiscoveryError::MissingResource(error.to_string()),
+        ))
+    })?;
+    let (resource, capabilities) = discovery::pinned_kind(client, &gvk)
+        .await
+        .map_err(no_match)?;
+    let api = match capabilities.scope {
+        Scope::Cluster => Api::all_with(client.clone(), &resource),
+        Scope::Namespaced => {
+            let namespace = object.namespace().unwrap_or_else(|| namespace.to_owned());
+            Api::namespaced_with(client.clone(), &namespace, &resource)
+        }
+    };
+    Ok((api, resource))
+}
+
+/// Applies one object by server-side apply; gives what the cluster stored.
+pub async fn apply(
+    client: &Client,
+    object: &DynamicObject,
+    namespace: &str,
+) -> Result<DynamicObject, ObjectError> {
+    let (api, resource) = api_for(client, object, namespace).await?;
+    let name = object.name_any();
+    let mut parameters = PatchParams::apply(FIELD_MANAGER).force();
+    // As kubectl does: a field that the schema does not know is an error, not silently dropped.
+    parameters.field_validation = Some(kube::api::ValidationDirective::Strict);
+    api.patch(&name, &parameters, &Patch::Apply(object))
+        .await
+        .map_err(|source| ObjectError::Refused {
+            action: "apply",
+            kind: resource.kind.clone(),
+            name,
+            source: Box::new(source),
+        })
+}
+
+/// Asks for one object's deletion; an object that is not there is no error. Does not wait.
+pub async fn delete(
+    client: &Client,
+    object: &DynamicObject,
+    namespace: &str,
+) -> Result<(), ObjectError> {
+    let (api, resource) = api_for(client, object, namespace).await?;
+    let name = object.name_any();
+    match api.delete(&name, &DeleteParams::default()).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(source) => Err(ObjectError::Refused {
+            action: "delete",
+            kind: resource.kind,
+            name,
+            source: Box::new(source),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_documents_are_skipped() {
+        let objects = parse("---\n---\n{apiVersion: v1, kind: Pod, metadata: {name: a}}\n---\n");
+        assert_eq!(objects.expect("one object").len(), 1);
+    }
+
+    #[test]
+    fn a_document_without_a_kind_is_named_by_its_number() {
+        let error = parse("{apiVersion: v1, kind: Pod, metadata: {name: a}}\n---\na: b\n");
+        assert!(
+            matches!(error, Err(ObjectError::NoKind { document: 2 })),
+            "{error:?}"
+        );
+    }
+}

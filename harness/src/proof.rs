@@ -1,0 +1,141 @@
+//! One test's life: a runtime and a cluster of its own, the body, evidence if it failed, the end.
+//!
+//! The body may return an error or panic; either way the cluster is asked what happened before it is
+//! ended. If the whole process is killed, the cluster ends itself (see `simcluster-runtime`).
+
+use std::{error::Error, panic::AssertUnwindSafe, sync::Arc, thread};
+
+use futures::FutureExt;
+use simcluster::ImageStore;
+use tokio::runtime::Runtime;
+use tracing::Dispatch;
+use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+
+use crate::{
+    Cluster,
+    backend::simulated::Simulated,
+    evidence::{self, RunLog},
+};
+
+/// Why a scenario failed: any error, printed with its causes.
+pub type Failure = Box<dyn Error + Send + Sync>;
+
+/// Runs `body` on a simulated cluster of its own and panics if it fails.
+///
+/// # Panics
+/// With the failure, its causes and the place of the evidence.
+#[track_caller]
+pub fn prove<F>(body: F)
+where
+    F: AsyncFnOnce(&Cluster) -> Result<(), Failure>,
+{
+    prove_with(async || Ok(Arc::new(ImageStore::open_default()?)), body);
+}
+
+/// As [`prove`], with images of the caller's.
+///
+/// # Panics
+/// With the failure, its causes and the place of the evidence.
+#[track_caller]
+pub fn prove_with<F>(images: impl AsyncFnOnce() -> Result<Arc<ImageStore>, Failure>, body: F)
+where
+    F: AsyncFnOnce(&Cluster) -> Result<(), Failure>,
+{
+    let test = thread::current().name().unwrap_or("main").to_owned();
+    let log = RunLog::default();
+    let outcome = with_own_runtime(&log, async {
+        let images = images().await?;
+        let cluster = Cluster::new(Box::new(Simulated::start(images).await?), "default");
+        let outcome = AssertUnwindSafe(body(&cluster)).catch_unwind().await;
+        let failure = match outcome {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(chain(&*error)),
+            Err(panic) => Some(panic_text(&*panic)),
+        };
+        let failure = match failure {
+            Some(failure) => Some(keep_evidence(&cluster, &log, &test, failure).await),
+            None => None,
+        };
+        cluster.stop().await;
+        failure.map_or(Ok(()), |text| Err(Failure::from(text)))
+    });
+    if let Err(failure) = outcome {
+        panic!("{}", chain(&*failure));
+    }
+}
+
+/// A runtime whose threads log to `log` and to no one else, so that tests in parallel keep apart.
+fn with_own_runtime<T>(log: &RunLog, body: impl Future<Output = T>) -> T {
+    let dispatch = subscriber(log);
+    let runtime = runtime(&dispatch);
+    let outcome = tracing::dispatcher::with_default(&dispatch, || runtime.block_on(body));
+    drop(runtime);
+    outcome
+}
+
+fn subscriber(log: &RunLog) -> Dispatch {
+    let log = log.clone();
+    let filter = EnvFilter::try_from_env("HARNESS_LOG").unwrap_or_else(|_| {
+        EnvFilter::new("info,kube_client=warn,kube_runtime=info,mysql_operator=debug")
+    });
+    Dispatch::new(
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_ansi(false)
+            .with_writer(log)
+            .finish(),
+    )
+}
+
+impl<'a> MakeWriter<'a> for RunLog {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+fn runtime(dispatch: &Dispatch) -> Runtime {
+    thread_local! {
+        static LOG: std::cell::RefCell<Option<tracing::dispatcher::DefaultGuard>> =
+            const { std::cell::RefCell::new(None) };
+    }
+    let dispatch = dispatch.clone();
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .on_thread_start(move || {
+            LOG.with_borrow_mut(|log| *log = Some(tracing::dispatcher::set_default(&dispatch)));
+        })
+        .on_thread_stop(|| LOG.with_borrow_mut(|log| *log = None))
+        .build()
+        .expect("a tokio runtime needs only threads and epoll")
+}
+
+async fn keep_evidence(cluster: &Cluster, log: &RunLog, test: &str, failure: String) -> String {
+    let directory = evidence::directory(test);
+    match evidence::collect(&cluster.client(), log, &failure, &directory).await {
+        Ok(()) => format!("{failure}\nevidence: {}", directory.display()),
+        Err(error) => format!("{failure}\nno evidence in {}: {error}", directory.display()),
+    }
+}
+
+/// An error and its causes, a line each.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str("\n  because: ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied());
+    format!("the test panicked: {}", text.unwrap_or("(no text)"))
+}

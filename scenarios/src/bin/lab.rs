@@ -1,2 +1,0 @@
-//! Placeholder until the facade lands.
-fn main() {}

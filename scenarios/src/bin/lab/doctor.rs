@@ -1,0 +1,82 @@
+//! `lab doctor`: what this machine can do, and what to change where it cannot.
+
+use std::{
+    io::Write as _,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+use harness::Failure;
+use simcluster::ImageStore;
+
+/// One thing looked at.
+struct Finding {
+    what: &'static str,
+    answer: Result<String, String>,
+    /// Whether `lab verify` needs it.
+    needed: bool,
+}
+
+/// Prints the findings; an error if something needed is missing.
+pub async fn run() -> Result<(), Failure> {
+    let findings = [
+        Finding { what: "pods as processes", answer: pods().await, needed: true },
+        Finding { what: "image cache", answer: cache(), needed: true },
+        Finding { what: "image assembly", answer: programs(&["apt-get", "dpkg-deb"]), needed: true },
+        Finding { what: "linking the image", answer: programs(&["cargo", "cc"]), needed: true },
+        Finding { what: "kubectl (by hand)", answer: programs(&["kubectl"]), needed: false },
+    ];
+    let mut out = std::io::stdout();
+    for finding in &findings {
+        let (mark, text) = match &finding.answer {
+            Ok(text) => ("ok     ", text),
+            Err(text) if finding.needed => ("MISSING", text),
+            Err(text) => ("absent ", text),
+        };
+        writeln!(out, "{mark}  {:<18}  {text}", finding.what)?;
+    }
+    let missing: Vec<&str> = findings
+        .iter()
+        .filter(|finding| finding.needed && finding.answer.is_err())
+        .map(|finding| finding.what)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(format!("this machine lacks: {}", missing.join(", ")).into())
+}
+
+async fn pods() -> Result<String, String> {
+    simcluster::probe().await.map(|isolation| isolation.to_string()).map_err(|error| {
+        harness::proof::chain(&error)
+    })
+}
+
+fn cache() -> Result<String, String> {
+    ImageStore::open_default()
+        .map(|store| store.directory().display().to_string())
+        .map_err(|error| harness::proof::chain(&error))
+}
+
+fn programs(names: &[&str]) -> Result<String, String> {
+    let found: Vec<String> = names
+        .iter()
+        .map(|name| find(name).map(|path| path.display().to_string()).ok_or(*name))
+        .collect::<Result<_, _>>()
+        .map_err(|name| format!("{name} is not in PATH; install it"))?;
+    Ok(found.join(", "))
+}
+
+/// The program in `PATH` that can be started.
+fn find(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|directory| directory.join(name)).find(|candidate| {
+        Command::new(candidate)
+            .arg("--version")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok()
+    })
+}

@@ -1,0 +1,62 @@
+//! `cargo lab`: the laboratory on the command line.
+//!
+//! `verify` runs the homework's verification, `up` gives you a cluster to work in with kubectl, `doctor`
+//! says what this machine can do. Each is a module here; what they show is in the library.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod doctor;
+mod up;
+mod verify;
+
+/// The laboratory in which mysql-operator is proved.
+#[derive(Debug, Parser)]
+#[command(name = "lab", bin_name = "cargo lab", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the homework's verification: create, fill, delete with backup, restore, change password.
+    Verify(verify::Arguments),
+    /// Start a cluster, write its kubeconfig, and keep it until Ctrl-C.
+    Up(up::Arguments),
+    /// Say what this machine can do, and what to change where it cannot.
+    Doctor,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    start_logging();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("no async runtime: {error}")),
+    };
+    let outcome = runtime.block_on(async {
+        match arguments.command {
+            Command::Verify(arguments) => Box::pin(verify::run(arguments)).await,
+            Command::Up(arguments) => Box::pin(up::run(arguments)).await,
+            Command::Doctor => doctor::run().await,
+        }
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => fail(&harness::proof::chain(&*failure)),
+    }
+}
+
+fn start_logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("LAB_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+#[expect(clippy::print_stderr, reason = "the one place where the program says why it failed")]
+fn fail(text: &str) -> ExitCode {
+    eprintln!("error: {text}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,83 @@
+//! `lab verify`: the homework's verification with its times, and the floor to compare them with.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use harness::{Cluster, Failure, backend::simulated::Simulated};
+use scenarios::{
+    Lab, lab,
+    progress::{Progress, table},
+    verification::{self, Outcome},
+};
+
+/// Arguments of `lab verify`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Also do the same by hand, without Kubernetes, and print both times.
+    #[arg(long)]
+    floor: bool,
+}
+
+/// Runs the verification; an error if any assertion failed.
+pub async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let progress = Progress::shown();
+    let images = progress.step("prepare the images", lab::image_store()).await?;
+    progress.step("MySQL is at hand", async {
+        images.ensure("mysql:5.7", &scenarios::progress::Pull::new(&progress)).await?;
+        Ok(())
+    }).await?;
+    let start = Instant::now();
+    let backend = progress
+        .step("start the cluster", async { Ok(Simulated::start(Arc::clone(&images)).await?) })
+        .await?;
+    let cluster = Cluster::new(Box::new(backend), "default");
+    let outcome = tokio::select! {
+        outcome = verify(&cluster, &progress) => outcome,
+        signal = tokio::signal::ctrl_c() => {
+            signal?;
+            Err("interrupted".into())
+        }
+    };
+    let took = start.elapsed();
+    if let Err(failure) = &outcome {
+        let text = harness::proof::chain(&**failure);
+        let to = harness::evidence::directory("lab-verify");
+        let log = harness::evidence::RunLog::default();
+        harness::evidence::collect(&cluster.client(), &log, &text, &to).await?;
+        progress.say(&format!("evidence: {}", to.display()));
+    }
+    cluster.stop().await;
+    let outcome = outcome?;
+    progress.say(&format!("\n{}", table(&outcome.before, &outcome.after)));
+    progress.say(&format!("verified in {:.2} s", took.as_secs_f64()));
+    if arguments.floor {
+        compare(took, &progress, &images).await?;
+    }
+    Ok(())
+}
+
+async fn verify(cluster: &Cluster, progress: &Progress) -> Result<Outcome, Failure> {
+    let mut lab = Lab::new(cluster);
+    progress.step("apply crd.yml", lab.install()).await?;
+    lab.start_operator();
+    let outcome = verification::verify(&lab, progress).await;
+    lab.stop_operator().await?;
+    outcome
+}
+
+async fn compare(
+    took: Duration,
+    progress: &Progress,
+    images: &simcluster::ImageStore,
+) -> Result<(), Failure> {
+    let floor = progress.step("the same by hand, without Kubernetes", scenarios::floor::measure(images)).await?;
+    progress.say(&format!(
+        "by hand {:.2} s, in the laboratory {:.2} s: {:.2} times the floor",
+        floor.as_secs_f64(),
+        took.as_secs_f64(),
+        took.as_secs_f64() / floor.as_secs_f64()
+    ));
+    Ok(())
+}

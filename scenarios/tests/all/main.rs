@@ -1,0 +1,8 @@
+//! The promises of mysql-operator, each proved on a cluster of its own. A file is an area.
+
+mod admission;
+mod create;
+mod downtime;
+mod restore;
+mod password;
+mod verification;
