@@ -1,1 +1,4 @@
 //! A node agent (kubelet, cluster DNS and service proxy) that runs pods as real processes.
+
+pub mod pod;
+mod quantity;

@@ -1,0 +1,175 @@
+//! The `status` of a pod as its node writes it: phase, container statuses, addresses. Pure.
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::core::v1::{
+        Container, ContainerState as ApiState, ContainerStateRunning, ContainerStateTerminated,
+        ContainerStateWaiting, ContainerStatus, HostIP, PodIP, PodStatus, VolumeMountStatus,
+    },
+    apimachinery::pkg::apis::meta::v1::Time,
+};
+
+use super::{
+    Action, Ending, Part, PodState,
+    conditions::whole_seconds,
+    container::{Activity, ContainerState, Role, Shown, Terminated},
+    decide, qos,
+};
+
+impl PodState {
+    /// Writes the status if it is not what was written last.
+    pub(super) fn report(&mut self, now: Timestamp, out: &mut Vec<Action>) {
+        if self.gone {
+            return;
+        }
+        let status = self.status(now);
+        if self.reported.as_ref() != Some(&status) {
+            self.reported = Some(status.clone());
+            out.push(Action::WriteStatus(Box::new(status)));
+        }
+    }
+
+    /// Whether the pod has a network of its own, or the node's while it runs.
+    pub(super) fn has_network(&self) -> bool {
+        self.sandbox == Part::Ready
+    }
+
+    fn status(&self, now: Timestamp) -> PodStatus {
+        let spec = self.pod.spec.clone().unwrap_or_default();
+        let phase = self.phase();
+        let of = |init: bool| {
+            let statuses: Vec<_> = self
+                .containers
+                .iter()
+                .filter(|c| (c.role != Role::Main) == init)
+                .map(container_status)
+                .collect();
+            (!statuses.is_empty()).then_some(statuses)
+        };
+        let overdue = self.ending == Some(Ending::Deadline);
+        PodStatus {
+            phase: Some(phase.to_owned()),
+            conditions: Some(self.conditions(phase, now)),
+            container_statuses: of(false),
+            init_container_statuses: of(true),
+            host_ip: Some(self.host_ip.clone()),
+            host_ips: Some(vec![HostIP {
+                ip: self.host_ip.clone(),
+            }]),
+            pod_ip: self.ip.clone(),
+            pod_ips: self.ip.clone().map(|ip| vec![PodIP { ip }]),
+            qos_class: Some(qos::class(&spec).to_owned()),
+            resources: Some(qos::of_pod(&spec, self.at_rest())),
+            start_time: Some(Time(whole_seconds(self.start_time))),
+            observed_generation: self.pod.metadata.generation,
+            reason: overdue.then(|| "DeadlineExceeded".to_owned()),
+            message: overdue.then(|| decide::DEADLINE_MESSAGE.to_owned()),
+            ..PodStatus::default()
+        }
+    }
+
+    /// The phase. It becomes terminal only when nothing of the pod runs any more.
+    fn phase(&self) -> &'static str {
+        let mains = || self.containers.iter().filter(|c| c.role == Role::Main);
+        if self.at_rest() {
+            let succeeded = mains().all(|c| {
+                c.activity == Activity::Finished && c.ended().is_some_and(Terminated::succeeded)
+            });
+            return if succeeded && self.ending != Some(Ending::Deadline) {
+                "Succeeded"
+            } else {
+                "Failed"
+            };
+        }
+        let initializing = !mains().any(|c| c.ran)
+            && self.containers.iter().any(|c| match c.role {
+                Role::Init => !c.ready(),
+                Role::Sidecar => !c.started(),
+                Role::Main => false,
+            });
+        let waiting = mains().any(|c| matches!(c.shown, Shown::Waiting { .. }) && c.last.is_none());
+        if initializing || waiting {
+            "Pending"
+        } else {
+            "Running"
+        }
+    }
+}
+
+fn container_status(container: &ContainerState) -> ContainerStatus {
+    let spec = &container.spec;
+    let (image, image_id) = container
+        .image
+        .clone()
+        .unwrap_or((spec.image.clone().unwrap_or_default(), String::new()));
+    let resources = spec.resources.clone().unwrap_or_default();
+    ContainerStatus {
+        name: spec.name.clone(),
+        state: Some(api_state(&container.shown)),
+        last_state: Some(container.last.as_ref().map(terminated).unwrap_or_default()),
+        ready: container.ready(),
+        started: Some(container.started()),
+        restart_count: i32::try_from(container.restart_count).unwrap_or(i32::MAX),
+        image,
+        image_id,
+        container_id: container.container_id.clone(),
+        // Resources and mounts are what a container has got, so they appear with its first run.
+        allocated_resources: resources.requests.clone().filter(|_| container.ran),
+        resources: container.ran.then(|| resources.clone()),
+        volume_mounts: container
+            .ran
+            .then(|| volume_mounts(spec))
+            .filter(|m| !m.is_empty()),
+        ..ContainerStatus::default()
+    }
+}
+
+fn volume_mounts(spec: &Container) -> Vec<VolumeMountStatus> {
+    let mounts = spec.volume_mounts.iter().flatten();
+    mounts
+        .map(|mount| {
+            let read_only = mount.read_only.unwrap_or_default();
+            VolumeMountStatus {
+                name: mount.name.clone(),
+                mount_path: mount.mount_path.clone(),
+                read_only: read_only.then_some(true),
+                recursive_read_only: read_only.then(|| "Disabled".to_owned()),
+                volume_status: None,
+            }
+        })
+        .collect()
+}
+
+fn api_state(shown: &Shown) -> ApiState {
+    match shown {
+        Shown::Waiting { reason, message } => ApiState {
+            waiting: Some(ContainerStateWaiting {
+                reason: Some(reason.clone()),
+                message: message.clone(),
+            }),
+            ..ApiState::default()
+        },
+        Shown::Running { since } => ApiState {
+            running: Some(ContainerStateRunning {
+                started_at: Some(Time(whole_seconds(*since))),
+            }),
+            ..ApiState::default()
+        },
+        Shown::Terminated(ended) => terminated(ended),
+    }
+}
+
+fn terminated(ended: &Terminated) -> ApiState {
+    ApiState {
+        terminated: Some(ContainerStateTerminated {
+            exit_code: ended.exit_code,
+            reason: Some(ended.reason.clone()),
+            message: ended.message.clone(),
+            started_at: Some(Time(whole_seconds(ended.started_at))),
+            finished_at: Some(Time(whole_seconds(ended.finished_at))),
+            container_id: ended.container_id.clone(),
+            signal: None,
+        }),
+        ..ApiState::default()
+    }
+}
