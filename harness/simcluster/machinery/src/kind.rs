@@ -44,3 +44,32 @@ impl fmt::Display for GroupVersionKind {
         write!(f, "{}, Kind={}", self.api_version(), self.kind)
     }
 }
+
+/// Group and resource: `deployments.apps`, what errors about an object are addressed with.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupResource {
+    /// API group, empty for the core group.
+    pub group: String,
+    /// Plural name, for example `pods`.
+    pub resource: String,
+}
+
+impl GroupResource {
+    /// From its two parts.
+    pub fn new(group: &str, resource: &str) -> Self {
+        Self {
+            group: group.to_owned(),
+            resource: resource.to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for GroupResource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.resource)?;
+        if !self.group.is_empty() {
+            write!(f, ".{}", self.group)?;
+        }
+        Ok(())
+    }
+}

@@ -5,3 +5,7 @@
 
 pub mod field;
 pub mod kind;
+pub mod name;
+pub mod quantity;
+pub mod schema;
+pub mod status;
