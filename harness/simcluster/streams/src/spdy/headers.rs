@@ -144,7 +144,7 @@ mod tests {
                 .iter()
                 .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
                 .collect();
-            assert_eq!(decoded, expected);
+            assert_eq!(read, expected);
         }
     }
 
