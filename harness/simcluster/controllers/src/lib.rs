@@ -1,1 +1,71 @@
-//! Kubernetes' built-in controllers and scheduler, as ordinary API clients.
+//! Kubernetes' built-in controllers and the scheduler, as ordinary clients of the API.
+//!
+//! They hold a [`kube::Client`] and nothing else, so that they also run against a real API server that has no
+//! controllers of its own. [`run`] starts those that [`Settings`] name.
+//!
+//! How an event becomes a write:
+//! 1. a reflector (`cache::reflector`) watches one kind for all controllers and puts each version into its cache;
+//! 2. the cache calls the handlers that controllers registered, which add keys to their work queues;
+//! 3. a work queue (`work_queue`) hands each key to its controller, at once, never twice at a time;
+//! 4. the controller reads caches, decides in pure functions, and writes (`objects`), which the cache learns at once.
+//!
+//! It does NOT run pods (a node does), admit or default objects, or remove old Events (the API server does).
+
+use futures::future::BoxFuture;
+use kube::Client;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+mod cache;
+mod clock;
+mod context;
+mod deployment;
+mod events;
+mod hash;
+mod job;
+mod objects;
+mod ownership;
+mod pods;
+mod quantity;
+mod replica_set;
+mod selector;
+mod settings;
+mod work_queue;
+
+use context::Context;
+pub use settings::{Controller, RemoveVolume, Settings};
+
+/// Runs the controllers that `settings` name until `shutdown`.
+///
+/// # Panics
+/// When a controller panics, so that no test passes over a dead controller.
+pub async fn run(client: Client, settings: Settings, shutdown: CancellationToken) {
+    let events = events::Events::new();
+    let context = Context::new(client, settings, events.recorders());
+    let mut tasks = JoinSet::new();
+    for controller in &context.settings.controllers {
+        tasks.spawn(start(*controller, &context));
+    }
+    for reflector in context.caches.take_reflectors() {
+        tasks.spawn(reflector);
+    }
+    tasks.spawn(events.write(context.client.clone(), context.clock));
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        Some(Err(ended)) = tasks.join_next() => {
+            if let Ok(panic) = ended.try_into_panic() {
+                std::panic::resume_unwind(panic);
+            }
+        }
+    }
+    tasks.shutdown().await;
+}
+
+fn start(controller: Controller, context: &Context) -> BoxFuture<'static, ()> {
+    match controller {
+        Controller::Deployment => Box::pin(deployment::start(context)),
+        Controller::Job => Box::pin(job::start(context)),
+        Controller::ReplicaSet => Box::pin(replica_set::start(context)),
+        _ => Box::pin(std::future::pending()),
+    }
+}

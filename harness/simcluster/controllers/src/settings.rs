@@ -1,0 +1,124 @@
+//! What whoever starts the controllers decides: which of them run, and the few things they cannot learn from the API.
+
+use std::{collections::BTreeSet, fmt, io, path::PathBuf, sync::Arc, time::Duration};
+
+/// A controller that can run, alone or with others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Controller {
+    /// Jobs from a schedule.
+    CronJob,
+    /// One pod for each node.
+    DaemonSet,
+    /// Rollouts of ReplicaSets.
+    Deployment,
+    /// Whether pods of a budget may be evicted.
+    Disruption,
+    /// The Endpoints of a Service.
+    Endpoints,
+    /// The EndpointSlices of a Service.
+    EndpointSlice,
+    /// What has lost its owner goes.
+    GarbageCollector,
+    /// Pods that run to their end.
+    Job,
+    /// The content of a namespace that is deleted goes first.
+    Namespace,
+    /// Taints of nodes that do not report, and the eviction of their pods.
+    NodeLifecycle,
+    /// The finalizers that keep claims and volumes while they are used.
+    Protection,
+    /// Volumes for the StorageClass `standard`.
+    Provisioner,
+    /// A number of equal pods.
+    ReplicaSet,
+    /// What a ResourceQuota says is used.
+    ResourceQuota,
+    /// On which node a pod runs.
+    Scheduler,
+    /// The ServiceAccount `default` and the ConfigMap `kube-root-ca.crt` of each namespace.
+    ServiceAccount,
+    /// Pods with names and volumes of their own.
+    StatefulSet,
+    /// Finished Jobs go after their time.
+    TtlAfterFinished,
+    /// Which claim has which volume.
+    VolumeBinder,
+}
+
+impl Controller {
+    /// All of them.
+    pub const ALL: [Self; 19] = [
+        Self::CronJob,
+        Self::DaemonSet,
+        Self::Deployment,
+        Self::Disruption,
+        Self::Endpoints,
+        Self::EndpointSlice,
+        Self::GarbageCollector,
+        Self::Job,
+        Self::Namespace,
+        Self::NodeLifecycle,
+        Self::Protection,
+        Self::Provisioner,
+        Self::ReplicaSet,
+        Self::ResourceQuota,
+        Self::Scheduler,
+        Self::ServiceAccount,
+        Self::StatefulSet,
+        Self::TtlAfterFinished,
+        Self::VolumeBinder,
+    ];
+}
+
+/// Removes the directory of a volume that is given up: on the node of this name (none if the volume is on every
+/// node), at this path as the node sees it.
+pub type RemoveVolume = Arc<dyn Fn(Option<&str>, &str) -> io::Result<()> + Send + Sync>;
+
+/// What whoever starts the controllers decides.
+#[derive(Clone)]
+pub struct Settings {
+    /// Which controllers run.
+    pub controllers: BTreeSet<Controller>,
+    /// The certificate of the API server's authority in PEM, for `kube-root-ca.crt`. Without it the ConfigMap is not
+    /// made.
+    pub root_ca: Option<String>,
+    /// Under this directory, as the nodes see it, the provisioner of the StorageClass `standard` makes volumes.
+    pub volume_directory: PathBuf,
+    /// Removes what a volume held; without it the directory stays until its node goes.
+    pub remove_volume: Option<RemoveVolume>,
+    /// How long a node may be silent before it counts as unreachable.
+    pub node_grace: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            controllers: Controller::ALL.into(),
+            root_ca: None,
+            volume_directory: PathBuf::from("/var/lib/simcluster/volumes"),
+            remove_volume: None,
+            node_grace: Duration::from_secs(50),
+        }
+    }
+}
+
+impl Settings {
+    /// The defaults, with only these controllers.
+    pub fn only(controllers: impl IntoIterator<Item = Controller>) -> Self {
+        Self {
+            controllers: controllers.into_iter().collect(),
+            ..Self::default()
+        }
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Settings")
+            .field("controllers", &self.controllers)
+            .field("volume_directory", &self.volume_directory)
+            .field("node_grace", &self.node_grace)
+            .finish_non_exhaustive()
+    }
+}
