@@ -1,116 +1,52 @@
 //! A small container runtime: processes in namespaces of their own, without a daemon and without root.
 //!
-//! It knows processes, mounts and networks. It does not know Kubernetes, images or registries.
+//! It knows processes, mounts and networks. It does not know Kubernetes, images or registries, and it
+//! decides nothing: no restarts, no probes, no garbage collection.
+//!
+//! One *node* is one [`Runtime`], which is one *init process*: PID 1 of namespaces of its own, a bridge
+//! in its network, started by executing the owner's program again (`sys::constructor` intercepts that
+//! before `main`, so any program that links this crate will do). Closing the socket to it, by
+//! [`Runtime::shutdown`], by dropping, or by the owner's death however sudden, ends it; the kernel then
+//! ends every process, mount and network below it.
+//!
+//! The map:
+//! - [`spec`]: what to run, as data; [`Error`], [`LaunchError`], [`ProbeError`]: what can go wrong
+//! - `owner`: this side: [`Runtime`], [`Process`], [`Terminal`]
+//! - `protocol`, `wire`: what the two sides say, and how
+//! - `init`: the other side, one thread, from PID 1 to the program in its container
+//! - `netlink`: links and addresses; `sys`: the only unsafe code
+//!
+//! A container's start: 1. [`Runtime::start_container`] sends the spec and the ends of three pipes. 2. The
+//! init process clones a child with new pid and mount namespaces and goes on serving. 3. The child joins
+//! the sandbox, assembles its root file system, pivots into it, gives up rights and executes the program,
+//! or reports why not. 4. The closing of its report channel tells the init process, and that the owner.
 
-use std::{collections::BTreeMap, net::Ipv4Addr, path::PathBuf};
+mod error;
+pub mod spec;
 
-pub mod spec {
-    //! What to run and where: plain data, also the wire format to the node's init process.
-    use super::*;
-    use serde::{Deserialize, Serialize};
+#[cfg(target_os = "linux")]
+mod init;
+#[cfg(target_os = "linux")]
+mod netlink;
+#[cfg(target_os = "linux")]
+mod owner;
+#[cfg(target_os = "linux")]
+mod protocol;
+#[cfg(target_os = "linux")]
+#[expect(
+    unsafe_code,
+    reason = "namespaces and terminals need system calls that no crate offers safely"
+)]
+mod sys;
+#[cfg(target_os = "linux")]
+mod wire;
 
-    /// The network of one node: a bridge inside a network namespace of its own.
-    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-    pub struct NetworkSpec {
-        /// The bridge's own address; pods use it as gateway. The node's address inside.
-        pub gateway: Ipv4Addr,
-        /// Bits of the pod network's prefix, for example 24.
-        pub prefix: u8,
-    }
+#[cfg(not(target_os = "linux"))]
+#[path = "elsewhere.rs"]
+mod owner;
 
-    /// What containers of a pod share: network, host name, IPC.
-    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-    pub struct SandboxSpec {
-        /// Unique on the node; the pod's uid.
-        pub id: String,
-        /// The pod's host name.
-        pub hostname: String,
-        /// The pod's address, or `None` for the node's own network.
-        pub address: Option<Ipv4Addr>,
-    }
-
-    /// One mount, made in order, `target` inside the container.
-    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-    pub enum Mount {
-        /// A directory or file of the host, with all that is mounted below it.
-        Bind {
-            /// On the host.
-            source: PathBuf,
-            /// In the container; made if absent.
-            target: PathBuf,
-            /// Refuse writes.
-            read_only: bool,
-        },
-        /// An empty file system in memory.
-        Tmpfs {
-            /// In the container; made if absent.
-            target: PathBuf,
-            /// Bytes, unlimited if absent.
-            size: Option<u64>,
-        },
-    }
-
-    /// One container.
-    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-    pub struct ContainerSpec {
-        /// Unique on the node.
-        pub id: String,
-        /// The sandbox it joins.
-        pub sandbox: String,
-        /// The image's layers, lowest first; joined by overlayfs under a writable layer.
-        pub layers: Vec<PathBuf>,
-        /// A directory of this container's own for the writable layer; the caller makes and removes it.
-        pub scratch: PathBuf,
-        /// Refuse writes to the root file system.
-        pub read_only_root: bool,
-        /// Volumes and files.
-        pub mounts: Vec<Mount>,
-        /// Program and arguments; the program is looked up in the container's `PATH`.
-        pub command: Vec<String>,
-        /// The whole environment.
-        pub env: BTreeMap<String, String>,
-        /// Where the program starts; made if absent.
-        pub working_dir: PathBuf,
-        /// User, as in OCI.
-        pub user: User,
-        /// Whether it may gain privileges through set-user-ID programs.
-        pub no_new_privileges: bool,
-        /// Capabilities to keep (`CAP_CHOWN`…); `None` keeps the container default set.
-        pub capabilities: Option<Vec<String>>,
-        /// Give it a terminal.
-        pub tty: bool,
-    }
-
-    /// Numeric user and groups.
-    #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-    pub struct User {
-        /// User id in the container.
-        pub uid: u32,
-        /// Primary group id in the container.
-        pub gid: u32,
-        /// More groups.
-        pub additional_gids: Vec<u32>,
-    }
-
-    /// A program to run in a running container, as that container's user.
-    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-    pub struct ExecSpec {
-        /// The container.
-        pub container: String,
-        /// Program and arguments.
-        pub command: Vec<String>,
-        /// Give it a terminal.
-        pub tty: bool,
-    }
-
-    /// How a process ended.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-    pub struct ExitStatus {
-        /// Exit code, 128 + signal when killed.
-        pub code: i32,
-        /// The signal that killed it.
-        pub signal: Option<i32>,
-        /// The kernel killed it for its memory limit.
-        pub oom_killed: bool,
-    }
-}
+pub use error::{Error, LaunchError, ProbeError};
+pub use owner::{
+    Container, ExitWatch, Isolation, Process, ProcessInput, ProcessOutput, Runtime, RuntimeConfig,
+    StdioSpec, Stream, Terminal,
+};

@@ -1,0 +1,272 @@
+//! The node's network: its bridge, the network namespaces of sandboxes, and sockets made inside them.
+//!
+//! No packet passes through this process; it hands sockets to the owner.
+
+use std::{
+    fs::{self, File},
+    io,
+    net::{Ipv4Addr, SocketAddrV4},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    errno::Errno,
+    sched::{CloneFlags, setns, unshare},
+    sys::socket::{
+        AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, connect, listen, setsockopt,
+        socket, sockopt::ReuseAddr,
+    },
+    unistd::sethostname,
+};
+
+use super::{Doing, StepError};
+use crate::{
+    netlink::{HardwareAddress, Netlink},
+    spec::{NetworkSpec, SandboxSpec},
+};
+
+const BRIDGE: &str = "pods0";
+const POD_LINK: &str = "eth0";
+/// How long a link may take until it passes packets. It takes microseconds; without waiting, the first
+/// packet may be lost and be sent again only after a second.
+const LINK_PATIENCE: Duration = Duration::from_millis(200);
+
+/// The bridge and the node's own namespaces.
+#[derive(Debug)]
+pub(super) struct NodeNetwork {
+    netlink: Netlink,
+    spec: NetworkSpec,
+    bridge: u32,
+    loopback: u32,
+    home: Namespaces,
+    links_made: u64,
+}
+
+/// The namespaces that the containers of a sandbox share.
+#[derive(Debug)]
+pub(super) struct Namespaces {
+    net: File,
+    ipc: File,
+    uts: File,
+}
+
+impl Namespaces {
+    fn own() -> io::Result<Self> {
+        let open = |name| File::open(format!("/proc/self/ns/{name}"));
+        Ok(Self {
+            net: open("net")?,
+            ipc: open("ipc")?,
+            uts: open("uts")?,
+        })
+    }
+
+    /// Moves this process into them.
+    pub(super) fn enter(&self) -> nix::Result<()> {
+        setns(&self.uts, CloneFlags::CLONE_NEWUTS)?;
+        setns(&self.ipc, CloneFlags::CLONE_NEWIPC)?;
+        setns(&self.net, CloneFlags::CLONE_NEWNET)
+    }
+
+    /// The descriptors behind them.
+    pub(super) fn raw(&self) -> [i32; 3] {
+        [
+            self.net.as_raw_fd(),
+            self.ipc.as_raw_fd(),
+            self.uts.as_raw_fd(),
+        ]
+    }
+}
+
+/// The network side of a sandbox.
+#[derive(Debug)]
+pub(super) struct SandboxNetwork {
+    pub(super) namespaces: Namespaces,
+    /// The node's end of its link.
+    link: Option<u32>,
+}
+
+impl NodeNetwork {
+    /// Makes the bridge in the namespace this process is in.
+    pub(super) fn create(spec: &NetworkSpec) -> Result<Self, StepError> {
+        let mut netlink = Netlink::open().doing("speak with the node's network")?;
+        let loopback = set_up_loopback(&mut netlink).doing("set up the node's loopback link")?;
+        netlink
+            .add_bridge(BRIDGE, hardware_address(spec.gateway))
+            .doing("make the pods' bridge")?;
+        let bridge = netlink.index_of(BRIDGE).doing("find the pods' bridge")?;
+        netlink
+            .add_address(bridge, spec.gateway, spec.prefix)
+            .doing(format!(
+                "give the pods' bridge the address {}",
+                spec.gateway
+            ))?;
+        let home = Namespaces::own().doing("open the node's own namespaces")?;
+        Ok(Self {
+            netlink,
+            spec: spec.clone(),
+            bridge,
+            loopback,
+            home,
+            links_made: 0,
+        })
+    }
+
+    /// Makes a sandbox's namespaces and links them to the bridge.
+    pub(super) fn create_sandbox(
+        &mut self,
+        spec: &SandboxSpec,
+    ) -> Result<SandboxNetwork, StepError> {
+        let mut flags = CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS;
+        if spec.address.is_some() {
+            flags |= CloneFlags::CLONE_NEWNET;
+        }
+        unshare(flags).doing(format!("make the namespaces of sandbox {}", spec.id))?;
+        let made = Self::furnish(spec);
+        self.return_home();
+        let (namespaces, inside) = made?;
+        let mut sandbox = SandboxNetwork {
+            namespaces,
+            link: None,
+        };
+        if let (Some(address), Some(mut inside)) = (spec.address, inside) {
+            let linked = self.link(&mut sandbox, address, &mut inside);
+            if let Err(source) = linked {
+                self.remove_sandbox(&sandbox);
+                return Err(source).doing(format!("link sandbox {} as {address}", spec.id));
+            }
+        }
+        Ok(sandbox)
+    }
+
+    /// Takes a sandbox's link away at once; its namespaces go with the last process and descriptor.
+    pub(super) fn remove_sandbox(&mut self, sandbox: &SandboxNetwork) {
+        if let Some(link) = sandbox.link {
+            // It can only be gone already.
+            let _ = self.netlink.remove_link(link);
+        }
+    }
+
+    /// Gives the node one more address, which pods reach through their gateway.
+    pub(super) fn add_address(&mut self, address: Ipv4Addr) -> io::Result<()> {
+        self.netlink.add_address(self.loopback, address, 32)
+    }
+
+    /// Takes it back.
+    pub(super) fn remove_address(&mut self, address: Ipv4Addr) -> io::Result<()> {
+        self.netlink.remove_address(self.loopback, address, 32)
+    }
+
+    /// A socket that connects, or is about to, from inside a sandbox or from the node.
+    pub(super) fn dial(
+        &self,
+        from: Option<&SandboxNetwork>,
+        to: SocketAddrV4,
+    ) -> io::Result<OwnedFd> {
+        let made = match from {
+            None => stream_socket(),
+            Some(sandbox) => {
+                setns(&sandbox.namespaces.net, CloneFlags::CLONE_NEWNET)?;
+                let made = stream_socket();
+                self.return_home();
+                made
+            }
+        };
+        let made = made?;
+        match connect(made.as_raw_fd(), &SockaddrIn::from(to)) {
+            Ok(()) | Err(Errno::EINPROGRESS) => Ok(made),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Back from a sandbox's namespaces. A node that cannot return is lost.
+    fn return_home(&self) {
+        self.home
+            .enter()
+            .expect("a process may always return to the namespaces it came from");
+    }
+
+    /// Inside the new namespaces: what needs no link.
+    fn furnish(spec: &SandboxSpec) -> Result<(Namespaces, Option<Netlink>), StepError> {
+        sethostname(&spec.hostname).doing(format!("set the host name {}", spec.hostname))?;
+        let inside = match spec.address {
+            None => None,
+            Some(_) => {
+                // Containers bind ports below 1024 as any user, as under other runtimes.
+                fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0")
+                    .doing("free the low ports")?;
+                Some(Netlink::open().doing("speak with the sandbox's network")?)
+            }
+        };
+        Ok((
+            Namespaces::own().doing("open the sandbox's namespaces")?,
+            inside,
+        ))
+    }
+
+    fn link(
+        &mut self,
+        sandbox: &mut SandboxNetwork,
+        address: Ipv4Addr,
+        inside: &mut Netlink,
+    ) -> io::Result<()> {
+        set_up_loopback(inside)?;
+        self.links_made += 1;
+        let name = format!("pod{:x}", self.links_made);
+        let peer_address = hardware_address(address);
+        let namespace = sandbox.namespaces.net.as_fd();
+        self.netlink
+            .add_veth(&name, self.bridge, POD_LINK, peer_address, namespace)?;
+        let outer = self.netlink.index_of(&name)?;
+        sandbox.link = Some(outer);
+        let inner = inside.index_of(POD_LINK)?;
+        inside.set_up(inner)?;
+        inside.add_address(inner, address, self.spec.prefix)?;
+        inside.add_default_route(self.spec.gateway)?;
+        await_operation(inside, inner)?;
+        await_operation(&mut self.netlink, outer)
+    }
+}
+
+/// A listening socket in the namespace this process is in.
+pub(super) fn listen_at(address: SocketAddrV4) -> io::Result<OwnedFd> {
+    let made = stream_socket()?;
+    setsockopt(&made, ReuseAddr, &true)?;
+    bind(made.as_raw_fd(), &SockaddrIn::from(address))?;
+    listen(&made, Backlog::new(1024)?)?;
+    Ok(made)
+}
+
+/// A bound datagram socket in the namespace this process is in.
+pub(super) fn udp_at(address: SocketAddrV4) -> io::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let made = socket(AddressFamily::Inet, SockType::Datagram, flags, None)?;
+    bind(made.as_raw_fd(), &SockaddrIn::from(address))?;
+    Ok(made)
+}
+
+fn stream_socket() -> io::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    Ok(socket(AddressFamily::Inet, SockType::Stream, flags, None)?)
+}
+
+fn set_up_loopback(netlink: &mut Netlink) -> io::Result<u32> {
+    let index = netlink.index_of("lo")?;
+    netlink.set_up(index)?;
+    Ok(index)
+}
+
+fn await_operation(netlink: &mut Netlink, index: u32) -> io::Result<()> {
+    let deadline = Instant::now() + LINK_PATIENCE;
+    while !netlink.is_operational(index)? && Instant::now() < deadline {
+        thread::sleep(Duration::from_micros(100));
+    }
+    Ok(())
+}
+
+/// From the address, so that a successor of the same address has the same one and no neighbour's table grows stale.
+fn hardware_address(address: Ipv4Addr) -> HardwareAddress {
+    let [a, b, c, d] = address.octets();
+    [0x0a, 0x58, a, b, c, d]
+}

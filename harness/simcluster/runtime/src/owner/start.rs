@@ -1,0 +1,166 @@
+//! Starting an init process: this program executed once more, as the owner's child.
+//!
+//! What that process does from its first instruction on is in `init`.
+
+use std::{
+    io,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::process::CommandExt,
+    },
+    process::{Child, Command, Stdio},
+    sync::Arc,
+};
+
+use nix::{
+    sys::socket::{AddressFamily, SockFlag, SockType, socketpair},
+    unistd::Pid,
+};
+use tokio::io::Interest;
+
+use super::{
+    InitProcess, Runtime, RuntimeConfig,
+    connection::Connection,
+    isolation::{self, Isolation},
+};
+use crate::{
+    error::{Error, ProbeError},
+    protocol::{Boot, Notice},
+    sys::{self, constructor},
+    wire::{Inbox, Outbox},
+};
+
+/// Should the constructor not run, most programs refuse this argument instead of starting a second time.
+const REFUSED_ARGUMENT: &str = "--simcluster-runtime-init-was-not-linked";
+
+/// Starts an init process and waits until it serves.
+pub(super) async fn start(config: RuntimeConfig) -> Result<Runtime, Error> {
+    if !constructor::is_linked() {
+        return Err(unable(
+            "start a node: this program was linked without the runtime's constructor",
+            None,
+        ));
+    }
+    let identity = isolation::identity()?;
+    let isolation = Isolation::from(&identity);
+    let (ours, theirs) = socketpair(
+        AddressFamily::Unix,
+        SockType::Stream,
+        None,
+        SockFlag::SOCK_CLOEXEC,
+    )
+    .map_err(|errno| unable("make a socket pair", Some(errno.into())))?;
+    let boot = Boot {
+        hostname: config.hostname,
+        network: config.network,
+        identity,
+    };
+    let mut starter =
+        spawn(theirs).map_err(|source| unable("execute this program again", Some(source)))?;
+    let opened = open(&boot, ours).await;
+    // It has done its work or failed; either way it ends now.
+    let ended = starter.wait();
+    tracing::debug!(?ended, ?isolation, "the node's init process was started");
+    let (init, connection) = opened?;
+    Ok(Runtime {
+        connection: Arc::new(connection),
+        init: Some(init),
+        isolation,
+    })
+}
+
+fn spawn(socket: OwnedFd) -> io::Result<Child> {
+    let mut command = Command::new("/proc/self/exe");
+    command
+        .arg0("simcluster-init")
+        .arg(REFUSED_ARGUMENT)
+        .env_clear()
+        .env(constructor::MARKER, "1")
+        .stdin(Stdio::from(socket))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    // Programs that are linked dynamically may need it to start at all.
+    if let Some(libraries) = std::env::var_os("LD_LIBRARY_PATH") {
+        command.env("LD_LIBRARY_PATH", libraries);
+    }
+    command.spawn()
+}
+
+async fn open(boot: &Boot, socket: OwnedFd) -> Result<(InitProcess, Connection), Error> {
+    let broken = |source| unable("speak with the node's init process", Some(source));
+    let mut outbox = Outbox::default();
+    let mut inbox = Inbox::default();
+    outbox.push(boot, Vec::new()).map_err(broken)?;
+    // Some hundred bytes into an empty socket.
+    outbox.flush(socket.as_fd()).map_err(broken)?;
+    let mut init = None;
+    loop {
+        while let Some((notice, _)) = inbox.take::<Notice>().map_err(broken)? {
+            match notice {
+                Notice::Spawned { pid } => {
+                    let pidfd = sys::pidfd_open(Pid::from_raw(pid)).map_err(|errno| {
+                        unable("open the node's init process", Some(errno.into()))
+                    })?;
+                    init = Some(Unready(Some(InitProcess { pidfd })));
+                }
+                Notice::Ready => {
+                    let Some(init) = init.take().and_then(Unready::accept) else {
+                        continue;
+                    };
+                    let connection = Connection::open(socket, inbox).map_err(broken)?;
+                    return Ok((init, connection));
+                }
+                Notice::Dead { doing, errno } => return Err(refused(doing, errno)),
+                Notice::Reply { .. } | Notice::Exited { .. } => {}
+            }
+        }
+        let arrived = sys::watch(socket.as_fd(), Interest::READABLE).map_err(broken)?;
+        let mut ready = arrived.readable().await.map_err(broken)?;
+        match ready.try_io(|socket| inbox.fill(socket.as_fd())) {
+            Ok(Ok(0)) => {
+                return Err(unable(
+                    "start the node's init process: it ended at once",
+                    None,
+                ));
+            }
+            Ok(Err(error)) => return Err(broken(error)),
+            Ok(Ok(_)) | Err(_) => {}
+        }
+    }
+}
+
+/// An init process that is ended unless it gets ready, also when the caller stops waiting.
+struct Unready(Option<InitProcess>);
+
+impl Unready {
+    fn accept(mut self) -> Option<InitProcess> {
+        self.0.take()
+    }
+}
+
+impl Drop for Unready {
+    fn drop(&mut self) {
+        if let Some(init) = self.0.take() {
+            init.kill();
+            init.reap();
+        }
+    }
+}
+
+fn refused(doing: String, errno: i32) -> Error {
+    let source = (errno != 0).then(|| io::Error::from_raw_os_error(errno));
+    let advice = isolation::advise(errno, &isolation::Settings::read());
+    Error::Probe(ProbeError {
+        doing,
+        source,
+        advice,
+    })
+}
+
+fn unable(doing: &str, source: Option<io::Error>) -> Error {
+    Error::Probe(ProbeError {
+        doing: doing.to_owned(),
+        source,
+        advice: Vec::new(),
+    })
+}

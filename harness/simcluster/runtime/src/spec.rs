@@ -1,0 +1,120 @@
+//! What to run and where: plain data, also the wire format to the node's init process.
+//!
+//! It decides nothing and checks nothing; paths on the host are absolute.
+
+use std::{collections::BTreeMap, net::Ipv4Addr, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// The network of one node: a bridge inside a network namespace of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkSpec {
+    /// The bridge's own address; pods use it as gateway. The node's address inside.
+    pub gateway: Ipv4Addr,
+    /// Bits of the pod network's prefix, for example 24.
+    pub prefix: u8,
+}
+
+/// What containers of a pod share: network, host name, IPC.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SandboxSpec {
+    /// Unique on the node; the pod's uid.
+    pub id: String,
+    /// The pod's host name.
+    pub hostname: String,
+    /// The pod's address, or `None` for the node's own network.
+    pub address: Option<Ipv4Addr>,
+}
+
+/// One mount, made in order, `target` inside the container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mount {
+    /// A directory or file of the host, with all that is mounted below it.
+    Bind {
+        /// On the host.
+        source: PathBuf,
+        /// In the container; made if absent.
+        target: PathBuf,
+        /// Refuse writes.
+        read_only: bool,
+    },
+    /// An empty file system in memory.
+    Tmpfs {
+        /// In the container; made if absent.
+        target: PathBuf,
+        /// Bytes, unlimited if absent.
+        size: Option<u64>,
+    },
+}
+
+/// One container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerSpec {
+    /// Unique on the node.
+    pub id: String,
+    /// The sandbox it joins.
+    pub sandbox: String,
+    /// The image's layers, lowest first; joined by overlayfs under a writable layer.
+    pub layers: Vec<PathBuf>,
+    /// A directory of this container's own for the writable layer; the caller makes and removes it.
+    pub scratch: PathBuf,
+    /// Refuse writes to the root file system.
+    pub read_only_root: bool,
+    /// Volumes and files.
+    pub mounts: Vec<Mount>,
+    /// Program and arguments; the program is looked up in the container's `PATH`.
+    pub command: Vec<String>,
+    /// The whole environment.
+    pub env: BTreeMap<String, String>,
+    /// Where the program starts; made if absent.
+    pub working_dir: PathBuf,
+    /// User, as in OCI.
+    pub user: User,
+    /// Whether it may gain privileges through set-user-ID programs.
+    pub no_new_privileges: bool,
+    /// Capabilities to keep (`CAP_CHOWN`…); `None` keeps the container default set.
+    pub capabilities: Option<Vec<String>>,
+    /// Give it a terminal.
+    pub tty: bool,
+}
+
+/// Numeric user and groups.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// User id in the container.
+    pub uid: u32,
+    /// Primary group id in the container.
+    pub gid: u32,
+    /// More groups.
+    pub additional_gids: Vec<u32>,
+}
+
+/// A program to run in a running container, as that container's user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecSpec {
+    /// The container.
+    pub container: String,
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// Give it a terminal.
+    pub tty: bool,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExitStatus {
+    /// Exit code, 128 + signal when killed.
+    pub code: i32,
+    /// The signal that killed it.
+    pub signal: Option<i32>,
+    /// The kernel killed it for its memory limit.
+    pub oom_killed: bool,
+}
+/// Where a connection into the node's networks begins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Target {
+    /// In the network of the node itself.
+    Node,
+    /// In the network of a sandbox, so that its `127.0.0.1` is reached too.
+    Sandbox(String),
+}

@@ -1,0 +1,161 @@
+//! A node for one test, and containers made of the host's programs.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use simcluster_runtime::{
+    Container, Error, Process, Runtime, RuntimeConfig, StdioSpec,
+    spec::{ContainerSpec, ExecSpec, Mount, NetworkSpec, SandboxSpec, User},
+};
+use tempfile::TempDir;
+use tokio::io::AsyncReadExt;
+
+pub(crate) const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 42, 0, 1);
+
+/// A node and a directory of its own.
+pub(crate) struct Lab {
+    pub(crate) runtime: Runtime,
+    pub(crate) directory: TempDir,
+    scratch: AtomicU32,
+}
+
+impl Lab {
+    pub(crate) async fn start() -> Self {
+        let directory = tempfile::tempdir().expect("the test may write to the temporary directory");
+        make_layer(&directory.path().join("layer"));
+        let network = NetworkSpec {
+            gateway: GATEWAY,
+            prefix: 24,
+        };
+        let runtime = Runtime::start(RuntimeConfig::new(network)).await;
+        let runtime = runtime.unwrap_or_else(|error| panic!("{error}: {error:?}"));
+        Self {
+            runtime,
+            directory,
+            scratch: AtomicU32::new(0),
+        }
+    }
+
+    /// With one sandbox, `pod`, at 10.42.0.2.
+    pub(crate) async fn with_pod() -> Self {
+        let lab = Self::start().await;
+        lab.sandbox("pod", 2).await;
+        lab
+    }
+
+    pub(crate) async fn sandbox(&self, id: &str, host: u8) {
+        let address = Some(Ipv4Addr::new(10, 42, 0, host));
+        let spec = SandboxSpec {
+            id: id.to_owned(),
+            hostname: format!("{id}-host"),
+            address,
+        };
+        self.runtime
+            .create_sandbox(spec)
+            .await
+            .expect("a fresh sandbox can be made");
+    }
+
+    /// A container of the sandbox `pod` that runs a shell script.
+    pub(crate) fn shell(&self, id: &str, script: &str) -> ContainerSpec {
+        self.program(id, &["sh", "-c", script])
+    }
+
+    pub(crate) fn program(&self, id: &str, command: &[&str]) -> ContainerSpec {
+        let number = self.scratch.fetch_add(1, Ordering::Relaxed);
+        let scratch = self.directory.path().join(format!("scratch-{number}"));
+        fs::create_dir(&scratch).expect("the scratch directory is new");
+        ContainerSpec {
+            id: id.to_owned(),
+            sandbox: "pod".to_owned(),
+            layers: vec![self.directory.path().join("layer")],
+            scratch,
+            read_only_root: false,
+            mounts: vec![Mount::Bind {
+                source: "/usr".into(),
+                target: "/usr".into(),
+                read_only: true,
+            }],
+            command: command.iter().map(|word| (*word).to_owned()).collect(),
+            env: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]),
+            working_dir: PathBuf::from("/"),
+            user: User::default(),
+            no_new_privileges: false,
+            capabilities: None,
+            tty: false,
+        }
+    }
+
+    pub(crate) async fn start_container(&self, spec: ContainerSpec) -> Container {
+        let started = self.runtime.start_container(spec, StdioSpec::piped()).await;
+        started.unwrap_or_else(|error| panic!("{error}: {error:?}"))
+    }
+
+    /// Runs a container to its end: its code and its output.
+    pub(crate) async fn run(&self, spec: ContainerSpec) -> (i32, String) {
+        finish(self.start_container(spec).await).await
+    }
+
+    /// Executes a shell script in a container to its end.
+    pub(crate) async fn exec(&self, container: &str, script: &str) -> (i32, String) {
+        let spec = exec_spec(container, script);
+        let started = self.runtime.exec(spec, StdioSpec::output()).await;
+        finish(started.unwrap_or_else(|error| panic!("{error}: {error:?}"))).await
+    }
+
+    /// Why a container does not start.
+    pub(crate) async fn refusal(&self, spec: ContainerSpec) -> Error {
+        let started = self
+            .runtime
+            .start_container(spec, StdioSpec::output())
+            .await;
+        started.expect_err("this container cannot start")
+    }
+}
+
+pub(crate) fn exec_spec(container: &str, script: &str) -> ExecSpec {
+    ExecSpec {
+        container: container.to_owned(),
+        command: ["sh", "-c", script].map(str::to_owned).to_vec(),
+        tty: false,
+    }
+}
+
+/// Waits for the end of a process: its code, and what it wrote and complained.
+pub(crate) async fn finish(mut process: Process) -> (i32, String) {
+    drop(process.stdin.take());
+    let mut text = String::new();
+    if let Some(mut output) = process.stdout.take() {
+        output
+            .read_to_string(&mut text)
+            .await
+            .expect("a pipe can be read");
+    }
+    if let Some(mut complaints) = process.stderr.take() {
+        complaints
+            .read_to_string(&mut text)
+            .await
+            .expect("a pipe can be read");
+    }
+    (process.wait().await.code, text)
+}
+
+/// The host's layout of programs, without the programs.
+fn make_layer(layer: &Path) {
+    fs::create_dir_all(layer.join("etc")).expect("the directory is new");
+    fs::write(
+        layer.join("etc/passwd"),
+        "root:x:0:0::/root:/bin/sh\nuser:x:999:999::/home/user:/bin/sh\n",
+    )
+    .expect("the directory is new");
+    for name in ["bin", "sbin", "lib", "lib64"] {
+        let host = Path::new("/").join(name);
+        let link = fs::read_link(&host).unwrap_or_else(|_| format!("usr/{name}").into());
+        std::os::unix::fs::symlink(link, layer.join(name)).expect("the directory is new");
+    }
+}
