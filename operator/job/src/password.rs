@@ -1,0 +1,127 @@
+//! Root's password: all of root's accounts at once, verified from outside.
+//!
+//! Working as the operator's account, the flow needs to know no old password, and repeating it changes
+//! nothing. Statements: `ALTER USER 'root'@'…' IDENTIFIED BY '…', …`, and on MySQL 8 and later
+//! `… DISCARD OLD PASSWORD` for accounts that keep a second one.
+
+use crate::arguments::{Job, Password};
+use crate::client::{ClientError, Session};
+use crate::fence;
+use crate::report::{Failure, Success};
+use crate::server::{self, Flavour, Server};
+use crate::sql;
+
+/// The server's password policy refused it (`ER_NOT_VALID_PASSWORD`).
+const REJECTED: u32 = 1819;
+
+/// The whole operation.
+pub fn password(task: &Password) -> Result<Success, Failure> {
+    let mut server = server::connect(&task.job)?;
+    apply(&mut server, &task.job)?;
+    Ok(Success {
+        detail: "root's password holds for every host of root".to_owned(),
+        server: Some(server.facts.text()),
+        ..Success::default()
+    })
+}
+
+/// Sets the password and proves that it holds.
+pub fn apply(server: &mut Server, job: &Job) -> Result<(), Failure> {
+    let wanted = job.needed_credential("root-password")?;
+    let failed = |error: &ClientError| match error {
+        ClientError::Server { code: REJECTED, message } => Failure::permanent(
+            "PasswordRejected",
+            format!(
+                "the server's policy rejects the password: {message}; the earlier one stays valid; \
+                 choose another one in spec.password"
+            ),
+        ),
+        error if error.is_unreachable() => server::unavailable(job, &error.full_text()),
+        error => Failure::retry(
+            "PasswordNotApplied",
+            format!("root's password could not be set on {}: {}", job.host, error.full_text()),
+        ),
+    };
+    fence::lower_leftover(server).map_err(|error| failed(&error))?;
+    let hosts = root_hosts(&mut server.session).map_err(|error| failed(&error))?;
+    if hosts.is_empty() {
+        return Err(Failure::permanent(
+            "RootAccountMissing",
+            format!(
+                "the server of {} has no account named root; make 'root'@'localhost' and 'root'@'%'",
+                job.instance
+            ),
+        ));
+    }
+    let literal = sql::literal(&wanted)
+        .map_err(|error| Failure::permanent("PasswordUnusable", error.to_string()))?;
+    let accounts = hosts
+        .iter()
+        .map(|host| sql::account("root", host))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| Failure::permanent("RootAccountUnusable", error.to_string()))?;
+    let parts: Vec<String> =
+        accounts.iter().map(|account| format!("{account} IDENTIFIED BY {literal}")).collect();
+    server
+        .session
+        .execute(&format!("ALTER USER {}", parts.join(", ")))
+        .map_err(|error| failed(&error))?;
+    discard_second_passwords(server).map_err(|error| failed(&error))?;
+    if hosts.iter().any(|host| opens_to_others(host)) {
+        verify(server, job, &wanted)?;
+    }
+    Ok(())
+}
+
+fn root_hosts(session: &mut Session) -> Result<Vec<String>, ClientError> {
+    let rows = session.query("SELECT Host FROM mysql.user WHERE User = 'root' ORDER BY Host")?;
+    Ok(rows.into_iter().flatten().collect())
+}
+
+/// With a second password left valid, "the old password is refused" would not hold.
+fn discard_second_passwords(server: &mut Server) -> Result<(), ClientError> {
+    if server.facts.flavour != Flavour::MySql || server.facts.number() < (8, 0, 14) {
+        return Ok(());
+    }
+    let hosts = server.session.query(
+        "SELECT Host FROM mysql.user WHERE User = 'root' \
+         AND JSON_CONTAINS_PATH(User_attributes, 'one', '$.additional_password')",
+    )?;
+    for host in hosts.into_iter().flatten() {
+        let account = crate::sql::account("root", &host)
+            .map_err(|error| ClientError::Ended(error.to_string()))?;
+        server.session.execute(&format!("ALTER USER {account} DISCARD OLD PASSWORD"))?;
+    }
+    Ok(())
+}
+
+/// A host pattern that can match the pod this runs in.
+fn opens_to_others(host: &str) -> bool {
+    host == "%"
+}
+
+fn verify(server: &Server, job: &Job, wanted: &str) -> Result<(), Failure> {
+    let open = |password: &str| {
+        Session::open(&server.tools, &job.login("root", password), &job.work)
+    };
+    open(wanted).map_err(|error| {
+        Failure::retry(
+            "PasswordNotApplied",
+            format!("the new password was set and root cannot log in with it: {}", error.full_text()),
+        )
+    })?;
+    let previous = job.credential("previous-root-password");
+    if let Some(previous) = previous.filter(|previous| previous != wanted) {
+        match open(&previous) {
+            Err(error) if error.is_access_denied() => {}
+            Err(error) => return Err(server::unavailable(job, &error.full_text())),
+            Ok(_) => {
+                return Err(Failure::retry(
+                    "OldPasswordStillValid",
+                    format!("root can still log in to {} with the previous password", job.host),
+                ));
+            }
+        }
+    }
+    Ok(())
+}

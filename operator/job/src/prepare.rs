@@ -1,0 +1,145 @@
+//! What init containers do: put this program where another image can run it, and make a data volume
+//! ready for the server.
+//!
+//! The image initialises an empty data directory once; if it is killed in the middle, its next start
+//! takes the half for the whole and comes up without accounts. So the last initialisation script
+//! leaves a mark beside the data directory, and a directory without that mark is begun again, as long
+//! as the instance has never been ready.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::path::Path;
+
+use crate::arguments::{Install, Prepare};
+use crate::report::Failure;
+use crate::say;
+
+/// The data directory, below the volume's root (so that `lost+found` is not in it).
+pub const DATA: &str = "data";
+/// Beside it: what the image's initialisation leaves for us.
+pub const STATE: &str = "state";
+/// The mark: the initialisation ran to its end.
+pub const INITIALIZED: &str = "initialized";
+
+/// Copies this program.
+pub fn install(task: &Install) -> Result<(), Failure> {
+    let failed = |error: io::Error| {
+        Failure::permanent(
+            "InstallFailed",
+            format!("cannot copy this program to {}: {error}", task.to.display()),
+        )
+    };
+    let program = std::env::current_exe().map_err(failed)?;
+    fs::copy(program, &task.to).map_err(failed)?;
+    fs::set_permissions(&task.to, fs::Permissions::from_mode(0o755)).map_err(failed)?;
+    if let (Some(directory), Some(owner)) = (&task.own, task.owner) {
+        own(directory, owner);
+    }
+    Ok(())
+}
+
+/// Makes the data volume ready.
+pub fn prepare(task: &Prepare) -> Result<(), Failure> {
+    let data = task.volume.join(DATA);
+    let state = task.volume.join(STATE);
+    let failed = |error: io::Error| {
+        Failure::permanent(
+            "DataVolumeUnusable",
+            format!(
+                "cannot prepare {}: {error}; the volume must be writable for the user that runs \
+                 the server",
+                task.volume.display()
+            ),
+        )
+    };
+    let ready_before = fs::read(&task.initialized).is_ok_and(|content| !content.is_empty());
+    let complete = state.join(INITIALIZED).exists();
+    if !ready_before && !complete && !is_empty(&data).map_err(failed)? {
+        say("the initialisation did not run to its end: the data directory is begun again");
+        fs::remove_dir_all(&data).map_err(failed)?;
+    }
+    for directory in [&data, &state] {
+        fs::create_dir_all(directory).map_err(failed)?;
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o750)).or_else(not_ours).map_err(failed)?;
+        if let Some(owner) = task.owner {
+            own(directory, owner);
+        }
+    }
+    Ok(())
+}
+
+/// Directories that another user owns keep their mode; whether it suffices shows when they are used.
+fn not_ours(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::PermissionDenied { Ok(()) } else { Err(error) }
+}
+
+/// Gives a directory to the user that runs the server, where that is needed and possible. Where it is
+/// not possible (no such user in this user namespace), whether it was needed shows when it is used.
+fn own(directory: &Path, (user, group): (u32, u32)) {
+    let owned = fs::metadata(directory)
+        .is_ok_and(|metadata| metadata.uid() == user && metadata.gid() == group);
+    if owned {
+        return;
+    }
+    if let Err(error) = chown(directory, Some(user), Some(group)) {
+        say(&format!("{} stays with its owner: {error}", directory.display()));
+    }
+}
+
+fn is_empty(directory: &Path) -> io::Result<bool> {
+    match fs::read_dir(directory) {
+        Ok(mut entries) => Ok(entries.next().is_none()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn volume(initialized: bool, once_ready: bool) -> (tempfile::TempDir, Prepare) {
+        let root = tempfile::tempdir().unwrap();
+        let volume = root.path().join("volume");
+        fs::create_dir_all(volume.join(DATA).join("mysql")).unwrap();
+        fs::create_dir_all(volume.join(STATE)).unwrap();
+        if initialized {
+            fs::write(volume.join(STATE).join(INITIALIZED), "").unwrap();
+        }
+        let ready = root.path().join("ready");
+        if once_ready {
+            fs::write(&ready, "restore-1").unwrap();
+        }
+        (root, Prepare { volume, initialized: ready, owner: None })
+    }
+
+    fn rows_are_left(task: &Prepare) -> bool {
+        task.volume.join(DATA).join("mysql").exists()
+    }
+
+    #[test]
+    fn an_interrupted_initialisation_is_begun_again() {
+        let (_root, task) = volume(false, false);
+        prepare(&task).unwrap();
+        assert!(!rows_are_left(&task));
+        assert!(task.volume.join(DATA).is_dir());
+    }
+
+    #[test]
+    fn data_of_an_instance_that_was_ready_is_never_wiped() {
+        for (initialized, once_ready) in [(true, false), (false, true), (true, true)] {
+            let (_root, task) = volume(initialized, once_ready);
+            prepare(&task).unwrap();
+            assert!(rows_are_left(&task), "initialized={initialized} ready={once_ready}");
+        }
+    }
+
+    #[test]
+    fn the_copy_can_be_executed() {
+        let root = tempfile::tempdir().unwrap();
+        let to = root.path().join("mysql-job");
+        install(&Install { to: to.clone(), own: None, owner: None }).unwrap();
+        assert_eq!(fs::metadata(to).unwrap().permissions().mode() & 0o777, 0o755);
+    }
+}

@@ -1,0 +1,9 @@
+//! The program against a real server.
+//!
+//! The server comes from a root file system with MySQL or MariaDB in it, named by
+//! `MYSQL_JOB_TEST_ROOTFS`; nothing of it needs to be installed. Without that variable the tests say so
+//! and pass: the same promises are kept by the scenarios, which always have a server.
+
+mod backup_and_restore;
+mod password;
+mod server;
