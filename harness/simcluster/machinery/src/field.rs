@@ -122,6 +122,9 @@ pub struct Error {
     pub path: Path,
     /// The value refused, for the kinds whose text shows it.
     pub value: Option<Value>,
+    /// The value as the text shows it, where that is not `value`'s JSON: Go writes the fields of a
+    /// struct in the order of their declaration.
+    pub shown: Option<String>,
     /// What would be right, in the API's words; may be empty.
     pub detail: String,
 }
@@ -133,6 +136,7 @@ impl Error {
             kind: ErrorKind::Required,
             path: path.clone(),
             value: None,
+            shown: None,
             detail: detail.into(),
         }
     }
@@ -144,6 +148,7 @@ impl Error {
             kind: ErrorKind::Invalid,
             path: path.clone(),
             value,
+            shown: None,
             detail: detail.into(),
         }
     }
@@ -153,6 +158,14 @@ impl Error {
         Self {
             kind: ErrorKind::TypeInvalid,
             ..Self::invalid(path, value, detail)
+        }
+    }
+
+    /// `path: Invalid value: SHOWN: detail`, for a value that is written in a way of its own.
+    pub fn invalid_shown(path: &Path, shown: String, detail: impl Into<String>) -> Self {
+        Self {
+            shown: Some(shown),
+            ..Self::invalid(path, Value::Null, detail)
         }
     }
 
@@ -192,6 +205,7 @@ impl Error {
             kind: ErrorKind::Forbidden,
             path: path.clone(),
             value: None,
+            shown: None,
             detail: detail.into(),
         }
     }
@@ -203,6 +217,7 @@ impl Error {
             kind: ErrorKind::TooLong,
             path: path.clone(),
             value: None,
+            shown: None,
             detail,
         }
     }
@@ -219,7 +234,10 @@ impl Error {
     /// The text without the path, as it stands in a cause's `message`.
     pub fn body(&self) -> String {
         let mut text = self.kind.words().to_owned();
-        if let Some(value) = &self.value {
+        if let Some(shown) = &self.shown {
+            text.push_str(": ");
+            text.push_str(shown);
+        } else if let Some(value) = &self.value {
             text.push_str(": ");
             text.push_str(&match value {
                 Value::String(s) => format!("{s:?}"),

@@ -1,0 +1,151 @@
+//! The interface between the API server and a kind: what may be asked of every kind, with the
+//! answers of a kind that has nothing special.
+
+use jiff::Timestamp;
+use serde_json::Value;
+use simcluster_machinery::field::{Error, Path};
+
+use crate::meta::{self, NameRule, Scope};
+use crate::table::{Column, NAME_AND_AGE, Row};
+
+/// What one kind has beyond its schema. Every method has the answer of a plain kind.
+pub trait KindRules: Sync {
+    /// Fills in what the client left out. Runs on every object that a client sends, also on updates
+    /// and on results of patches; running it twice changes nothing.
+    fn default(&self, _object: &mut Value) {}
+
+    /// Makes a new object ready to be stored: the status a client sent is dropped, the generation
+    /// begins. The server has filled in `metadata.name`, `uid` and `creationTimestamp` before.
+    fn prepare_create(&self, object: &mut Value) {
+        meta::begin_generation(object, self.has_generation());
+        if self.has_status() {
+            meta::reset_status(object);
+        }
+    }
+
+    /// Makes an update ready to be stored: the status stays as it was, the generation follows the
+    /// spec.
+    fn prepare_update(&self, new: &mut Value, old: &Value) {
+        if self.has_status() {
+            meta::keep(new, old, "status");
+        }
+        meta::carry_generation(new, old, self.bumps_generation(new, old));
+    }
+
+    /// Makes an update of the status ready: all but the status stays as it was.
+    fn prepare_status_update(&self, new: &mut Value, old: &Value) {
+        meta::keep_all_but_status(new, old);
+    }
+
+    /// What is wrong with a new object, besides its metadata.
+    fn validate_create(&self, _object: &Value) -> Vec<Error> {
+        Vec::new()
+    }
+
+    /// What is wrong with an update, besides its metadata: the object itself, and what may not
+    /// change.
+    fn validate_update(&self, new: &Value, _old: &Value) -> Vec<Error> {
+        self.validate_create(new)
+    }
+
+    /// What is wrong with an update of the status.
+    fn validate_status_update(&self, _new: &Value, _old: &Value) -> Vec<Error> {
+        Vec::new()
+    }
+
+    /// All that is wrong with a new object, metadata first.
+    fn check_create(&self, object: &Value, scope: Scope) -> Vec<Error> {
+        let path = Path::new("metadata");
+        let mut errors = meta::validate(object, scope, self.name_rule(), &path);
+        errors.extend(meta::validate_standard_finalizers(object, &path));
+        errors.extend(self.validate_create(object));
+        errors
+    }
+
+    /// All that is wrong with an update, metadata first.
+    fn check_update(&self, new: &Value, old: &Value, scope: Scope) -> Vec<Error> {
+        let path = Path::new("metadata");
+        let mut errors = twice(&meta::validate_update(new, old, &path));
+        if self.update_validates_whole_metadata() {
+            errors.extend(meta::validate(new, scope, self.name_rule(), &path));
+            errors.extend(meta::validate_standard_finalizers(new, &path));
+        }
+        errors.extend(self.validate_update(new, old));
+        errors
+    }
+
+    /// All that is wrong with an update of the status, metadata first.
+    fn check_status_update(&self, new: &Value, old: &Value) -> Vec<Error> {
+        let mut errors = twice(&meta::validate_update(new, old, &Path::new("metadata")));
+        errors.extend(self.validate_status_update(new, old));
+        errors
+    }
+
+    /// Whether an update is held against all rules of metadata, or only against those of updates.
+    fn update_validates_whole_metadata(&self) -> bool {
+        true
+    }
+
+    /// Which names the kind allows.
+    fn name_rule(&self) -> NameRule {
+        NameRule::Subdomain
+    }
+
+    /// Whether the kind has a status that only the status subresource writes.
+    fn has_status(&self) -> bool {
+        false
+    }
+
+    /// Whether the kind counts changes of its spec in `metadata.generation`.
+    fn has_generation(&self) -> bool {
+        false
+    }
+
+    /// Whether this update is a change that `metadata.generation` counts. Asked after the update
+    /// was prepared.
+    fn bumps_generation(&self, new: &Value, old: &Value) -> bool {
+        self.has_generation() && new.get("spec") != old.get("spec")
+    }
+
+    /// The fields a field selector may name, besides `metadata.name` and `metadata.namespace`, with
+    /// this object's values.
+    fn selectable_fields(&self, _object: &Value) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
+    /// The name under which `selectable_fields` knows a label that clients may write otherwise
+    /// (a Pod's `spec.host` is `spec.nodeName`).
+    fn selectable_alias<'a>(&self, label: &'a str) -> &'a str {
+        label
+    }
+
+    /// What a client is told who selects by a field that the kind does not offer.
+    fn unknown_field_message(&self, label: &str) -> String {
+        let own = self.selectable_fields(&Value::Null);
+        if own.is_empty() {
+            format!(
+                "{label:?} is not a known field selector: \
+                 only \"metadata.name\", \"metadata.namespace\""
+            )
+        } else {
+            format!("field label not supported: {label}")
+        }
+    }
+
+    /// The columns of a table of this kind.
+    fn columns(&self) -> &'static [Column] {
+        NAME_AND_AGE
+    }
+
+    /// This object's row: as many cells as columns. Ages are counted up to `now`.
+    fn row(&self, object: &Value, now: Timestamp) -> Row {
+        Row::new(vec![crate::table::name(object), crate::table::age(object, now)])
+    }
+}
+
+
+/// A real server's generic code and its kind's own code both look at the metadata of an update, and
+/// both causes are in its answer.
+fn twice(errors: &[Error]) -> Vec<Error> {
+    [errors, errors].concat()
+}
