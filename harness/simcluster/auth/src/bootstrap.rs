@@ -194,11 +194,11 @@ fn edit() -> Value {
         return Value::Null;
     };
     all.extend(rules(&WRITE));
-    all.push(json!({"apiGroups": [""], "resources": ["secrets"], "verbs": [READ.as_slice(), &WRITE].concat()}));
+    all.push(json!({"apiGroups": [""], "resources": ["secrets"], "verbs": read_and_write()}));
     all.push(json!({
         "apiGroups": [""],
         "resources": ["pods/attach", "pods/exec", "pods/portforward", "pods/proxy", "services/proxy"],
-        "verbs": [READ.as_slice(), &WRITE].concat(),
+        "verbs": read_and_write(),
     }));
     all.push(json!({"apiGroups": [""], "resources": ["pods/eviction", "serviceaccounts/token"], "verbs": ["create"]}));
     all.push(
@@ -206,7 +206,7 @@ fn edit() -> Value {
     );
     all.push(
         json!({"apiGroups": ["coordination.k8s.io"], "resources": ["leases"],
-                    "verbs": [READ.as_slice(), &WRITE].concat()}),
+                    "verbs": read_and_write()}),
     );
     all.into()
 }
@@ -219,7 +219,11 @@ fn admin() -> Value {
                     "resources": ["localsubjectaccessreviews"], "verbs": ["create"]}));
     all.push(
         json!({"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["rolebindings", "roles"],
-                    "verbs": [READ.as_slice(), &WRITE].concat()}),
+                    "verbs": read_and_write()}),
     );
     all.into()
+}
+
+fn read_and_write() -> Vec<&'static str> {
+    [READ.as_slice(), &WRITE].concat()
 }
