@@ -10,16 +10,16 @@ pub fn objects() -> Vec<Value> {
     let mut objects = vec![
         role(
             "cluster-admin",
-            json!([
+            &json!([
                 {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]},
                 {"nonResourceURLs": ["*"], "verbs": ["*"]},
             ]),
         ),
-        role("system:discovery", json!([paths(&DISCOVERY)])),
-        role("system:public-info-viewer", json!([paths(&PUBLIC)])),
+        role("system:discovery", &json!([paths(&DISCOVERY)])),
+        role("system:public-info-viewer", &json!([paths(&PUBLIC)])),
         role(
             "system:basic-user",
-            json!([
+            &json!([
                 {"apiGroups": ["authorization.k8s.io"],
                  "resources": ["selfsubjectaccessreviews", "selfsubjectrulesreviews"],
                  "verbs": ["create"]},
@@ -29,16 +29,16 @@ pub fn objects() -> Vec<Value> {
         ),
         role(
             "system:auth-delegator",
-            json!([
+            &json!([
                 {"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"],
                  "verbs": ["create"]},
                 {"apiGroups": ["authorization.k8s.io"], "resources": ["subjectaccessreviews"],
                  "verbs": ["create"]},
             ]),
         ),
-        role("view", view()),
-        role("edit", edit()),
-        role("admin", admin()),
+        role("view", &view()),
+        role("edit", &edit()),
+        role("admin", &admin()),
     ];
     objects.extend([
         binding("cluster-admin", "cluster-admin", &["system:masters"]),
@@ -80,7 +80,7 @@ fn paths(paths: &[&str]) -> Value {
     json!({"nonResourceURLs": paths, "verbs": ["get"]})
 }
 
-fn role(name: &str, rules: Value) -> Value {
+fn role(name: &str, rules: &Value) -> Value {
     json!({
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "ClusterRole",
