@@ -3,9 +3,16 @@
 //!
 //! Everything here is a function of its arguments: no I/O, no clock, no randomness, no async.
 
+#[cfg(test)]
+mod arbitrary;
+pub mod decode;
 pub mod field;
+pub mod go;
+pub mod jsonpath;
 pub mod kind;
 pub mod name;
+pub mod patch;
 pub mod quantity;
 pub mod schema;
+pub mod selector;
 pub mod status;

@@ -237,6 +237,29 @@ pub struct ValidationRule {
     pub optional_old_self: Option<bool>,
 }
 
+/// What a value of a built-in kind is read as, decided once per schema.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// Any JSON, kept as it is.
+    #[default]
+    Raw,
+    /// A schema, or a list of schemas, or a boolean, or a list of strings.
+    SchemaOr,
+    Quantity,
+    IntOrString,
+    Time,
+    MicroTime,
+    Bytes,
+    String,
+    Int32,
+    Int64,
+    Float,
+    Bool,
+    List,
+    Map,
+    Struct,
+}
+
 /// The shape of a value.
 #[derive(Clone, Debug, Default)]
 pub struct Schema {
@@ -290,6 +313,7 @@ pub struct Schema {
     pub definition: Option<&'static str>,
     /// How a built-in field is declared in Go.
     pub go: Option<GoType>,
+    pub(crate) shape: Shape,
 }
 
 impl Schema {

@@ -9,7 +9,7 @@ use std::sync::{LazyLock, OnceLock};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Inner, Schema, SchemaRef, parse};
+use super::{Inner, Schema, SchemaRef, Shape, parse};
 use crate::kind::GroupVersionKind;
 
 static SCHEMAS: &str = include_str!("../../data/kubernetes-1.36-schemas.ndjson");
@@ -49,6 +49,15 @@ impl Definition {
                 _ => Schema::default(),
             };
             schema.definition = Some(self.name);
+            schema.shape = match self.name.rsplit('.').next().unwrap_or_default() {
+                "Quantity" => Shape::Quantity,
+                "IntOrString" => Shape::IntOrString,
+                "Time" => Shape::Time,
+                "MicroTime" => Shape::MicroTime,
+                "RawExtension" | "FieldsV1" | "JSON" | "Patch" => Shape::Raw,
+                name if name.starts_with("JSONSchemaPropsOr") => Shape::SchemaOr,
+                _ => schema.shape,
+            };
             if self.name == INT_OR_STRING {
                 schema.int_or_string = true;
                 // Said once, by the flag; a union would be checked a second time.
@@ -129,6 +138,13 @@ fn definition_name(kind: &GroupVersionKind) -> Option<String> {
 /// The schema of a built-in kind.
 pub fn schema(kind: &GroupVersionKind) -> Option<SchemaRef> {
     definition_of(kind).map(|definition| SchemaRef(Inner::Definition(definition)))
+}
+
+/// The schema of a schema, as custom resource definitions hold it.
+pub fn json_schema_props() -> SchemaRef {
+    let name = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
+    let definition = definition(name).expect("the embedded schemas hold JSONSchemaProps");
+    SchemaRef(Inner::Definition(definition))
 }
 
 /// The schema of objects' metadata, for custom resources too.

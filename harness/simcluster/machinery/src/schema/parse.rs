@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{
     AdditionalProperties, Bounds, GoType, Inner, ListType, MapType, Overlaid, PatchStrategy,
-    Pattern, Schema, SchemaRef, Site, Type, ValidationRule, builtin,
+    Pattern, Schema, SchemaRef, Shape, Site, Type, ValidationRule, builtin,
 };
 
 pub(super) fn schema(value: &Value) -> SchemaRef {
@@ -86,6 +86,22 @@ pub(super) fn plain(map: &Map<String, Value>) -> Schema {
         validations: Arc::new(validations(map)),
         definition: None,
         go: go_type(map),
+        shape: shape(kind, map),
+    }
+}
+
+fn shape(kind: Option<Type>, map: &Map<String, Value>) -> Shape {
+    match (kind, map.get("format").and_then(Value::as_str)) {
+        (Some(Type::String), Some("byte")) => Shape::Bytes,
+        (Some(Type::String), _) => Shape::String,
+        (Some(Type::Integer), Some("int32")) => Shape::Int32,
+        (Some(Type::Integer), _) => Shape::Int64,
+        (Some(Type::Number), _) => Shape::Float,
+        (Some(Type::Boolean), _) => Shape::Bool,
+        (Some(Type::Array), _) => Shape::List,
+        (Some(Type::Object), _) if map.contains_key("additionalProperties") => Shape::Map,
+        (Some(Type::Object), _) => Shape::Struct,
+        (None, _) => Shape::Raw,
     }
 }
 

@@ -1,0 +1,118 @@
+//! How Go writes values, where an answer of the API shows them: `%v` of decoded JSON, and JSON as
+//! its encoder writes it.
+
+use std::fmt::Write;
+
+use serde_json::Value;
+
+/// A value as `%v` prints it: `map[a:1 b:[x y]]`.
+pub fn verb_v(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Number(number) => match number.as_f64() {
+            Some(float) if number.is_f64() => format_float(float),
+            _ => number.to_string(),
+        },
+        Value::Bool(flag) => flag.to_string(),
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(verb_v).collect();
+            format!("[{}]", items.join(" "))
+        }
+        Value::Object(fields) => {
+            let mut fields: Vec<(&String, &Value)> = fields.iter().collect();
+            fields.sort_by_key(|(name, _)| *name);
+            let fields: Vec<String> = fields
+                .iter()
+                .map(|(name, value)| format!("{name}:{}", verb_v(value)))
+                .collect();
+            format!("map[{}]", fields.join(" "))
+        }
+    }
+}
+
+/// A floating point number as `%v` prints it: shortest, with an exponent when it is very large or
+/// very small.
+pub fn format_float(value: f64) -> String {
+    let magnitude = value.abs();
+    if magnitude != 0.0 && !(1e-4..1e21).contains(&magnitude) {
+        let text = format!("{value:e}");
+        let Some((mantissa, exponent)) = text.split_once('e') else {
+            return text;
+        };
+        let (sign, digits) = match exponent.strip_prefix('-') {
+            Some(digits) => ('-', digits),
+            None => ('+', exponent),
+        };
+        return format!("{mantissa}e{sign}{digits:0>2}");
+    }
+    format!("{value}")
+}
+
+/// A string as `%q` prints it.
+pub fn quote(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for char in text.chars() {
+        match char {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            '\u{7}' => quoted.push_str("\\a"),
+            '\u{8}' => quoted.push_str("\\b"),
+            '\u{b}' => quoted.push_str("\\v"),
+            '\u{c}' => quoted.push_str("\\f"),
+            other if other.is_control() => {
+                let code = u32::from(other);
+                let _ = if code < 0x80 {
+                    write!(quoted, "\\x{code:02x}")
+                } else {
+                    write!(quoted, "\\u{code:04x}")
+                };
+            }
+            other => quoted.push(other),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// The JSON kind as Go's decoder names it in its errors.
+pub fn json_kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn maps_are_printed_in_the_order_of_their_keys() {
+        let value = json!({"spec": {"b": [1, "x", null], "a": true}});
+        assert_eq!(verb_v(&value), "map[spec:map[a:true b:[1 x <nil>]]]");
+    }
+
+    #[test]
+    fn floats_get_an_exponent_only_when_far_from_one() {
+        assert_eq!(format_float(0.7), "0.7");
+        assert_eq!(format_float(1e21), "1e+21");
+        assert_eq!(format_float(1e-7), "1e-07");
+        assert_eq!(format_float(100.0), "100");
+    }
+
+    #[test]
+    fn control_characters_are_escaped() {
+        assert_eq!(quote("a\"\u{1}\n'"), "\"a\\\"\\x01\\n'\"");
+    }
+}
