@@ -191,11 +191,26 @@ pub(crate) fn set_terminal_size(
         .map(drop)
 }
 
-/// Resets every signal's disposition to the default. The standard library ignores SIGPIPE, and programs inherit that.
+/// Resets every signal's disposition to the default. The standard library ignores SIGPIPE, whoever started
+/// the owner may have ignored more, and programs inherit that.
 pub(crate) fn default_signal_dispositions() {
-    for signal in 1..=64 {
-        // SAFETY: SIG_DFL runs no code of ours; signals that cannot be changed answer an error, which is fine.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    /// The kernel's `struct sigaction`, which is smaller than this everywhere; zeroes are `SIG_DFL`.
+    static DEFAULT: [u64; 8] = [0; 8];
+    const LAST: libc::c_int = 64;
+    const SET_SIZE: usize = 8;
+    for signal in 1..=LAST {
+        // By the bare system call, since libc refuses to touch the signals that it keeps for itself.
+        // SAFETY: the kernel reads no more than the array has, and the old action is not asked for.
+        // Signals that cannot be changed answer an error, which is fine.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                DEFAULT.as_ptr(),
+                std::ptr::null_mut::<libc::c_void>(),
+                SET_SIZE,
+            );
+        }
     }
 }
 

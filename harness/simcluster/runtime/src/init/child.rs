@@ -127,7 +127,7 @@ pub(super) fn step(step: impl Into<String>) -> impl FnOnce(Errno) -> LaunchError
     }
 }
 
-/// The rest of this process's life.
+/// The rest of this process's life. Nothing is dropped on the way, for the descriptors may be closed already.
 pub(super) fn run(child: Child<'_>, work: Work) -> ! {
     let mut keep = vec![child.reports.as_raw_fd()];
     keep.extend(child.stdio.iter().map(AsRawFd::as_raw_fd));
@@ -138,7 +138,7 @@ pub(super) fn run(child: Child<'_>, work: Work) -> ! {
     sys::close_all_except(&keep);
     sys::default_signal_dispositions();
     let reports = child.reports.as_fd();
-    let outcome = panic::catch_unwind(AssertUnwindSafe(|| perform(&child, work)));
+    let outcome = panic::catch_unwind(AssertUnwindSafe(|| perform(&child, &work)));
     let report = match outcome {
         Ok(Ok(())) => sys::exit_now(0),
         Ok(Err(report)) => report,
@@ -152,14 +152,14 @@ pub(super) fn run(child: Child<'_>, work: Work) -> ! {
     sys::exit_now(127)
 }
 
-fn perform(child: &Child<'_>, work: Work) -> Result<(), Report> {
+fn perform(child: &Child<'_>, work: &Work) -> Result<(), Report> {
     let launched = match work {
-        Work::Start(spec) => start(child, &spec),
+        Work::Start(spec) => start(child, spec),
         Work::Exec {
             namespaces,
             program,
         } => exec(child, &namespaces, &program),
-        Work::RemoveTree(path) => return remove_tree(&path),
+        Work::RemoveTree(path) => return remove_tree(path),
     };
     match launched {
         Ok(never) => match never {},

@@ -4,7 +4,10 @@
 
 use std::{
     fs, io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+        unix::fs::PermissionsExt,
+    },
     path::{Path, PathBuf},
 };
 
@@ -184,7 +187,14 @@ fn overlay(spec: &ContainerSpec, node: &Node, place: &Path) -> nix::Result<()> {
         Some("overlay"),
         MsFlags::empty(),
         Some(options.as_str()),
-    )
+    )?;
+    // The kernel closes this directory to everyone, and needs no permission itself; but an owner who is not
+    // root could never remove it. If that fails, the owner still has `remove_tree`.
+    let _ = fs::set_permissions(
+        spec.scratch.join("work/work"),
+        fs::Permissions::from_mode(0o700),
+    );
+    Ok(())
 }
 
 /// A missing layer is the caller's mistake and is told; these are the machine's ways to say no.

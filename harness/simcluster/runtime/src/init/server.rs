@@ -4,7 +4,7 @@
 
 use std::{
     collections::BTreeMap,
-    io,
+    fs, io,
     net::SocketAddrV4,
     os::fd::{AsFd, OwnedFd},
 };
@@ -89,7 +89,7 @@ impl Server {
         children.thread_block()?;
         let signals =
             SignalFd::with_flags(&children, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
-        let home_pids = std::fs::File::open("/proc/self/ns/pid")?.into();
+        let home_pids = fs::File::open("/proc/self/ns/pid")?.into();
         let mut outbox = Outbox::default();
         outbox.push(&Notice::Ready, Vec::new())?;
         Ok(Self {

@@ -91,6 +91,18 @@ impl Lab {
         }
     }
 
+    /// A container that runs one of this test program's ignored tests.
+    pub(crate) fn itself(&self, id: &str, which: &str) -> ContainerSpec {
+        let mut spec = self.program(id, &["/test", "--ignored", "--exact", "--nocapture", which]);
+        let source = std::env::current_exe().expect("/proc is there");
+        spec.mounts.push(Mount::Bind {
+            source,
+            target: "/test".into(),
+            read_only: true,
+        });
+        spec
+    }
+
     pub(crate) async fn start_container(&self, spec: ContainerSpec) -> Container {
         let started = self.runtime.start_container(spec, StdioSpec::piped()).await;
         started.unwrap_or_else(|error| panic!("{error}: {error:?}"))
@@ -143,6 +155,23 @@ pub(crate) async fn finish(mut process: Process) -> (i32, String) {
             .expect("a pipe can be read");
     }
     (process.wait().await.code, text)
+}
+
+/// The next line of a process's output.
+pub(crate) async fn read_line(process: &mut Process) -> String {
+    let output = process.stdout.as_mut().expect("its output is piped");
+    let mut line = Vec::new();
+    loop {
+        match output.read_u8().await.expect("the process still writes") {
+            b'\n' => return String::from_utf8_lossy(&line).into_owned(),
+            byte => line.push(byte),
+        }
+    }
+}
+
+/// Reads lines until one has the text.
+pub(crate) async fn read_until(process: &mut Process, text: &str) {
+    while !read_line(process).await.contains(text) {}
 }
 
 /// The host's layout of programs, without the programs.

@@ -1,0 +1,285 @@
+//! Ends: of containers, of nodes, of owners. What is left is nothing.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{BufRead, BufReader},
+    net::Ipv4Addr,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use simcluster_runtime::{Runtime, StdioSpec};
+
+use crate::lab::{Lab, finish, read_line};
+
+/// Not an address that a node has been given.
+const UNKNOWN: Ipv4Addr = Ipv4Addr::new(127, 9, 9, 9);
+
+/// Waits for something that happens soon, and says what it saw last if not.
+async fn eventually<T: std::fmt::Debug + PartialEq>(expected: T, look: impl Fn() -> T) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let seen = look();
+        if seen == expected {
+            return;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "expected {expected:?}, last saw {seen:?}"
+        );
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A line of `/proc/<pid>/status`.
+fn status(pid: u32, field: &str) -> Option<String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    text.lines()
+        .find_map(|line| Some(line.strip_prefix(field)?.trim().to_owned()))
+}
+
+fn runs(pid: u32) -> bool {
+    // A zombie is whoever's child it was; it holds nothing.
+    status(pid, "State:").is_some_and(|state| !state.starts_with('Z'))
+}
+
+/// The processes in the same network namespace as one of these.
+fn network_of(pid: u32) -> String {
+    fs::read_link(format!("/proc/{pid}/ns/net"))
+        .unwrap()
+        .display()
+        .to_string()
+}
+
+fn processes_in(networks: &BTreeSet<String>) -> Vec<String> {
+    let entries = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    let inside = entries.filter(|entry| {
+        fs::read_link(entry.path().join("ns/net"))
+            .is_ok_and(|network| networks.contains(&network.display().to_string()))
+    });
+    inside
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect()
+}
+
+fn init_of(container: u32) -> u32 {
+    status(container, "PPid:").unwrap().parse().unwrap()
+}
+
+fn open_files(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+}
+
+fn host_links() -> BTreeSet<String> {
+    fs::read_to_string("/proc/net/dev")
+        .unwrap()
+        .lines()
+        .filter_map(|line| Some(line.split_once(':')?.0.trim().to_owned()))
+        .collect()
+}
+
+#[tokio::test]
+async fn removing_a_sandbox_kills_all_that_runs_in_it() {
+    let lab = Lab::with_pod().await;
+    let script = "trap '' TERM; sleep 1000 & sleep 1000";
+    let container = lab.start_container(lab.shell("c", script)).await;
+    let network = BTreeSet::from([network_of(container.pid)]);
+    lab.runtime.remove_sandbox("pod").await.unwrap();
+    assert_eq!(
+        container.exit_watch().status().map(|status| status.code),
+        Some(137)
+    );
+    assert_eq!(processes_in(&network), Vec::<String>::new());
+    lab.sandbox("pod", 2).await;
+    assert_eq!(lab.run(lab.shell("c", "exit 1")).await.0, 1);
+}
+
+#[tokio::test]
+async fn dropping_a_node_ends_everything_before_it_returns() {
+    let lab = Lab::with_pod().await;
+    let container = lab
+        .start_container(lab.shell("c", "sleep 1000 & sleep 1000"))
+        .await;
+    let init = init_of(container.pid);
+    let networks = BTreeSet::from([network_of(container.pid), network_of(init)]);
+    drop(lab);
+    assert!(!runs(init));
+    assert_eq!(status(init, "State:"), None);
+    assert_eq!(processes_in(&networks), Vec::<String>::new());
+    assert_eq!(container.wait().await.code, 137);
+}
+
+#[tokio::test]
+async fn shutting_a_node_down_ends_everything() {
+    let lab = Lab::with_pod().await;
+    let container = lab.start_container(lab.shell("c", "sleep 1000")).await;
+    let init = init_of(container.pid);
+    lab.runtime.shutdown().await;
+    assert_eq!(status(init, "State:"), None);
+    assert_eq!(container.wait().await.code, 137);
+}
+
+#[tokio::test]
+async fn calls_after_the_init_process_died_say_so() {
+    let lab = Lab::with_pod().await;
+    let container = lab.start_container(lab.shell("c", "sleep 1000")).await;
+    let init = init_of(container.pid).to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-9", &init])
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert_eq!(container.wait().await.signal, Some(9));
+    let lost = lab.runtime.signal("c", 15).await.unwrap_err();
+    assert_eq!(
+        lost.to_string(),
+        "the node's init process has ended while it was asked to signal a container; start a new runtime",
+    );
+}
+
+/// An owner with a node and two containers, which never ends by itself.
+#[tokio::test]
+#[ignore = "is killed by another test"]
+async fn an_owner_that_is_killed() {
+    let lab = Lab::with_pod().await;
+    let one = lab
+        .start_container(lab.shell("a", "sleep 1000 & sleep 1000"))
+        .await;
+    let two = lab.start_container(lab.shell("b", "sleep 1000")).await;
+    println!("pids {} {} {}", init_of(one.pid), one.pid, two.pid);
+    std::future::pending::<()>().await;
+    drop((one, two));
+}
+
+#[tokio::test]
+async fn nothing_survives_the_sudden_death_of_the_owner() {
+    let links = host_links();
+    let directory = tempfile::tempdir().unwrap();
+    let mut owner = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--ignored",
+            "--exact",
+            "--nocapture",
+            "lifecycle::an_owner_that_is_killed",
+        ])
+        .env("TMPDIR", directory.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(owner.stdout.take().unwrap()).lines();
+    let pids: Vec<u32> = lines
+        .map(Result::unwrap)
+        .find_map(|line| {
+            let (_, pids) = line.split_once("pids ")?;
+            Some(pids.split(' ').map(|pid| pid.parse().unwrap()).collect())
+        })
+        .unwrap();
+    let networks = pids.iter().map(|pid| network_of(*pid)).collect();
+    assert!(processes_in(&networks).len() >= 4);
+    owner.kill().unwrap();
+    owner.wait().unwrap();
+    eventually(Vec::<String>::new(), || processes_in(&networks)).await;
+    eventually(vec![false; 3], || {
+        pids.iter().map(|pid| runs(*pid)).collect()
+    })
+    .await;
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(
+        !mounts.contains(&directory.path().display().to_string()),
+        "{mounts}"
+    );
+    assert!(host_links().is_subset(&links));
+}
+
+#[tokio::test]
+async fn a_hundred_containers_one_after_another_leave_nothing() {
+    let lab = Lab::with_pod().await;
+    let witness = lab.start_container(lab.program("witness", &["cat"])).await;
+    let init = init_of(witness.pid);
+    // The answer that told of the witness may still be on its way out.
+    lab.runtime.remove_address(UNKNOWN).await.unwrap_err();
+    let before = open_files(init);
+    for number in 0..100 {
+        assert_eq!(
+            lab.run(lab.shell("c", &format!("exit {number}"))).await.0,
+            number
+        );
+    }
+    let children = || {
+        let text = fs::read_to_string(format!("/proc/{init}/task/{init}/children"));
+        text.unwrap_or_default().split_whitespace().count()
+    };
+    eventually(1, children).await;
+    eventually(before, || open_files(init)).await;
+    assert_eq!(finish(witness).await.0, 0);
+}
+
+#[tokio::test]
+async fn a_hundred_sandboxes_one_after_another_leave_nothing() {
+    let lab = Lab::with_pod().await;
+    let witness = lab.start_container(lab.program("witness", &["cat"])).await;
+    let init = init_of(witness.pid);
+    lab.runtime.remove_address(UNKNOWN).await.unwrap_err();
+    let before = open_files(init);
+    for _ in 0..100 {
+        lab.sandbox("short", 3).await;
+        lab.runtime.remove_sandbox("short").await.unwrap();
+    }
+    eventually(before, || open_files(init)).await;
+    let links = fs::read_to_string(format!("/proc/{init}/net/dev")).unwrap();
+    assert_eq!(
+        links
+            .lines()
+            .filter(|line| line.contains("pod") && !line.contains("pods0"))
+            .count(),
+        1,
+        "{links}"
+    );
+    assert_eq!(finish(witness).await.0, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_nodes_live_in_one_process() {
+    let nodes = (0..20).map(|number| async move {
+        let lab = Lab::with_pod().await;
+        let (code, output) = lab
+            .run(lab.shell("c", &format!("echo {number}; exit {number}")))
+            .await;
+        assert_eq!((code, output), (number, format!("{number}\n")));
+        lab
+    });
+    let labs = futures::future::join_all(nodes).await;
+    assert_eq!(labs.len(), 20);
+}
+
+#[tokio::test]
+async fn a_probe_tells_how_nodes_are_isolated() {
+    let isolation = Runtime::probe().await.unwrap();
+    let lab = Lab::start().await;
+    assert_eq!(&isolation, lab.runtime.isolation());
+}
+
+#[tokio::test]
+async fn an_abandoned_start_is_no_obstacle() {
+    let lab = Lab::with_pod().await;
+    {
+        let start = lab
+            .runtime
+            .start_container(lab.program("c", &["cat"]), StdioSpec::output());
+        let mut start = Box::pin(start);
+        assert!(futures::poll!(&mut start).is_pending());
+    }
+    lab.runtime.remove_sandbox("pod").await.unwrap();
+    lab.runtime.shutdown().await;
+}
+
+#[tokio::test]
+async fn output_can_be_read_after_the_end() {
+    let lab = Lab::with_pod().await;
+    let mut container = lab.start_container(lab.shell("c", "echo last words")).await;
+    assert_eq!(container.wait().await.code, 0);
+    assert_eq!(read_line(&mut container).await, "last words");
+}
