@@ -190,6 +190,17 @@ impl<K: Resource + Clone> Cache<K> {
     /// Takes in a full list that was read at `revision`.
     pub(crate) fn replace(&self, listed: Vec<K>, revision: Option<&str>) {
         let revision = revision.and_then(parse_revision).unwrap_or_default();
+        self.replace_what_is_older_than(revision, listed);
+        let mut state = self.write();
+        state.seen = state.seen.max(revision);
+    }
+
+    /// Says that there is nothing of this kind, as on a server that does not know it.
+    pub(crate) fn replace_with_nothing(&self) {
+        self.replace_what_is_older_than(u64::MAX, Vec::new());
+    }
+
+    fn replace_what_is_older_than(&self, revision: u64, listed: Vec<K>) {
         let handlers = self.handlers();
         let mut gone: Vec<Arc<K>> = Vec::new();
         {
@@ -198,7 +209,6 @@ impl<K: Resource + Clone> Cache<K> {
                 .map(|object| ObjectKey::of(object.meta()))
                 .collect();
             let mut state = self.write();
-            state.seen = state.seen.max(revision);
             for objects in state.objects.values_mut() {
                 objects.retain(|_, object| {
                     // What this process wrote after the list was taken is not in it, and is not gone.
@@ -223,11 +233,6 @@ impl<K: Resource + Clone> Cache<K> {
         }
         drop(handlers);
         self.synced.send_replace(true);
-    }
-
-    /// Says that there is nothing of this kind, as on a server that does not know it.
-    pub(crate) fn replace_with_nothing(&self) {
-        self.replace(Vec::new(), None);
     }
 
     /// Takes in a version that the watch has told.

@@ -1,6 +1,6 @@
 //! What every controller is given: caches, writes, events, time. It does NOT start anything.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use kube::Client;
 
@@ -10,6 +10,7 @@ use crate::{
     events::{Form, Recorder, Recorders},
     objects::{Kind, Objects},
     settings::Settings,
+    universe::Universe,
 };
 
 /// The field manager of all controllers but the scheduler, as in Kubernetes.
@@ -23,6 +24,7 @@ pub(crate) struct Context {
     pub(crate) clock: Clock,
     pub(crate) settings: Arc<Settings>,
     recorders: Recorders,
+    universe: Arc<OnceLock<Arc<Universe>>>,
 }
 
 impl Context {
@@ -33,6 +35,7 @@ impl Context {
             clock: Clock::start(),
             settings: Arc::new(settings),
             recorders,
+            universe: Arc::default(),
         }
     }
 
@@ -56,5 +59,16 @@ impl Context {
 
     pub(crate) fn reporting_recorder(&self, component: &'static str) -> Recorder {
         self.recorders.recorder(component, Form::Reporting)
+    }
+
+    /// All objects of all kinds; it is made at the first call.
+    pub(crate) fn universe(&self) -> Arc<Universe> {
+        let make = || Arc::new(Universe::new(self.client.clone(), self.caches.clone()));
+        self.universe.get_or_init(make).clone()
+    }
+
+    /// The universe, if some controller has asked for it; whoever starts the controllers runs it.
+    pub(crate) fn wanted_universe(&self) -> Option<Arc<Universe>> {
+        self.universe.get().cloned()
     }
 }

@@ -21,15 +21,22 @@ mod clock;
 mod context;
 mod deployment;
 mod events;
+mod garbage_collector;
 mod hash;
 mod job;
+mod namespace;
 mod objects;
 mod ownership;
 mod pods;
+mod protection;
+mod provisioner;
 mod quantity;
 mod replica_set;
 mod selector;
 mod settings;
+mod universe;
+mod volume_binder;
+mod volumes;
 mod work_queue;
 
 use context::Context;
@@ -45,6 +52,9 @@ pub async fn run(client: Client, settings: Settings, shutdown: CancellationToken
     let mut tasks = JoinSet::new();
     for controller in &context.settings.controllers {
         tasks.spawn(start(*controller, &context));
+    }
+    if let Some(universe) = context.wanted_universe() {
+        tasks.spawn(universe.run());
     }
     for reflector in context.caches.take_reflectors() {
         tasks.spawn(reflector);
@@ -64,7 +74,12 @@ pub async fn run(client: Client, settings: Settings, shutdown: CancellationToken
 fn start(controller: Controller, context: &Context) -> BoxFuture<'static, ()> {
     match controller {
         Controller::Deployment => Box::pin(deployment::start(context)),
+        Controller::GarbageCollector => Box::pin(garbage_collector::start(context)),
+        Controller::Namespace => Box::pin(namespace::start(context)),
         Controller::Job => Box::pin(job::start(context)),
+        Controller::Protection => Box::pin(protection::start(context)),
+        Controller::Provisioner => Box::pin(provisioner::start(context)),
+        Controller::VolumeBinder => Box::pin(volume_binder::start(context)),
         Controller::ReplicaSet => Box::pin(replica_set::start(context)),
         _ => Box::pin(std::future::pending()),
     }

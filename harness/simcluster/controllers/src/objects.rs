@@ -309,6 +309,19 @@ impl<K: Kind> Objects<K> {
         Ok(self.keep(written))
     }
 
+    pub(crate) async fn merge_status(
+        &self,
+        key: &ObjectKey,
+        patch: Value,
+    ) -> Result<K, WriteError> {
+        let written = self
+            .api(&key.namespace)
+            .patch_status(&key.name, &self.patching(), &Patch::Merge(patch))
+            .await
+            .map_err(Self::error("patching the status of", key))?;
+        Ok(self.keep(written))
+    }
+
     /// Posts to a subresource whose answer is not the object.
     pub(crate) async fn post_subresource(
         &self,

@@ -80,7 +80,8 @@ impl Source<PartialObjectMeta<DynamicObject>> for MetadataOnly {
     }
 
     async fn list(&self) -> kube::Result<(Vec<PartialObjectMeta<DynamicObject>>, Option<String>)> {
-        let list = self.api.list_metadata(&ListParams::default()).await?;
+        let mut list = self.api.list_metadata(&ListParams::default()).await?;
+        list.items.iter_mut().for_each(forget_what_is_large);
         Ok((list.items, list.metadata.resource_version))
     }
 
@@ -95,6 +96,12 @@ impl Source<PartialObjectMeta<DynamicObject>> for MetadataOnly {
             .await?
             .boxed())
     }
+}
+
+/// Who only looks at owners, finalizers and names needs neither of these, and there are many objects.
+fn forget_what_is_large(object: &mut PartialObjectMeta<DynamicObject>) {
+    object.metadata.managed_fields = None;
+    object.metadata.annotations = None;
 }
 
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
