@@ -53,7 +53,7 @@ impl Netlink {
         message.string(libc::IFLA_IFNAME, name);
         message.bytes(libc::IFLA_ADDRESS, &address);
         message.nested(libc::IFLA_LINKINFO, |info| {
-            info.string(libc::IFLA_INFO_KIND, "bridge")
+            info.string(libc::IFLA_INFO_KIND, "bridge");
         });
         self.acknowledged(message)
     }
@@ -93,13 +93,6 @@ impl Netlink {
     pub(crate) fn set_up(&mut self, index: u32) -> io::Result<()> {
         let mut message = Message::new(libc::RTM_NEWLINK, acknowledge());
         message.link(index, true);
-        self.acknowledged(message)
-    }
-
-    /// Removes a link, and with a veth its other end.
-    pub(crate) fn remove_link(&mut self, index: u32) -> io::Result<()> {
-        let mut message = Message::new(libc::RTM_DELLINK, acknowledge());
-        message.link(index, false);
         self.acknowledged(message)
     }
 

@@ -16,6 +16,8 @@ use nix::{
 };
 use tokio::io::{Interest, unix::AsyncFd};
 
+use crate::spec::ExitStatus;
+
 pub(crate) mod constructor;
 
 /// Proof that this process has one thread only. The constructor makes it, before `main` could start others.
@@ -114,6 +116,35 @@ pub(crate) fn pidfd_signal(pidfd: BorrowedFd<'_>, signal: i32) -> nix::Result<()
         )
     })
     .map(drop)
+}
+
+/// Waits, without waiting long, for a child that has ended: `None` if none has. `nix` would lose a child that
+/// a real-time signal has killed.
+pub(crate) fn wait_for_any_child() -> nix::Result<Option<(Pid, ExitStatus)>> {
+    loop {
+        let mut status: libc::c_int = 0;
+        // SAFETY: waitpid writes one int.
+        let waited = Errno::result(unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) });
+        let pid = match waited {
+            Ok(0) | Err(Errno::ECHILD) => return Ok(None),
+            Err(Errno::EINTR) => continue,
+            other => Pid::from_raw(other?),
+        };
+        let (code, signal) = if libc::WIFEXITED(status) {
+            (libc::WEXITSTATUS(status), None)
+        } else if libc::WIFSIGNALED(status) {
+            let signal = libc::WTERMSIG(status);
+            (128 + signal, Some(signal))
+        } else {
+            continue;
+        };
+        let status = ExitStatus {
+            code,
+            signal,
+            oom_killed: false,
+        };
+        return Ok(Some((pid, status)));
+    }
 }
 
 /// Takes a capability out of the bounding set; `EINVAL` when the kernel has no such number.

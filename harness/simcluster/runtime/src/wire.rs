@@ -150,9 +150,11 @@ impl Inbox {
         let Some((header, _)) = self.bytes.split_first_chunk::<HEADER>() else {
             return Ok(None);
         };
-        let [a, b, c, d, e, f, g, h] = *header;
-        let length = u32::from_ne_bytes([a, b, c, d]) as usize;
-        let count = u32::from_ne_bytes([e, f, g, h]) as usize;
+        let half = |at: usize| {
+            let bytes = header[at..].first_chunk::<4>().copied();
+            u32::from_ne_bytes(bytes.unwrap_or_default()) as usize
+        };
+        let (length, count) = (half(0), half(4));
         if length > LONGEST || count > MOST_DESCRIPTORS {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,

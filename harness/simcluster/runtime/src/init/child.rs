@@ -128,6 +128,10 @@ pub(super) fn step(step: impl Into<String>) -> impl FnOnce(Errno) -> LaunchError
 }
 
 /// The rest of this process's life. Nothing is dropped on the way, for the descriptors may be closed already.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "taken for good: nothing else may use what the child's work closes"
+)]
 pub(super) fn run(child: Child<'_>, work: Work) -> ! {
     let mut keep = vec![child.reports.as_raw_fd()];
     keep.extend(child.stdio.iter().map(AsRawFd::as_raw_fd));
@@ -158,7 +162,7 @@ fn perform(child: &Child<'_>, work: &Work) -> Result<(), Report> {
         Work::Exec {
             namespaces,
             program,
-        } => exec(child, &namespaces, &program),
+        } => exec(child, namespaces, program),
         Work::RemoveTree(path) => return remove_tree(path),
     };
     match launched {

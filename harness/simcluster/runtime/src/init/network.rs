@@ -5,7 +5,7 @@
 use std::{
     fs::{self, File},
     io,
-    net::{Ipv4Addr, SocketAddrV4},
+    net::{Ipv4Addr, SocketAddrV4, UdpSocket},
     os::fd::{AsFd, AsRawFd, OwnedFd},
     thread,
     time::{Duration, Instant},
@@ -29,6 +29,7 @@ use crate::{
 
 const BRIDGE: &str = "pods0";
 const POD_LINK: &str = "eth0";
+const DISCARD_PORT: u16 = 9;
 /// How long a link may take until it passes packets. It takes microseconds; without waiting, the first
 /// packet may be lost and be sent again only after a second.
 const LINK_PATIENCE: Duration = Duration::from_millis(200);
@@ -83,8 +84,17 @@ impl Namespaces {
 #[derive(Debug)]
 pub(super) struct SandboxNetwork {
     pub(super) namespaces: Namespaces,
-    /// The node's end of its link.
-    link: Option<u32>,
+    /// Its own view, if it is not in the node's network.
+    inside: Option<Inside>,
+}
+
+/// A sandbox's own network, seen from inside.
+#[derive(Debug)]
+struct Inside {
+    netlink: Netlink,
+    /// Sends the first packet.
+    greeter: UdpSocket,
+    address: Ipv4Addr,
 }
 
 impl NodeNetwork {
@@ -125,27 +135,23 @@ impl NodeNetwork {
         unshare(flags).doing(format!("make the namespaces of sandbox {}", spec.id))?;
         let made = Self::furnish(spec);
         self.return_home();
-        let (namespaces, inside) = made?;
-        let mut sandbox = SandboxNetwork {
-            namespaces,
-            link: None,
-        };
-        if let (Some(address), Some(mut inside)) = (spec.address, inside) {
-            let linked = self.link(&mut sandbox, address, &mut inside);
-            if let Err(source) = linked {
-                self.remove_sandbox(&sandbox);
-                return Err(source).doing(format!("link sandbox {} as {address}", spec.id));
-            }
+        let mut sandbox = made?;
+        if let Some(inside) = &mut sandbox.inside {
+            let address = inside.address;
+            self.link(&sandbox.namespaces.net, inside)
+                .doing(format!("link sandbox {} as {address}", spec.id))?;
         }
         Ok(sandbox)
     }
 
-    /// Takes a sandbox's link away at once; its namespaces go with the last process and descriptor.
-    pub(super) fn remove_sandbox(&mut self, sandbox: &SandboxNetwork) {
-        if let Some(link) = sandbox.link {
-            // It can only be gone already.
-            let _ = self.netlink.remove_link(link);
-        }
+    /// Frees a sandbox's address at once. The rest goes with the last process and descriptor, when the
+    /// kernel finds the time: waiting for the removal of a link takes it some ten milliseconds.
+    pub(super) fn remove_sandbox(mut sandbox: SandboxNetwork, prefix: u8) -> io::Result<()> {
+        let Some(inside) = &mut sandbox.inside else {
+            return Ok(());
+        };
+        let link = inside.netlink.index_of(POD_LINK)?;
+        inside.netlink.remove_address(link, inside.address, prefix)
     }
 
     /// Gives the node one more address, which pods reach through their gateway.
@@ -188,44 +194,49 @@ impl NodeNetwork {
     }
 
     /// Inside the new namespaces: what needs no link.
-    fn furnish(spec: &SandboxSpec) -> Result<(Namespaces, Option<Netlink>), StepError> {
+    fn furnish(spec: &SandboxSpec) -> Result<SandboxNetwork, StepError> {
         sethostname(&spec.hostname).doing(format!("set the host name {}", spec.hostname))?;
-        let inside = match spec.address {
-            None => None,
-            Some(_) => {
-                // Containers bind ports below 1024 as any user, as under other runtimes.
-                fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0")
-                    .doing("free the low ports")?;
-                Some(Netlink::open().doing("speak with the sandbox's network")?)
-            }
-        };
-        Ok((
-            Namespaces::own().doing("open the sandbox's namespaces")?,
-            inside,
-        ))
+        let mut inside = None;
+        if let Some(address) = spec.address {
+            // Containers bind ports below 1024 as any user, as under other runtimes.
+            fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0")
+                .doing("free the low ports")?;
+            let doing = "speak with the sandbox's network";
+            inside = Some(Inside {
+                netlink: Netlink::open().doing(doing)?,
+                greeter: UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).doing(doing)?,
+                address,
+            });
+        }
+        let namespaces = Namespaces::own().doing("open the sandbox's namespaces")?;
+        Ok(SandboxNetwork { namespaces, inside })
     }
 
-    fn link(
-        &mut self,
-        sandbox: &mut SandboxNetwork,
-        address: Ipv4Addr,
-        inside: &mut Netlink,
-    ) -> io::Result<()> {
-        set_up_loopback(inside)?;
+    fn link(&mut self, namespace: &File, inside: &mut Inside) -> io::Result<()> {
+        let (address, gateway) = (inside.address, self.spec.gateway);
+        let within = &mut inside.netlink;
+        set_up_loopback(within)?;
         self.links_made += 1;
         let name = format!("pod{:x}", self.links_made);
         let peer_address = hardware_address(address);
-        let namespace = sandbox.namespaces.net.as_fd();
-        self.netlink
-            .add_veth(&name, self.bridge, POD_LINK, peer_address, namespace)?;
+        self.netlink.add_veth(
+            &name,
+            self.bridge,
+            POD_LINK,
+            peer_address,
+            namespace.as_fd(),
+        )?;
         let outer = self.netlink.index_of(&name)?;
-        sandbox.link = Some(outer);
-        let inner = inside.index_of(POD_LINK)?;
-        inside.set_up(inner)?;
-        inside.add_address(inner, address, self.spec.prefix)?;
-        inside.add_default_route(self.spec.gateway)?;
-        await_operation(inside, inner)?;
-        await_operation(&mut self.netlink, outer)
+        let inner = within.index_of(POD_LINK)?;
+        within.set_up(inner)?;
+        within.add_address(inner, address, self.spec.prefix)?;
+        within.add_default_route(gateway)?;
+        await_operation(within, inner)?;
+        await_operation(&mut self.netlink, outer)?;
+        // The bridge may still remember a former sandbox of that address behind another link, and would
+        // send there until it hears from this one. Nobody needs to receive it.
+        inside.greeter.send_to(&[], (gateway, DISCARD_PORT))?;
+        Ok(())
     }
 }
 

@@ -12,8 +12,8 @@ use crate::{protocol::Report, wire::Inbox};
 /// One child.
 #[derive(Debug)]
 pub(super) struct Process {
-    /// The owner's number for it; the call's number for a job.
-    pub(super) key: u64,
+    /// The owner's number for it; none for a job.
+    pub(super) key: Option<u64>,
     pub(super) sandbox: Option<String>,
     /// The container whose first process it is.
     pub(super) container: Option<String>,
@@ -110,7 +110,10 @@ impl Processes {
 
     /// The process of the owner's number.
     pub(super) fn by_key(&self, key: u64) -> Option<Pid> {
-        let (pid, _) = self.0.iter().find(|(_, process)| process.key == key)?;
+        let (pid, _) = self
+            .0
+            .iter()
+            .find(|(_, process)| process.key == Some(key))?;
         Some(Pid::from_raw(*pid))
     }
 

@@ -5,18 +5,16 @@
 use std::{
     collections::BTreeMap,
     fs, io,
-    net::SocketAddrV4,
     os::fd::{AsFd, OwnedFd},
 };
 
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
-    sched::{CloneFlags, setns},
+    sched::CloneFlags,
     sys::{
-        signal::{SigSet, Signal, kill},
+        signal::{SigSet, Signal},
         signalfd::{SfdFlags, SignalFd},
-        wait::{WaitPidFlag, WaitStatus, waitpid},
     },
     unistd::Pid,
 };
@@ -25,19 +23,30 @@ use super::{
     Doing, StepError,
     boot::Node,
     child::{self, Child, Work},
-    network::{self, SandboxNetwork},
-    processes::{Outcome, Phase, Process, Processes, Reports},
+    network::SandboxNetwork,
+    processes::{Outcome, Phase, Processes, Reports},
     program::Program,
 };
 use crate::{
-    protocol::{Answer, Boot, Call, Failure, Notice, Report, Request},
-    spec::{ContainerSpec, ExecSpec, ExitStatus, SandboxSpec, Target},
+    protocol::{Answer, Boot, Call, Failure, Notice, Report},
+    spec::ExitStatus,
     sys::{self, SingleThreaded},
     wire::{Inbox, Outbox},
 };
 
-/// `Ok(None)`: the answer comes later.
-type Handled = Result<Option<(Answer, Vec<OwnedFd>)>, Failure>;
+/// What a call has led to.
+enum Response {
+    /// The answer, with its descriptors.
+    Now(Answer, Vec<OwnedFd>),
+    /// The answer comes when something has happened.
+    Later,
+}
+
+impl Response {
+    const DONE: Self = Self::Now(Answer::Done, Vec::new());
+}
+
+mod calls;
 
 /// The init process at work.
 pub(super) struct Server {
@@ -173,218 +182,17 @@ impl Server {
     fn handle(&mut self, call: Call, descriptors: Vec<OwnedFd>) -> io::Result<()> {
         let id = call.id;
         match self.answer(call, descriptors) {
-            Ok(None) => Ok(()),
-            Ok(Some((answer, descriptors))) => self.outbox.push(
-                &Notice::Reply {
-                    id,
-                    result: Ok(answer),
-                },
-                descriptors,
-            ),
+            Ok(Response::Later) => Ok(()),
+            Ok(Response::Now(answer, descriptors)) => {
+                let result = Ok(answer);
+                self.outbox.push(&Notice::Reply { id, result }, descriptors)
+            }
             Err(failure) => self.reply(id, Err(failure)),
         }
     }
 
     fn reply(&mut self, id: u64, result: Result<Answer, Failure>) -> io::Result<()> {
         self.outbox.push(&Notice::Reply { id, result }, Vec::new())
-    }
-
-    fn answer(&mut self, call: Call, descriptors: Vec<OwnedFd>) -> Handled {
-        let id = call.id;
-        match call.request {
-            Request::CreateSandbox(spec) => self.create_sandbox(&spec).map(done),
-            Request::RemoveSandbox { id: sandbox } => self.remove_sandbox(id, &sandbox),
-            Request::Start { process, spec } => self
-                .start_container(id, process, *spec, descriptors)
-                .map(|()| None),
-            Request::Exec { process, spec } => {
-                self.exec(id, process, spec, descriptors).map(|()| None)
-            }
-            Request::SignalContainer { container, signal } => {
-                let pid = self.processes.by_container(&container);
-                let pid = pid.ok_or_else(|| Failure::NoSuchContainer(container.clone()))?;
-                send_signal(pid, signal, &container).map(done)
-            }
-            Request::SignalProcess { process, signal } => match self.processes.by_key(process) {
-                // It has ended meanwhile, which is what signals are mostly for.
-                None => Ok(done(())),
-                Some(pid) => send_signal(pid, signal, &format!("process {pid}")).map(done),
-            },
-            Request::Dial {
-                target,
-                address,
-                port,
-            } => {
-                let to = SocketAddrV4::new(address, port);
-                let from = match target {
-                    Target::Node => None,
-                    Target::Sandbox(sandbox) => Some(&self.live_sandbox(&sandbox)?.network),
-                };
-                let made = self
-                    .node
-                    .network
-                    .dial(from, to)
-                    .doing(format!("dial {to}"))?;
-                Ok(Some((Answer::Socket, vec![made])))
-            }
-            Request::Listen { address, port } => {
-                let at = SocketAddrV4::new(address, port);
-                let made = network::listen_at(at).doing(format!("listen at {at}"))?;
-                Ok(Some((Answer::Socket, vec![made])))
-            }
-            Request::Udp { address, port } => {
-                let at = SocketAddrV4::new(address, port);
-                let made = network::udp_at(at).doing(format!("bind udp {at}"))?;
-                Ok(Some((Answer::Socket, vec![made])))
-            }
-            Request::AddAddress { address } => {
-                let added = self.node.network.add_address(address);
-                Ok(done(
-                    added.doing(format!("add the address {address} to the node"))?,
-                ))
-            }
-            Request::RemoveAddress { address } => {
-                let removed = self.node.network.remove_address(address);
-                Ok(done(removed.doing(format!(
-                    "remove the address {address} from the node"
-                ))?))
-            }
-            Request::RemoveTree { path } => {
-                let work = Work::RemoveTree(path);
-                let (pid, reports) = self.spawn(work, None, Vec::new(), CloneFlags::empty())?;
-                let phase = Phase::Job { call: id, reports };
-                let process = Process {
-                    key: u64::MAX,
-                    sandbox: None,
-                    container: None,
-                    phase,
-                };
-                self.processes.insert(pid, process);
-                Ok(None)
-            }
-        }
-    }
-
-    fn live_sandbox(&self, id: &str) -> Result<&Sandbox, Failure> {
-        self.sandboxes
-            .get(id)
-            .filter(|sandbox| sandbox.removal.is_none())
-            .ok_or_else(|| Failure::NoSuchSandbox(id.to_owned()))
-    }
-
-    fn create_sandbox(&mut self, spec: &SandboxSpec) -> Result<(), Failure> {
-        if self.sandboxes.contains_key(&spec.id) {
-            return Err(Failure::SandboxExists(spec.id.clone()));
-        }
-        let network = self.node.network.create_sandbox(spec)?;
-        self.sandboxes.insert(
-            spec.id.clone(),
-            Sandbox {
-                network,
-                removal: None,
-            },
-        );
-        Ok(())
-    }
-
-    fn remove_sandbox(&mut self, call: u64, id: &str) -> Handled {
-        self.live_sandbox(id)?;
-        let processes = self.processes.in_sandbox(id);
-        for pid in &processes {
-            // It can only be dead already, and is then about to be waited for.
-            let _ = kill(*pid, Signal::SIGKILL);
-        }
-        if processes.is_empty() {
-            self.forget_sandbox(id);
-            return Ok(done(()));
-        }
-        if let Some(sandbox) = self.sandboxes.get_mut(id) {
-            sandbox.removal = Some(call);
-        }
-        Ok(None)
-    }
-
-    fn forget_sandbox(&mut self, id: &str) {
-        if let Some(sandbox) = self.sandboxes.remove(id) {
-            self.node.network.remove_sandbox(&sandbox.network);
-        }
-    }
-
-    fn start_container(
-        &mut self,
-        call: u64,
-        key: u64,
-        spec: ContainerSpec,
-        stdio: Vec<OwnedFd>,
-    ) -> Result<(), Failure> {
-        self.live_sandbox(&spec.sandbox)?;
-        if self.containers.contains_key(&spec.id) {
-            return Err(Failure::ContainerExists(spec.id));
-        }
-        let (id, sandbox) = (spec.id.clone(), spec.sandbox.clone());
-        let program = Program::of_container(&spec);
-        let namespaces = CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS;
-        let work = Work::Start(Box::new(spec));
-        let (pid, reports) = self.spawn(work, Some(&sandbox), stdio, namespaces)?;
-        self.containers.insert(
-            id.clone(),
-            Container {
-                sandbox: sandbox.clone(),
-                program,
-            },
-        );
-        let phase = Phase::Starting { call, reports };
-        self.processes.insert(
-            pid,
-            Process {
-                key,
-                sandbox: Some(sandbox),
-                container: Some(id),
-                phase,
-            },
-        );
-        Ok(())
-    }
-
-    fn exec(
-        &mut self,
-        call: u64,
-        key: u64,
-        spec: ExecSpec,
-        stdio: Vec<OwnedFd>,
-    ) -> Result<(), Failure> {
-        let missing = || Failure::NoSuchContainer(spec.container.clone());
-        let container = self.containers.get(&spec.container).ok_or_else(missing)?;
-        let first = self
-            .processes
-            .running_container(&spec.container)
-            .ok_or_else(missing)?;
-        let sandbox = container.sandbox.clone();
-        let program = container.program.for_exec(&spec);
-        let namespaces =
-            child::ContainerNamespaces::open(first).map_err(|_ended_meanwhile| missing())?;
-        // A process joins a pid namespace only by being born in it.
-        let doing = || format!("enter container {}", spec.container);
-        setns(namespaces.pids(), CloneFlags::CLONE_NEWPID).doing(doing())?;
-        let work = Work::Exec {
-            namespaces,
-            program: Box::new(program),
-        };
-        let spawned = self.spawn(work, Some(&sandbox), stdio, CloneFlags::empty());
-        setns(&self.home_pids, CloneFlags::CLONE_NEWPID)
-            .expect("a process may always return to the namespace it is in");
-        let (pid, reports) = spawned?;
-        let phase = Phase::Starting { call, reports };
-        self.processes.insert(
-            pid,
-            Process {
-                key,
-                sandbox: Some(sandbox),
-                container: None,
-                phase,
-            },
-        );
-        Ok(())
     }
 
     /// Clones a child to do some work.
@@ -459,29 +267,8 @@ impl Server {
     fn reap(&mut self) -> io::Result<()> {
         while let Ok(Some(_)) = self.signals.read_signal() {}
         loop {
-            let (pid, status) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(pid, code)) => (
-                    pid,
-                    ExitStatus {
-                        code,
-                        signal: None,
-                        oom_killed: false,
-                    },
-                ),
-                Ok(WaitStatus::Signaled(pid, signal, _)) => {
-                    let signal = signal as i32;
-                    (
-                        pid,
-                        ExitStatus {
-                            code: 128 + signal,
-                            signal: Some(signal),
-                            oom_killed: false,
-                        },
-                    )
-                }
-                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return Ok(()),
-                Ok(_) | Err(Errno::EINTR) => continue,
-                Err(errno) => return Err(errno.into()),
+            let Some((pid, status)) = sys::wait_for_any_child()? else {
+                return Ok(());
             };
             self.advance(pid)?;
             self.bury(pid, status)?;
@@ -497,13 +284,10 @@ impl Server {
         }
         match process.phase {
             Phase::Running => {
-                self.outbox.push(
-                    &Notice::Exited {
-                        process: process.key,
-                        status,
-                    },
-                    Vec::new(),
-                )?;
+                if let Some(process) = process.key {
+                    self.outbox
+                        .push(&Notice::Exited { process, status }, Vec::new())?;
+                }
             }
             Phase::Job { call, mut reports } => {
                 let result = match reports.look() {
@@ -535,10 +319,6 @@ impl Server {
     }
 }
 
-fn done((): ()) -> Option<(Answer, Vec<OwnedFd>)> {
-    Some((Answer::Done, Vec::new()))
-}
-
 fn failure(report: Report) -> Failure {
     match report {
         Report::Failed(error) => Failure::Launch(error),
@@ -547,15 +327,5 @@ fn failure(report: Report) -> Failure {
             doing: "understand a child's report".to_owned(),
             errno: 0,
         },
-    }
-}
-
-fn send_signal(pid: Pid, signal: i32, whom: &str) -> Result<(), Failure> {
-    let doing = format!("send signal {signal} to {whom}");
-    let valid = Signal::try_from(signal).doing(doing.clone())?;
-    match kill(pid, valid) {
-        // A zombie that is about to be waited for is still there, so ESRCH cannot be ours; be calm anyway.
-        Ok(()) | Err(Errno::ESRCH) => Ok(()),
-        Err(errno) => Err(errno).doing(doing).map_err(Failure::from),
     }
 }

@@ -20,7 +20,7 @@ pub(super) trait Attributes: Sized {
 
     fn bytes(&mut self, kind: u16, value: &[u8]) {
         self.nested(kind, |attribute| {
-            attribute.buffer().extend_from_slice(value)
+            attribute.buffer().extend_from_slice(value);
         });
     }
 

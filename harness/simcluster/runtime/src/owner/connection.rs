@@ -197,7 +197,7 @@ impl Post {
                 }
             }
             Notice::Dead { doing, .. } => {
-                tracing::error!("a node's init process is unable to {doing}")
+                tracing::error!("a node's init process is unable to {doing}");
             }
             Notice::Spawned { .. } | Notice::Ready => {}
         }

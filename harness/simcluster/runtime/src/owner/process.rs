@@ -114,9 +114,10 @@ pub(super) async fn launch(
             source,
         })
     };
-    let (theirs, ends) = match tty {
-        true => (Vec::new(), Ends::default()),
-        false => stdio::open(stdio).map_err(system)?,
+    let (theirs, ends) = if tty {
+        (Vec::new(), Ends::default())
+    } else {
+        stdio::open(stdio).map_err(system)?
     };
     let key = connection.number_process();
     let (exit, watch) = watch::channel(None);

@@ -37,6 +37,15 @@ async fn a_killed_container_tells_the_signal() {
 }
 
 #[tokio::test]
+async fn a_real_time_signal_kills_like_any_other() {
+    let lab = Lab::with_pod().await;
+    let container = lab.start_container(lab.program("c", &["cat"])).await;
+    let (code, _) = lab.exec("c", "kill -40 $$").await;
+    assert_eq!(code, 128 + 40);
+    assert_eq!(finish(container).await.0, 0);
+}
+
+#[tokio::test]
 async fn a_program_may_handle_its_signals() {
     let lab = Lab::with_pod().await;
     let script = "trap 'echo stopping; exit 7' TERM; echo ready; while :; do sleep 0.01; done";

@@ -15,7 +15,7 @@ const SERVICE: Ipv4Addr = Ipv4Addr::new(10, 43, 0, 10);
 
 fn peer(lab: &Lab, sandbox: &str, which: &str, env: &[(&str, &str)]) -> ContainerSpec {
     let mut spec = lab.itself(&format!("{sandbox}-{which}"), &format!("peers::{which}"));
-    spec.sandbox = sandbox.to_owned();
+    sandbox.clone_into(&mut spec.sandbox);
     spec.env.extend(
         env.iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
@@ -43,9 +43,16 @@ fn heard(text: &str) -> String {
 }
 
 async fn dialled(lab: &Lab, target: Target, address: Ipv4Addr, port: u16) -> String {
-    let mut stream = lab.runtime.dial(target, address, port).await.unwrap();
+    let mut stream = lab
+        .runtime
+        .dial(target, address, port)
+        .await
+        .expect("a server answers there");
     let mut text = String::new();
-    stream.read_to_string(&mut text).await.unwrap();
+    stream
+        .read_to_string(&mut text)
+        .await
+        .expect("a server answers there");
     text
 }
 

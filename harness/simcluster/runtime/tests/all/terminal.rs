@@ -14,7 +14,10 @@ async fn read_until(terminal: &mut Terminal, wanted: &str) -> String {
         if text.contains(wanted) {
             return text;
         }
-        let count = terminal.read(&mut chunk).await.unwrap();
+        let count = terminal
+            .read(&mut chunk)
+            .await
+            .expect("a terminal can be read");
         assert_ne!(count, 0, "the terminal closed after {text:?}");
         seen.extend_from_slice(&chunk[..count]);
     }

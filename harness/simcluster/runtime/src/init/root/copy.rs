@@ -27,9 +27,9 @@ fn directory(source: &Path, target: &Path) -> io::Result<()> {
             && !merges
         {
             if before.is_dir() {
-                fs::remove_dir_all(&to)?
+                fs::remove_dir_all(&to)?;
             } else {
-                fs::remove_file(&to)?
+                fs::remove_file(&to)?;
             }
         }
         if kind.is_dir() {
