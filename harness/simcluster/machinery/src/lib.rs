@@ -3,6 +3,7 @@
 //!
 //! Everything here is a function of its arguments: no I/O, no clock, no randomness, no async.
 
+pub mod apply;
 #[cfg(test)]
 mod arbitrary;
 pub mod decode;

@@ -74,6 +74,24 @@ impl Deref for SchemaRef {
     }
 }
 
+/// The schema of a custom resource with what every object has: `apiVersion`, `kind` and `metadata`.
+pub fn custom_object(schema: &SchemaRef) -> SchemaRef {
+    let text = || {
+        let kind = Some(Type::String);
+        SchemaRef::new(Schema {
+            kind,
+            ..Schema::default()
+        })
+    };
+    let mut object = Schema::clone(schema);
+    let mut properties = (*object.properties).clone();
+    properties.insert("apiVersion".to_owned(), text());
+    properties.insert("kind".to_owned(), text());
+    properties.insert("metadata".to_owned(), builtin::object_meta());
+    object.properties = Arc::new(properties);
+    SchemaRef::new(object)
+}
+
 /// JSON types of a schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Type {
