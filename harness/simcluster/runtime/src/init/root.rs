@@ -3,30 +3,26 @@
 //! What is mounted into it comes from `devices` and `mounts`.
 
 use std::{
-    fs, io,
-    os::{
-        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-        unix::fs::PermissionsExt,
-    },
-    path::{Path, PathBuf},
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::Path,
 };
 
 use nix::{
     errno::Errno,
-    fcntl::{OFlag, open},
     mount::{MntFlags, MsFlags, mount, umount2},
-    sys::stat::Mode,
     unistd::{chdir, fchdir, pivot_root},
 };
 
 use super::{
     boot::Node,
-    child::{describe, describe_io, step},
+    child::{describe_io, step},
     tree::{Kind, Tree},
 };
 use crate::{error::LaunchError, protocol::Report, spec::ContainerSpec, sys};
 
 mod copy;
+mod layers;
 
 /// A root file system before it is entered.
 #[derive(Debug)]
@@ -41,45 +37,10 @@ pub(super) fn assemble(
     reports: BorrowedFd<'_>,
 ) -> Result<Root, LaunchError> {
     let place = spec.scratch.join("root");
-    for directory in [
-        &spec.scratch.join("upper"),
-        &spec.scratch.join("work"),
-        &place,
-    ] {
-        fs::create_dir_all(directory).map_err(|error| LaunchError::Step {
-            step: format!("make {}", directory.display()),
-            why: describe_io(&error),
-        })?;
+    if let Some(warning) = layers::join(spec, node.user_attributes, &place)? {
+        // If the init process is gone, so are we.
+        let _ = super::send_now(reports, &Report::Warning(warning));
     }
-    let joined = if spec.layers.is_empty() {
-        bind(&spec.scratch.join("upper"), &place)
-    } else {
-        match overlay(spec, node, &place) {
-            Err(errno) if refuses_overlay(errno) => {
-                let warning = format!(
-                    "overlayfs refuses the directory {} ({}): the image is copied for this container, which \
-                     takes time and space; put the state directory on a file system such as ext4, xfs, btrfs or tmpfs",
-                    spec.scratch.display(),
-                    describe(errno),
-                );
-                // If the init process is gone, so are we.
-                let _ = super::send_now(reports, &Report::Warning(warning));
-                copy::layers(&spec.layers, &spec.scratch.join("upper")).map_err(|error| {
-                    LaunchError::Step {
-                        step: format!("copy the image: {error}"),
-                        why: describe_io(&error),
-                    }
-                })?;
-                bind(&spec.scratch.join("upper"), &place)
-            }
-            other => other,
-        }
-    };
-    joined.map_err(|errno| LaunchError::Mount {
-        source_: "overlay".to_owned(),
-        target: PathBuf::from("/"),
-        why: describe(errno),
-    })?;
     let tree = Tree::open(&place).map_err(step("open the root file system"))?;
     Ok(Root { tree })
 }
@@ -151,68 +112,6 @@ pub(super) fn make_read_only(mount_point: BorrowedFd<'_>, below: bool) -> nix::R
         flags.set(flag, kept.contains(has));
     }
     mount(None::<&str>, &path, None::<&str>, flags, None::<&str>)
-}
-
-fn overlay(spec: &ContainerSpec, node: &Node, place: &Path) -> nix::Result<()> {
-    // Named by descriptor, so that neither long nor odd paths meet the limits of the option string.
-    let open = |path: &Path| {
-        open(
-            path,
-            OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
-            Mode::empty(),
-        )
-    };
-    let layers: Vec<OwnedFd> = spec
-        .layers
-        .iter()
-        .rev()
-        .map(|layer| open(layer))
-        .collect::<nix::Result<_>>()?;
-    let upper = open(&spec.scratch.join("upper"))?;
-    let work = open(&spec.scratch.join("work"))?;
-    let name = |fd: &OwnedFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
-    let lower: Vec<String> = layers.iter().map(name).collect();
-    let mut options = format!(
-        "lowerdir={},upperdir={},workdir={}",
-        lower.join(":"),
-        name(&upper),
-        name(&work)
-    );
-    if node.user_attributes {
-        options.push_str(",userxattr");
-    }
-    mount(
-        Some("overlay"),
-        place,
-        Some("overlay"),
-        MsFlags::empty(),
-        Some(options.as_str()),
-    )?;
-    // The kernel closes this directory to everyone, and needs no permission itself; but an owner who is not
-    // root could never remove it. If that fails, the owner still has `remove_tree`.
-    let _ = fs::set_permissions(
-        spec.scratch.join("work/work"),
-        fs::Permissions::from_mode(0o700),
-    );
-    Ok(())
-}
-
-/// A missing layer is the caller's mistake and is told; these are the machine's ways to say no.
-fn refuses_overlay(errno: Errno) -> bool {
-    matches!(
-        errno,
-        Errno::EINVAL | Errno::EPERM | Errno::EOPNOTSUPP | Errno::ENODEV | Errno::EACCES
-    )
-}
-
-fn bind(source: &Path, target: &Path) -> nix::Result<()> {
-    mount(
-        Some(source),
-        target,
-        None::<&str>,
-        MsFlags::MS_BIND,
-        None::<&str>,
-    )
 }
 
 impl From<io::Error> for LaunchError {

@@ -8,6 +8,7 @@ use std::{
         fd::{AsFd, OwnedFd},
         unix::process::CommandExt,
     },
+    panic,
     process::{Child, Command, Stdio},
     sync::Arc,
 };
@@ -35,6 +36,18 @@ const REFUSED_ARGUMENT: &str = "--simcluster-runtime-init-was-not-linked";
 
 /// Starts an init process and waits until it serves.
 pub(super) async fn start(config: RuntimeConfig) -> Result<Runtime, Error> {
+    // In a task of its own, so that a caller who stops waiting does not leave a half-made node behind.
+    match tokio::spawn(start_unhurried(config)).await {
+        Ok(started) => started,
+        Err(failed) if failed.is_panic() => panic::resume_unwind(failed.into_panic()),
+        Err(_) => Err(unable(
+            "start a node: the tokio runtime is shutting down",
+            None,
+        )),
+    }
+}
+
+async fn start_unhurried(config: RuntimeConfig) -> Result<Runtime, Error> {
     if !constructor::is_linked() {
         return Err(unable(
             "start a node: this program was linked without the runtime's constructor",
@@ -129,7 +142,7 @@ async fn open(boot: &Boot, socket: OwnedFd) -> Result<(InitProcess, Connection),
     }
 }
 
-/// An init process that is ended unless it gets ready, also when the caller stops waiting.
+/// An init process that is ended unless it gets ready.
 struct Unready(Option<InitProcess>);
 
 impl Unready {

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use simcluster_runtime::{Runtime, StdioSpec};
+use simcluster_runtime::{Runtime, RuntimeConfig, StdioSpec, spec::NetworkSpec};
 
 use crate::lab::{Lab, finish, read_line};
 
@@ -62,6 +62,20 @@ fn processes_in(networks: &BTreeSet<String>) -> Vec<String> {
     });
     inside
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect()
+}
+
+/// Of this process.
+fn children() -> Vec<u32> {
+    let tasks = fs::read_dir("/proc/self/task").expect("/proc is there");
+    let lists =
+        tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("children")).ok());
+    lists
+        .flat_map(|list| {
+            list.split_whitespace()
+                .filter_map(|pid| pid.parse().ok())
+                .collect::<Vec<u32>>()
+        })
         .collect()
 }
 
@@ -264,6 +278,25 @@ async fn a_probe_tells_how_nodes_are_isolated() {
     let isolation = Runtime::probe().await.unwrap();
     let lab = Lab::start().await;
     assert_eq!(&isolation, lab.runtime.isolation());
+}
+
+#[tokio::test]
+async fn a_node_that_cannot_be_made_says_which_step_failed() {
+    let config = RuntimeConfig {
+        // Too long, so that the start fails late.
+        hostname: "h".repeat(1000),
+        network: NetworkSpec {
+            gateway: Ipv4Addr::new(10, 42, 0, 1),
+            prefix: 24,
+        },
+    };
+    let refused = Runtime::start(config).await.unwrap_err();
+    assert!(
+        refused.to_string().contains("set the node's host name"),
+        "{refused}"
+    );
+    let zombies = || children().into_iter().filter(|pid| !runs(*pid)).count();
+    eventually(0, zombies).await;
 }
 
 #[tokio::test]

@@ -2,9 +2,12 @@
 
 use std::{fs, os::unix::fs::symlink, path::PathBuf};
 
-use simcluster_runtime::spec::{Mount, User};
+use simcluster_runtime::{
+    Isolation,
+    spec::{Mount, User},
+};
 
-use crate::lab::Lab;
+use crate::lab::{Lab, finish};
 
 fn bind(source: PathBuf, target: &str, read_only: bool) -> Mount {
     Mount::Bind {
@@ -33,6 +36,57 @@ async fn layers_are_joined_and_never_written() {
         fs::read_to_string(scratch.join("upper/etc/passwd")).unwrap(),
         "new\n"
     );
+}
+
+#[tokio::test]
+async fn a_missing_layer_is_named() {
+    let lab = Lab::with_pod().await;
+    let mut spec = lab.program("c", &["true"]);
+    spec.layers.push("/no/such/layer".into());
+    assert_eq!(
+        lab.refusal(spec).await.to_string(),
+        "unable to open the image layer /no/such/layer: no such file or directory",
+    );
+}
+
+/// In a container whose root is an overlay, which refuses to be an upper layer itself.
+#[tokio::test]
+#[ignore = "runs in a container"]
+async fn a_node_in_a_container() {
+    let lab = Lab::with_pod().await;
+    let container = lab
+        .start_container(lab.shell("c", "echo x > /file; cat /file"))
+        .await;
+    println!("warned: {:?}", container.warnings);
+    println!("said: {}", finish(container).await.1);
+}
+
+#[tokio::test]
+async fn where_overlays_are_refused_changes_are_kept_in_memory() {
+    let lab = Lab::with_pod().await;
+    if *lab.runtime.isolation() != Isolation::Root {
+        // The kernel lets nobody mount another /proc while parts of the one there are masked.
+        return;
+    }
+    let mut spec = lab.itself("outer", "mounts::a_node_in_a_container");
+    let rights = [
+        "SYS_ADMIN",
+        "NET_ADMIN",
+        "SETUID",
+        "SETGID",
+        "CHOWN",
+        "DAC_OVERRIDE",
+        "SYS_RESOURCE",
+        "SETPCAP",
+    ];
+    spec.capabilities = Some(rights.map(str::to_owned).to_vec());
+    spec.env.insert("TMPDIR".to_owned(), "/".to_owned());
+    let (_, text) = lab.run(spec).await;
+    assert!(
+        text.contains("outside of its volumes is kept in memory"),
+        "{text}"
+    );
+    assert!(text.contains("said: x"), "{text}");
 }
 
 #[tokio::test]

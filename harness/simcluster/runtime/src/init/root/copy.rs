@@ -55,3 +55,50 @@ fn directory(source: &Path, target: &Path) -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn upper_layers_win_and_kinds_may_change() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        for name in [
+            "low/dir/sub",
+            "low/turns-file",
+            "high/dir",
+            "high/turns-dir",
+            "target",
+        ] {
+            fs::create_dir_all(path(name)).unwrap();
+        }
+        fs::write(path("low/dir/kept"), "low").unwrap();
+        fs::write(path("low/dir/changed"), "low").unwrap();
+        fs::write(path("low/turns-dir"), "low").unwrap();
+        fs::write(path("high/dir/changed"), "high").unwrap();
+        fs::write(path("high/turns-file"), "high").unwrap();
+        symlink("dir/kept", path("high/link")).unwrap();
+        fs::set_permissions(path("low/dir/sub"), fs::Permissions::from_mode(0o1777)).unwrap();
+
+        layers(&[path("low"), path("high")], &path("target")).unwrap();
+
+        let read = |name: &str| fs::read_to_string(path("target").join(name)).unwrap();
+        assert_eq!(
+            (read("dir/kept"), read("dir/changed")),
+            ("low".into(), "high".into())
+        );
+        assert_eq!(
+            (read("turns-file"), read("link")),
+            ("high".into(), "low".into())
+        );
+        assert!(path("target/turns-dir").is_dir());
+        let mode = fs::metadata(path("target/dir/sub"))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o7777, 0o1777);
+    }
+}
