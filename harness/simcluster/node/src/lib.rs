@@ -1,5 +1,57 @@
-//! A node agent (kubelet, cluster DNS and service proxy) that runs pods as real processes.
+//! A node agent: kubelet, cluster DNS and service proxy, that runs pods as real processes.
+//!
+//! It is an ordinary client of the API: it holds a [`kube::Client`] and would work against any API server.
+//! Pods run in namespaces of their own (`simcluster-runtime`) from the root file systems of their images
+//! (`simcluster-images`); the API server reaches them through
+//! [`Kubelet`](simcluster_kubelet_api::Kubelet).
+//!
+//! # The map
+//! * [`pod`]: the pod machine, pure: what happens becomes what is to be done and what the API is told.
+//! * `container`, `volumes`, `pod_files`: pure builders of what a container is started with.
+//! * `worker`: one per pod; performs what the machine asks for. `agent`: which pods there are.
+//! * `events`, `registration`, `objects`: what else is said to and asked of the API.
+//! * `logs`, `handle`, `kubelet`: what the API server asks of the node.
+//! * `services`, `dns`, `proxy`: names and addresses of Services inside the node's network.
+//! * `runtime`, `images`, `clock`: the seams to processes, root file systems and time.
+//!
+//! # One pod's way
+//! 1. `agent` sees a pod with this node's name and starts a `worker`.
+//! 2. The machine asks for volumes, then a sandbox, then one container after another.
+//! 3. Each task answers with an event; each event is a step of the machine; each step that changes the
+//!    status is written to the API at once.
+//! 4. At the end the machine asks for signals, the sandbox's removal, and the object's deletion.
+//!
+//! # What is not here
+//! Pods of different nodes do not reach each other's networks. UDP Services, `sessionAffinity`, resource
+//! limits, gRPC and HTTPS probes, ephemeral containers, and volumes other than emptyDir, hostPath,
+//! configMap, secret, projected, downwardAPI and claims on hostPath or local volumes are not supported;
+//! a pod that asks for one is told so where it can be. There is no way out of the node's network.
 
+mod addresses;
+mod agent;
+mod clock;
 mod container;
+mod context;
+mod directory;
+mod dns;
+mod events;
+mod handle;
+mod images;
+mod kubelet;
+mod logs;
+mod node;
+mod objects;
 pub mod pod;
+mod pod_files;
+mod proxy;
 mod quantity;
+mod registration;
+mod runtime;
+mod services;
+mod tasks;
+mod volumes;
+mod worker;
+
+pub use addresses::{Cidr, ParseCidrError};
+pub use images::{ImageFailure, Images};
+pub use node::{ApiServerConnect, Node, NodeConfig, StartNodeError};

@@ -167,7 +167,7 @@ impl PodState {
 }
 
 /// The API's times have no fraction of a second.
-pub(super) fn whole_seconds(at: Timestamp) -> Timestamp {
+pub(crate) fn whole_seconds(at: Timestamp) -> Timestamp {
     Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 

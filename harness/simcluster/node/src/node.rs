@@ -1,0 +1,351 @@
+//! A node as a whole: what it is made with, how it starts and ends.
+
+use std::{
+    fmt, io,
+    net::Ipv4Addr,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
+
+use futures::StreamExt as _;
+use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
+use kube::{
+    Api, Client, Resource,
+    runtime::{
+        WatchStreamExt as _,
+        reflector::{self, store::Writer},
+        watcher,
+    },
+};
+use simcluster_kubelet_api::Kubelet;
+use simcluster_runtime::{Runtime, RuntimeConfig, spec::NetworkSpec};
+use tokio::{
+    net::TcpStream,
+    sync::{Notify, broadcast},
+};
+
+use crate::{
+    addresses::{Addresses, Cidr},
+    agent::{self, Pods},
+    clock::Clock,
+    context::Context,
+    directory::{Directory, remove_tree},
+    dns::{server, zone::Zone},
+    events::Recorder,
+    images::Images,
+    kubelet::NodeKubelet,
+    proxy::Proxy,
+    registration::{self, Machine},
+    runtime::{Ground, PodRuntime},
+    services::Services,
+    tasks::Tasks,
+    volumes::place::NodePaths,
+};
+
+/// Takes a pod's connection to the API server's Service.
+pub type ApiServerConnect = Arc<dyn Fn(TcpStream) + Send + Sync>;
+
+/// What a node is made with.
+#[derive(Clone)]
+pub struct NodeConfig {
+    /// `metadata.name` of the Node.
+    pub name: String,
+    /// The API server, as a node's identity reaches it.
+    pub client: Client,
+    /// Where images come from.
+    pub images: Arc<dyn Images>,
+    /// Under this directory the node makes one of its own, and removes it at the end. Those that died
+    /// nodes have left there are removed, too.
+    pub directory: PathBuf,
+    /// Addresses for pods; the first one is the node's.
+    pub pod_cidr: Cidr,
+    /// Where pods find the cluster's DNS.
+    pub dns_ip: Ipv4Addr,
+    /// The cluster's domain.
+    pub cluster_domain: String,
+    /// Takes the connections of pods to the Service `kubernetes` in `default`.
+    pub api_server: ApiServerConnect,
+}
+
+impl NodeConfig {
+    /// A node with the usual addresses: pods in 10.42.0.0/24, DNS at 10.43.0.10, `cluster.local`.
+    pub fn new(
+        name: &str,
+        client: Client,
+        images: Arc<dyn Images>,
+        directory: PathBuf,
+        api_server: ApiServerConnect,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            client,
+            images,
+            directory,
+            pod_cidr: Cidr::of_node(0),
+            dns_ip: Ipv4Addr::new(10, 43, 0, 10),
+            cluster_domain: "cluster.local".into(),
+            api_server,
+        }
+    }
+}
+
+impl fmt::Debug for NodeConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NodeConfig")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartNodeError {
+    /// No directory for its files.
+    #[error("node {node} cannot make a directory of its own under {}: choose one that this user may write to", directory.display())]
+    Directory {
+        /// Which node.
+        node: String,
+        /// Where.
+        directory: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// No namespaces for its pods.
+    #[error("node {node} cannot run containers on this machine")]
+    Runtime {
+        /// Which node.
+        node: String,
+        /// What is missing, and what to do about it.
+        source: simcluster_runtime::Error,
+    },
+    /// The address of the cluster's DNS cannot be used.
+    #[error(
+        "node {node} cannot serve DNS at {address}: choose an address outside of the pods' range"
+    )]
+    Dns {
+        /// Which node.
+        node: String,
+        /// Where.
+        address: Ipv4Addr,
+        /// Why not.
+        source: simcluster_runtime::Error,
+    },
+    /// The API server did not take the Node object.
+    #[error("node {node} could not register itself with the API server")]
+    Register {
+        /// Which node.
+        node: String,
+        /// What it answered.
+        source: kube::Error,
+    },
+}
+
+/// A node that runs. Dropping it ends everything that runs on it; [`Node::shutdown`] also waits for that.
+pub struct Node {
+    context: Arc<Context>,
+    pods: Pods,
+    ground: Arc<Ground>,
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node")
+            .field("name", &self.context.node)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Node {
+    /// Starts a node and registers it. It is Ready when this returns.
+    pub async fn start(config: NodeConfig) -> Result<Self, StartNodeError> {
+        let node = config.name.clone();
+        let directory = Directory::create(&config.directory).map_err(|source| {
+            let directory = config.directory.clone();
+            StartNodeError::Directory {
+                node: node.clone(),
+                directory,
+                source,
+            }
+        })?;
+        let host_ip = config.pod_cidr.gateway();
+        let network = NetworkSpec {
+            gateway: host_ip,
+            prefix: config.pod_cidr.prefix(),
+        };
+        let runtime = RuntimeConfig {
+            hostname: node.clone(),
+            ..RuntimeConfig::new(network)
+        };
+        let runtime = Runtime::start(runtime)
+            .await
+            .map_err(|source| StartNodeError::Runtime {
+                node: node.clone(),
+                source,
+            })?;
+        let ground = Arc::new(Ground { runtime, directory });
+
+        let tasks = Tasks::default();
+        let clock = Clock::start();
+        let changed = Arc::new(Notify::new());
+        let services = follow_services(&config.client, &tasks, &changed);
+        let (recorder, record) = Recorder::new(config.client.clone(), node.clone(), clock);
+        tasks.spawn(record);
+        let machine = Machine::read();
+        let context = Arc::new(Context {
+            client: config.client.clone(),
+            runtime: Arc::clone(&ground) as Arc<dyn PodRuntime>,
+            images: config.images,
+            recorder,
+            services: services.services.clone(),
+            changes: broadcast::channel(1024).0,
+            paths: NodePaths::new(ground.directory.path()),
+            clock,
+            tasks: tasks.clone(),
+            addresses: Mutex::new(Addresses::new(config.pod_cidr)),
+            node: node.clone(),
+            host_ip,
+            dns_ip: config.dns_ip,
+            domain: config.cluster_domain.clone(),
+            cpu: machine.cpus.to_string(),
+            memory: format!("{}Ki", machine.memory_kib),
+        });
+        let this = Self {
+            context: Arc::clone(&context),
+            pods: Pods::default(),
+            ground: Arc::clone(&ground),
+        };
+        this.sweep();
+
+        let zone = Zone {
+            domain: config.cluster_domain,
+            services: services.clone(),
+        };
+        serve_dns(&ground.runtime, &tasks, config.dns_ip, Arc::new(zone))
+            .await
+            .map_err(|source| StartNodeError::Dns {
+                node: node.clone(),
+                address: config.dns_ip,
+                source,
+            })?;
+        let proxy = Proxy {
+            ground,
+            services,
+            api_server: config.api_server,
+            changed,
+            host_ip,
+            tasks: tasks.clone(),
+        };
+        tasks.spawn(proxy.run());
+        registration::register(&context, &machine, &config.pod_cidr.to_string())
+            .await
+            .map_err(|source| StartNodeError::Register { node, source })?;
+        tasks.spawn(registration::keep_lease(Arc::clone(&context)));
+        tasks.spawn(agent::follow_config_maps(Arc::clone(&context)));
+        tasks.spawn(agent::follow_secrets(Arc::clone(&context)));
+        tasks.spawn(agent::follow_pods(context, this.pods.clone()));
+        Ok(this)
+    }
+
+    /// How the API server reaches this node. It does not keep the node alive.
+    pub fn kubelet(&self) -> Arc<dyn Kubelet> {
+        Arc::new(NodeKubelet::new(&self.context, self.pods.clone()))
+    }
+
+    /// Where a pod's `hostPath` lies on this machine.
+    pub fn host_path(&self, path: &str) -> PathBuf {
+        self.context.paths.host(path)
+    }
+
+    /// Kills everything that runs on the node at once, and waits until nothing of it is left: no process,
+    /// network, mount or file. The API server is told nothing.
+    pub async fn shutdown(self) {
+        self.context.tasks.end().await;
+        let uids = self.pods.uids();
+        let removals = uids.iter().map(|uid| self.ground.remove_sandbox(uid));
+        for result in futures::future::join_all(removals).await {
+            if let Err(error) = result {
+                tracing::debug!(%error, "sandbox not removed");
+            }
+        }
+        // Containers may have left what only they can remove.
+        if let Err(error) = self.ground.remove_tree(self.context.paths.root()).await {
+            tracing::debug!(%error, "the node's directory not removed from inside");
+        }
+    }
+
+    /// Removes what nodes that were killed have left behind; nobody waits for it.
+    fn sweep(&self) {
+        let abandoned = self.ground.directory.abandoned();
+        let ground = Arc::clone(&self.ground);
+        self.context.tasks.spawn(async move {
+            for path in abandoned {
+                tracing::info!(directory = %path.display(), "removing what a dead node has left");
+                if let Err(error) = ground.remove_tree(&path).await {
+                    tracing::warn!(%error, "a dead node's directory not removed");
+                }
+                if let Err(error) = remove_tree(&path) {
+                    tracing::warn!(%error, "a dead node's directory not removed");
+                }
+            }
+        });
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // The last task to let go of the ground ends the runtime and removes the directory.
+        self.context.tasks.cancel();
+    }
+}
+
+/// Keeps caches of Services and EndpointSlices; `changed` is told of each change.
+fn follow_services(client: &Client, tasks: &Tasks, changed: &Arc<Notify>) -> Services {
+    let (services, writer) = reflector::store();
+    tasks.spawn(fill::<Service>(client.clone(), writer, Arc::clone(changed)));
+    let (slices, writer) = reflector::store();
+    tasks.spawn(fill::<EndpointSlice>(
+        client.clone(),
+        writer,
+        Arc::clone(changed),
+    ));
+    Services { services, slices }
+}
+
+async fn fill<K>(client: Client, mut writer: Writer<K>, changed: Arc<Notify>)
+where
+    K: Resource<DynamicType = ()>
+        + Clone
+        + serde::de::DeserializeOwned
+        + fmt::Debug
+        + Send
+        + Sync
+        + 'static,
+{
+    let mut events = watcher(Api::<K>::all(client), watcher::Config::default())
+        .default_backoff()
+        .boxed();
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(event) => {
+                writer.apply_watcher_event(&event);
+                changed.notify_one();
+            }
+            Err(error) => tracing::debug!(%error, "watch interrupted"),
+        }
+    }
+}
+
+async fn serve_dns(
+    runtime: &Runtime,
+    tasks: &Tasks,
+    address: Ipv4Addr,
+    zone: Arc<Zone>,
+) -> Result<(), simcluster_runtime::Error> {
+    const PORT: u16 = 53;
+    runtime.add_address(address).await?;
+    let socket = runtime.udp(address, PORT).await?;
+    let listener = runtime.listen(address, PORT).await?;
+    tasks.spawn(server::serve_udp(socket, Arc::clone(&zone)));
+    tasks.spawn(server::serve_tcp(listener, zone));
+    Ok(())
+}

@@ -1,0 +1,224 @@
+//! The service proxy: connections to a Service's address reach a ready endpoint.
+//!
+//! For each TCP port of each Service with an address, a listener in the node's network accepts and
+//! connects on. It listens only while something is ready, so that a client of a Service without
+//! endpoints is refused at once, as by a real node. UDP ports and `sessionAffinity` are not proxied.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::Ipv4Addr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use k8s_openapi::api::core::v1::Service;
+use simcluster_runtime::spec::Target;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Notify, watch},
+    task::AbortHandle,
+};
+
+use crate::{
+    ApiServerConnect,
+    runtime::Ground,
+    services::{Services, cluster_ip},
+    tasks::Tasks,
+};
+
+/// Where a port of a Service leads.
+type Backends = Vec<(Ipv4Addr, u16)>;
+
+/// What the proxy is made with.
+pub(crate) struct Proxy {
+    pub(crate) ground: Arc<Ground>,
+    pub(crate) services: Services,
+    pub(crate) api_server: ApiServerConnect,
+    /// Told when Services or EndpointSlices have changed.
+    pub(crate) changed: Arc<Notify>,
+    /// The node's own address: NodePorts are open there.
+    pub(crate) host_ip: Ipv4Addr,
+    pub(crate) tasks: Tasks,
+}
+
+/// What is behind one listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Upstream {
+    ApiServer,
+    Endpoints(Backends),
+}
+
+struct Open {
+    upstream: watch::Sender<Upstream>,
+    task: AbortHandle,
+}
+
+impl Proxy {
+    /// Works until the task is dropped.
+    pub(crate) async fn run(self) {
+        let mut open: HashMap<(Ipv4Addr, u16), Open> = HashMap::new();
+        let mut addresses: BTreeSet<Ipv4Addr> = BTreeSet::new();
+        loop {
+            let wanted = self.wanted();
+            // An address is there as soon as its Service is, whether or not anything is ready.
+            let needed = self.service_addresses();
+            for address in needed.difference(&addresses) {
+                if let Err(error) = self.ground.runtime.add_address(*address).await {
+                    tracing::warn!(%error, %address, "service address not added");
+                }
+            }
+            open.retain(|at, open| {
+                let keep = wanted.contains_key(at);
+                if !keep {
+                    open.task.abort();
+                }
+                keep
+            });
+            for address in addresses.difference(&needed) {
+                if let Err(error) = self.ground.runtime.remove_address(*address).await {
+                    tracing::debug!(%error, %address, "service address not removed");
+                }
+            }
+            addresses = needed;
+            let mut failed = false;
+            for ((address, port), upstream) in wanted {
+                if let Some(open) = open.get(&(address, port)) {
+                    open.upstream.send_replace(upstream);
+                    continue;
+                }
+                match self.ground.runtime.listen(address, port).await {
+                    Ok(listener) => {
+                        let (upstream, watch) = watch::channel(upstream);
+                        let ground = Arc::clone(&self.ground);
+                        let connect = Arc::clone(&self.api_server);
+                        let tasks = self.tasks.clone();
+                        let serve = accept(listener, watch, ground, connect, tasks);
+                        let task = self.tasks.spawn(serve);
+                        open.insert((address, port), Open { upstream, task });
+                    }
+                    Err(error) => {
+                        failed = true;
+                        tracing::debug!(%error, %address, port, "service port not opened yet");
+                    }
+                }
+            }
+            // A port that was closed a moment ago may still be taken: look again soon.
+            let pause = if failed {
+                Duration::from_millis(100)
+            } else {
+                Duration::from_secs(3600)
+            };
+            tokio::select! {
+                () = self.changed.notified() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    fn service_addresses(&self) -> BTreeSet<Ipv4Addr> {
+        self.services
+            .services
+            .state()
+            .iter()
+            .filter_map(|s| cluster_ip(s))
+            .collect()
+    }
+
+    fn wanted(&self) -> BTreeMap<(Ipv4Addr, u16), Upstream> {
+        let mut all = BTreeMap::new();
+        for service in self.services.services.state() {
+            let Some(address) = cluster_ip(&service) else {
+                continue;
+            };
+            for (port, node_port, upstream) in self.ports(&service) {
+                if let Some(node_port) = node_port {
+                    all.insert((self.host_ip, node_port), upstream.clone());
+                }
+                all.insert((address, port), upstream);
+            }
+        }
+        all
+    }
+
+    /// The TCP ports of a Service behind which something is ready, each with its NodePort.
+    fn ports(&self, service: &Service) -> Vec<(u16, Option<u16>, Upstream)> {
+        let meta = &service.metadata;
+        let api_server = meta.namespace.as_deref() == Some("default")
+            && meta.name.as_deref() == Some("kubernetes");
+        let backends = self.services.backends(service);
+        let ports = service.spec.iter().flat_map(|s| s.ports.iter().flatten());
+        ports
+            .filter(|port| port.protocol.as_deref().unwrap_or("TCP") == "TCP")
+            .filter_map(|port| {
+                let number = u16::try_from(port.port).ok()?;
+                let node_port = port
+                    .node_port
+                    .and_then(|p| u16::try_from(p).ok())
+                    .filter(|p| *p > 0);
+                let name = port.name.as_deref().unwrap_or_default();
+                let ready: Backends = backends
+                    .iter()
+                    .filter_map(|backend| Some((backend.address, *backend.ports.get(name)?)))
+                    .collect();
+                let upstream = if api_server {
+                    Upstream::ApiServer
+                } else if ready.is_empty() {
+                    return None;
+                } else {
+                    Upstream::Endpoints(ready)
+                };
+                Some((number, node_port, upstream))
+            })
+            .collect()
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    upstream: watch::Receiver<Upstream>,
+    ground: Arc<Ground>,
+    api_server: ApiServerConnect,
+    tasks: Tasks,
+) {
+    let turn = AtomicUsize::new(0);
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::debug!(%error, "connection to a service not accepted");
+                tokio::task::yield_now().await;
+                continue;
+            }
+        };
+        // Small requests and answers must not wait for each other.
+        let _ = stream.set_nodelay(true);
+        let upstream = upstream.borrow().clone();
+        match upstream {
+            Upstream::ApiServer => api_server(stream),
+            Upstream::Endpoints(backends) => {
+                let first = turn.fetch_add(1, Ordering::Relaxed);
+                // A task of its own: a Service that closes a port keeps the connections it has.
+                tasks.spawn(forward(stream, backends, first, Arc::clone(&ground)));
+            }
+        }
+    }
+}
+
+/// Connects to the first backend that answers, beginning with number `first`.
+async fn forward(mut client: TcpStream, backends: Backends, first: usize, ground: Arc<Ground>) {
+    for offset in 0..backends.len() {
+        let (address, port) = backends[(first + offset) % backends.len()];
+        match ground.runtime.dial(Target::Node, address, port).await {
+            Ok(mut server) => {
+                let _ = server.set_nodelay(true);
+                // How a connection ends is its ends' own affair.
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+                return;
+            }
+            Err(error) => tracing::debug!(%error, "endpoint not reached"),
+        }
+    }
+}
