@@ -204,7 +204,7 @@ pub(super) fn advise(errno: i32, settings: &Settings) -> Vec<String> {
                 .to_owned(),
         );
     }
-    if settings.in_container {
+    if settings.in_container && !matches!(errno, Errno::ENOSPC | Errno::EUSERS) {
         advice.push("this is a container: give it `--privileged`, or at least \
              `--security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined`".to_owned());
     }
