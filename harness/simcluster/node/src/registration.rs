@@ -103,12 +103,12 @@ pub(crate) async fn register(
             format!("Node {} status is now: NodeReady", context.node),
         ),
     ] {
-        let note = Note {
+        let event = Note {
             warning: false,
             reason: reason.into(),
             message,
         };
-        context.recorder.record(about.clone(), note);
+        context.recorder.record(about.clone(), event);
     }
     Ok(())
 }

@@ -102,14 +102,14 @@ impl PodRuntime for Ground {
     }
 
     fn start(&self, spec: ContainerSpec, stdin: bool) -> Answer<'_, Running> {
-        let stdio = if stdin {
+        let streams = if stdin {
             StdioSpec::piped()
         } else {
             StdioSpec::output()
         };
         async move {
             self.runtime
-                .start_container(spec, stdio)
+                .start_container(spec, streams)
                 .await
                 .map(running)
                 .map_err(failed)
@@ -118,14 +118,14 @@ impl PodRuntime for Ground {
     }
 
     fn exec(&self, spec: ExecSpec, stdin: bool) -> Answer<'_, Running> {
-        let stdio = if stdin {
+        let streams = if stdin {
             StdioSpec::piped()
         } else {
             StdioSpec::output()
         };
         async move {
             self.runtime
-                .exec(spec, stdio)
+                .exec(spec, streams)
                 .await
                 .map(running)
                 .map_err(failed)
@@ -161,6 +161,7 @@ impl PodRuntime for Ground {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is what map_err gives")]
 fn failed(error: Error) -> RuntimeError {
     let text = with_sources(&error);
     match error {

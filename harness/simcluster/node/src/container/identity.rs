@@ -104,10 +104,10 @@ pub(crate) fn user(
         .chain(&of_pod.fs_group)
         .filter_map(|gid| u32::try_from(*gid).ok())
         .collect();
-    if of_pod.supplemental_groups_policy.as_deref() != Some("Strict") {
-        if let Some(account) = &account {
-            additional.extend(groups_of(accounts.group, account.name));
-        }
+    if let Some(account) = &account
+        && of_pod.supplemental_groups_policy.as_deref() != Some("Strict")
+    {
+        additional.extend(groups_of(accounts.group, account.name));
     }
     additional.retain(|group| *group != gid);
     additional.sort_unstable();
@@ -271,6 +271,7 @@ mod tests {
         group: "root:x:0:\nmysql:x:998:\nssl:x:110:other,mysql\n",
     };
 
+    #[expect(clippy::needless_pass_by_value, reason = "json! makes values")]
     fn who(pod: Value, container: Value, image: &str) -> Result<User, String> {
         let pod: Pod = serde_json::from_value(json!({
             "metadata": {"name": "p", "namespace": "ns", "uid": "u"},

@@ -112,7 +112,7 @@ impl Zone {
                 None => addresses(hosts.iter().map(|(_, address, _)| *address).collect()),
             },
             [protocol, port] if protocol.starts_with('_') && port.starts_with('_') => {
-                self.ports(service, &own, &hosts, (&protocol[1..], &port[1..]), kind)
+                Self::ports(service, &own, &hosts, (&protocol[1..], &port[1..]), kind)
             }
             [host] => {
                 let wanted = format!("{host}.{own}");
@@ -132,7 +132,6 @@ impl Zone {
     }
 
     fn ports(
-        &self,
         service: &Service,
         own: &str,
         hosts: &[(String, Ipv4Addr, Backend)],

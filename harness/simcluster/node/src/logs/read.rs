@@ -247,9 +247,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_last_line_without_newline_and_very_long_lines_come_back_unchanged() {
-        let long: &'static [u8] = Vec::leak([vec![b'x'; 40_000], b"\nend".to_vec()].concat());
-        let (_dir, log) = log_of(long).await;
-        assert_eq!(read(&log, LogOptions::default()).await.as_bytes(), long);
+        let lines: &'static [u8] = Vec::leak([vec![b'x'; 40_000], b"\nend".to_vec()].concat());
+        let (_dir, log) = log_of(lines).await;
+        assert_eq!(read(&log, LogOptions::default()).await.as_bytes(), lines);
         assert_eq!(super::super::tail(log.path(), 80, 5), "x\nend");
     }
 

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::{
     Action, Ending, Part, PodState,
     container::{Activity, Role, Shown, Terminated},
-    stop,
+    record, stop,
 };
 
 impl PodState {
@@ -45,7 +45,7 @@ impl PodState {
         }
         if self.deadline().is_some_and(|at| at <= now) {
             self.ending = Some(Ending::Deadline);
-            self.record(out, None, false, "DeadlineExceeded", DEADLINE_MESSAGE);
+            record(out, None, false, "DeadlineExceeded", DEADLINE_MESSAGE);
         } else if self.completed() {
             self.ending = Some(Ending::Completed);
         }
@@ -120,8 +120,8 @@ impl PodState {
                 message: Some(format!("{text}: ErrImagePull: {error}")),
             };
             container.activity = Activity::Held { until };
-            self.record(out, Some(index), false, "BackOff", text);
-            self.record(out, Some(index), true, "Failed", "Error: ImagePullBackOff");
+            record(out, Some(index), false, "BackOff", text);
+            record(out, Some(index), true, "Failed", "Error: ImagePullBackOff");
         }
     }
 
@@ -192,11 +192,9 @@ impl PodState {
             Part::Ready => {
                 self.sandbox = Part::Removing;
                 out.push(Action::RemoveSandbox);
-                return;
             }
-            Part::Making | Part::Removing => return,
+            Part::Making | Part::Removing | Part::Removed => {}
             Part::Absent | Part::Failed { .. } => self.sandbox = Part::Removed,
-            Part::Removed => {}
         }
     }
 

@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     Action, PodState,
     container::{Activity, Role, Stop, StopPhase},
+    record,
 };
 
 /// What a container gets between its stop signal and SIGKILL, however short the grace period is.
@@ -23,7 +24,7 @@ impl PodState {
         now: Timestamp,
         out: &mut Vec<Action>,
     ) {
-        self.record(out, Some(index), false, "Killing", text);
+        record(out, Some(index), false, "Killing", text);
         let container = &mut self.containers[index];
         let hook = container
             .spec
@@ -72,7 +73,7 @@ impl PodState {
         }
         if let Err(message) = result {
             tracing::debug!(%message, "preStop hook failed");
-            self.record(
+            record(
                 out,
                 Some(index),
                 true,

@@ -20,6 +20,7 @@ struct Play {
 }
 
 impl Play {
+    #[expect(clippy::needless_pass_by_value, reason = "json! makes values")]
     fn new(spec: Value) -> Self {
         let pod: Pod = serde_json::from_value(json!({
             "metadata": {"name": "p", "namespace": "ns", "uid": "u-1", "generation": 1},

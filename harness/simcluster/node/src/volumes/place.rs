@@ -89,8 +89,8 @@ pub(crate) fn host_path(path: &Path, kind: &str, shown: &str) -> Result<(), Stri
             Some(_) => Ok(()),
             None => make(fs::File::create(path).map(drop)),
         },
-        "Directory" if !found.as_ref().is_some_and(|m| m.is_dir()) => refuse("directory"),
-        "File" if !found.as_ref().is_some_and(|m| m.is_file()) => refuse("file"),
+        "Directory" if !found.as_ref().is_some_and(fs::Metadata::is_dir) => refuse("directory"),
+        "File" if !found.as_ref().is_some_and(fs::Metadata::is_file) => refuse("file"),
         "Socket" | "CharDevice" | "BlockDevice" if found.is_none() => {
             refuse(&kind.replace("Device", " device").to_lowercase())
         }

@@ -144,16 +144,15 @@ impl PodVolumes {
                 .get(&key)
                 .filter(|token| token.renew_at > now)
                 .cloned();
-            let token = match valid {
-                Some(token) => token,
-                None => {
-                    let (value, expires) = objects::token(&self.client, pod, source).await?;
-                    let life = expires.duration_since(now);
-                    let renew_at = now + (life * 4 / 5).min(SignedDuration::from_hours(24));
-                    let token = Token { value, renew_at };
-                    known.insert(key, token.clone());
-                    token
-                }
+            let token = if let Some(token) = valid {
+                token
+            } else {
+                let (value, expires) = objects::token(&self.client, pod, source).await?;
+                let life = expires.duration_since(now);
+                let renew_at = now + (life * 4 / 5).min(SignedDuration::from_hours(24));
+                let token = Token { value, renew_at };
+                known.insert(key, token.clone());
+                token
             };
             all.insert(source.path.clone(), token.value);
         }

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Without any news, files of the API are looked at again after this time; tokens need it.
-const LOOK_AGAIN: Duration = Duration::from_mins(1);
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 pub(super) async fn mount(
     context: Arc<Context>,
@@ -68,8 +68,10 @@ pub(super) async fn mount(
     mounted.send_replace(Arc::new(placed));
     let _ = events.send(Event::VolumesMounted);
 
-    let files = volumes(&pod.borrow()).any(payload::is_payload);
-    while files {
+    if !volumes(&pod.borrow()).any(payload::is_payload) {
+        return;
+    }
+    loop {
         let now = Arc::clone(&pod.borrow_and_update());
         tokio::select! {
             () = affected(&mut changes, &now) => {}

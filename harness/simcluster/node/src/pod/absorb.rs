@@ -1,0 +1,418 @@
+//! What each event changes in a pod's state. Pure.
+//!
+//! What is to be done next follows from the state, not from the event: that is [`super::decide`]'s.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Pod;
+
+use super::{
+    Action, Event, Part, PodState, backoff,
+    container::{Activity, Shown, StartFailure, Terminated},
+    probes::{ProbeKind, ProbeOutcome, ProbeResults},
+    record, stop,
+};
+
+/// A sandbox that could not be made is tried again after this.
+const SANDBOX_RETRY: SignedDuration = SignedDuration::from_secs(1);
+/// How long after a failed pull `ErrImagePull` is shown, before `ImagePullBackOff` is.
+const PULL_ERROR_SHOWN: SignedDuration = SignedDuration::from_secs(1);
+
+impl PodState {
+    pub(super) fn absorb(&mut self, event: Event, now: Timestamp, out: &mut Vec<Action>) {
+        match event {
+            Event::Seen(pod) => self.seen(*pod, now, out),
+            Event::Gone => self.gone = true,
+            Event::Tick => {}
+            Event::VolumesMounted => self.volumes = Part::Ready,
+            Event::SandboxReady { ip } => {
+                self.sandbox = Part::Ready;
+                self.ip = ip.or(self.ip.take());
+            }
+            Event::SandboxFailed => {
+                self.sandbox = Part::Failed {
+                    retry_at: now + SANDBOX_RETRY,
+                };
+            }
+            Event::SandboxRemoved => self.sandbox = Part::Removed,
+            Event::Started {
+                container,
+                container_id,
+                image,
+                image_id,
+                at,
+            } => {
+                self.started(container, container_id, (image, image_id), at, out);
+            }
+            Event::StartFailed { container, failure } => {
+                self.start_failed(container, failure, now, out);
+            }
+            Event::PostStarted {
+                container,
+                run,
+                result,
+            } => {
+                self.post_started(container, run, result, now, out);
+            }
+            Event::PreStopped {
+                container,
+                run,
+                result,
+            } => {
+                self.pre_stopped(container, run, result, now, out);
+            }
+            Event::Exited {
+                container,
+                code,
+                oom_killed,
+                message,
+                at,
+            } => {
+                self.exited(container, code, oom_killed, message, at, now, out);
+            }
+            Event::Probed {
+                container,
+                run,
+                kind,
+                outcome,
+            } => {
+                self.probed(container, run, kind, outcome, now, out);
+            }
+        }
+    }
+
+    fn seen(&mut self, pod: Pod, now: Timestamp, out: &mut Vec<Action>) {
+        let spec = pod.spec.clone().unwrap_or_default();
+        let inits = spec.init_containers.unwrap_or_default();
+        for (index, fresh) in inits.into_iter().chain(spec.containers).enumerate() {
+            let Some(container) = self.containers.get_mut(index) else {
+                break;
+            };
+            let replaced = container.spec.image != fresh.image;
+            container.spec = fresh;
+            if replaced && container.alive() && container.stop.is_none() && self.ending.is_none() {
+                let name = container.spec.name.clone();
+                let text = format!("Container {name} definition changed, will be restarted");
+                self.begin_stop(index, self.own_grace(), stop::SHORTEST, text, now, out);
+            }
+        }
+        self.pod = pod;
+    }
+
+    fn started(
+        &mut self,
+        index: usize,
+        container_id: String,
+        image: (String, String),
+        at: Timestamp,
+        out: &mut Vec<Action>,
+    ) {
+        let container = &mut self.containers[index];
+        container.ran = true;
+        container.run_to_count = true;
+        container.container_id = Some(container_id);
+        container.image = Some(image);
+        container.probes = ProbeResults::default();
+        container.create_failures = 0;
+        container.pull_error = None;
+        let run = container.restart_count;
+        if container
+            .spec
+            .lifecycle
+            .as_ref()
+            .is_some_and(|l| l.post_start.is_some())
+        {
+            container.activity = Activity::PostStart;
+            // Kept for the moment the hook ends: the API shows the container as waiting until then.
+            if let Shown::Terminated(ended) = &container.shown {
+                container.last = Some(ended.clone());
+                container.shown = Shown::waiting("ContainerCreating");
+            }
+            out.push(Action::PostStart {
+                container: index,
+                run,
+            });
+        } else {
+            self.running(index, at, out);
+        }
+    }
+
+    fn running(&mut self, index: usize, since: Timestamp, out: &mut Vec<Action>) {
+        let container = &mut self.containers[index];
+        let run = container.restart_count;
+        if let Shown::Terminated(ended) = &container.shown {
+            container.last = Some(ended.clone());
+        }
+        container.activity = Activity::Running;
+        container.shown = Shown::Running { since };
+        let startup = container.spec.startup_probe.is_some();
+        for kind in [
+            ProbeKind::Startup,
+            ProbeKind::Readiness,
+            ProbeKind::Liveness,
+        ] {
+            // Until the startup probe has succeeded, the others hold still.
+            if kind.of(&container.spec).is_some() && (!startup || kind == ProbeKind::Startup) {
+                out.push(Action::StartProbe {
+                    container: index,
+                    run,
+                    kind,
+                });
+            }
+        }
+    }
+
+    fn post_started(
+        &mut self,
+        index: usize,
+        run: u32,
+        result: Result<(), String>,
+        now: Timestamp,
+        out: &mut Vec<Action>,
+    ) {
+        let container = &self.containers[index];
+        if container.activity != Activity::PostStart || container.restart_count != run {
+            return;
+        }
+        if let Err(message) = result {
+            record(
+                out,
+                Some(index),
+                true,
+                "FailedPostStartHook",
+                "PostStartHook failed",
+            );
+            tracing::debug!(%message, "postStart hook failed");
+            if self.containers[index].stop.is_none() {
+                self.begin_stop(
+                    index,
+                    self.own_grace(),
+                    stop::SHORTEST,
+                    "FailedPostStartHook".into(),
+                    now,
+                    out,
+                );
+            }
+        }
+        self.running(index, now, out);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the fields of one event")]
+    fn exited(
+        &mut self,
+        index: usize,
+        code: i32,
+        oom_killed: bool,
+        message: Option<String>,
+        at: Timestamp,
+        now: Timestamp,
+        out: &mut Vec<Action>,
+    ) {
+        let container = &mut self.containers[index];
+        let started_at = match container.shown {
+            Shown::Running { since } => since,
+            Shown::Waiting { .. } | Shown::Terminated(_) => at,
+        };
+        let reason = match (oom_killed, code) {
+            (true, _) => "OOMKilled",
+            (false, 0) => "Completed",
+            (false, _) => "Error",
+        };
+        container.stop = None;
+        container.shown = Shown::Terminated(Terminated {
+            exit_code: code,
+            reason: reason.to_owned(),
+            message,
+            started_at,
+            finished_at: at,
+            container_id: container.container_id.clone(),
+        });
+        out.push(Action::StopProbes { container: index });
+        self.settle(index, code, at, now, out);
+    }
+
+    /// After a run has ended: another one at once, later, or never.
+    fn settle(
+        &mut self,
+        index: usize,
+        code: i32,
+        failed_at: Timestamp,
+        now: Timestamp,
+        out: &mut Vec<Action>,
+    ) {
+        let policy = self.restart_policy();
+        let ending = self.ending.is_some();
+        let container = &mut self.containers[index];
+        if ending || !container.restarts_after(code, &policy) {
+            container.activity = Activity::Finished;
+            return;
+        }
+        match container.crashes.ready_at(failed_at, now) {
+            None => container.activity = Activity::Idle,
+            Some(until) => {
+                container.activity = Activity::Held { until };
+                self.crash_loop(index, out);
+            }
+        }
+    }
+
+    fn crash_loop(&mut self, index: usize, out: &mut Vec<Action>) {
+        let pod = self.full_name();
+        let container = &mut self.containers[index];
+        if let Shown::Terminated(ended) = &container.shown {
+            container.last = Some(ended.clone());
+        }
+        let name = &container.spec.name;
+        let delay = backoff::go_seconds(container.crashes.delay());
+        let message = format!("Back-off restarting failed container {name} in pod {pod}");
+        container.shown = Shown::Waiting {
+            reason: "CrashLoopBackOff".into(),
+            message: Some(format!(
+                "back-off {delay} restarting failed container={name} pod={pod}"
+            )),
+        };
+        record(out, Some(index), true, "BackOff", message);
+    }
+
+    fn start_failed(
+        &mut self,
+        index: usize,
+        failure: StartFailure,
+        now: Timestamp,
+        out: &mut Vec<Action>,
+    ) {
+        let container = &mut self.containers[index];
+        if let Shown::Terminated(ended) = &container.shown {
+            container.last = Some(ended.clone());
+        }
+        let (reason, message) = match failure {
+            StartFailure::Cancelled => {
+                container.activity = Activity::Idle;
+                return;
+            }
+            StartFailure::ImagePull(message) => {
+                container.pulls.tried(now);
+                container.pull_error = Some(message.clone());
+                container.activity = Activity::Held {
+                    until: now + PULL_ERROR_SHOWN,
+                };
+                ("ErrImagePull", message)
+            }
+            StartFailure::ImageNeverPull(message) => ("ErrImageNeverPull", message),
+            StartFailure::InvalidImageName(message) => ("InvalidImageName", message),
+            StartFailure::Config(message) => ("CreateContainerConfigError", message),
+            StartFailure::Create(message) => ("CreateContainerError", message),
+            StartFailure::Run(message) => {
+                self.could_not_run(index, message, now, out);
+                return;
+            }
+        };
+        if container.pull_error.is_none() {
+            container.create_failures += 1;
+            let seconds = i64::from(1u32 << container.create_failures.min(4)).min(10);
+            container.activity = Activity::Held {
+                until: now + SignedDuration::from_secs(seconds),
+            };
+        }
+        container.shown = Shown::Waiting {
+            reason: reason.into(),
+            message: Some(message.clone()),
+        };
+        let text = match reason {
+            "ErrImagePull" | "ErrImageNeverPull" | "InvalidImageName" => format!("Error: {reason}"),
+            _ => format!("Error: {message}"),
+        };
+        record(out, Some(index), true, "Failed", text);
+    }
+
+    /// The container exists but its program cannot be run: that is a run that ended at once.
+    fn could_not_run(
+        &mut self,
+        index: usize,
+        message: String,
+        now: Timestamp,
+        out: &mut Vec<Action>,
+    ) {
+        record(
+            out,
+            Some(index),
+            true,
+            "Failed",
+            format!("Error: {message}"),
+        );
+        let container = &mut self.containers[index];
+        container.ran = true;
+        container.run_to_count = true;
+        let ended = Terminated {
+            exit_code: 128,
+            reason: "StartError".into(),
+            message: Some(message.clone()),
+            started_at: Timestamp::UNIX_EPOCH,
+            finished_at: now,
+            container_id: container.container_id.clone(),
+        };
+        container.shown = Shown::Terminated(ended.clone());
+        self.settle(index, 128, now, now, out);
+        let container = &mut self.containers[index];
+        if container.activity == Activity::Idle {
+            container.last = Some(ended);
+            container.shown = Shown::Waiting {
+                reason: "RunContainerError".into(),
+                message: Some(message),
+            };
+        }
+    }
+
+    fn probed(
+        &mut self,
+        index: usize,
+        run: u32,
+        kind: ProbeKind,
+        outcome: ProbeOutcome,
+        now: Timestamp,
+        out: &mut Vec<Action>,
+    ) {
+        let container = &mut self.containers[index];
+        if container.activity != Activity::Running || container.restart_count != run {
+            return;
+        }
+        let title = kind.title();
+        let success = match outcome {
+            ProbeOutcome::Success => true,
+            ProbeOutcome::Failure(text) => {
+                let text = format!("{title} probe failed: {text}");
+                record(out, Some(index), true, "Unhealthy", text);
+                false
+            }
+            ProbeOutcome::Errored(text) => {
+                let text = format!("{title} probe errored: {text}");
+                record(out, Some(index), true, "Unhealthy", text);
+                return;
+            }
+        };
+        let container = &mut self.containers[index];
+        let was_started = container.started();
+        let verdict = container.probes.count(&container.spec, kind, success);
+        if kind == ProbeKind::Startup && !was_started && verdict == Some(true) {
+            out.push(Action::StopProbes { container: index });
+            for kind in [ProbeKind::Readiness, ProbeKind::Liveness] {
+                if kind.of(&container.spec).is_some() {
+                    out.push(Action::StartProbe {
+                        container: index,
+                        run,
+                        kind,
+                    });
+                }
+            }
+        }
+        if kind != ProbeKind::Readiness && verdict == Some(false) && container.stop.is_none() {
+            let grace = kind
+                .of(&container.spec)
+                .and_then(|probe| probe.termination_grace_period_seconds)
+                .map_or(self.own_grace(), SignedDuration::from_secs);
+            let name = &self.containers[index].spec.name;
+            let kind = title.to_lowercase();
+            let text = format!("Container {name} failed {kind} probe, will be restarted");
+            self.begin_stop(index, grace, stop::SHORTEST, text, now, out);
+        }
+    }
+}
