@@ -176,7 +176,7 @@ async fn signals_to_a_container_that_has_ended_are_told() {
 #[tokio::test]
 async fn orphans_are_adopted_by_the_first_process_and_die_with_it() {
     let lab = Lab::with_pod().await;
-    let script = "sh -c 'sleep 1000 & echo $!'; read line; exit 0";
+    let script = "sh -c 'sleep 1000 & echo $! > /orphan'; cat /orphan; read line; exit 0";
     let mut container = lab.start_container(lab.shell("c", script)).await;
     let orphan = read_line(&mut container).await;
     let (_, parent) = lab
