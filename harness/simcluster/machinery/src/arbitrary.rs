@@ -40,3 +40,36 @@ pub(crate) fn object() -> BoxedStrategy<Value> {
 pub(crate) fn object_without_nulls() -> BoxedStrategy<Value> {
     fields(nested(leaf())).boxed()
 }
+
+/// Any schema, sensible or not.
+pub(crate) fn schema() -> BoxedStrategy<Value> {
+    use serde_json::json;
+    let kind = prop::sample::select(vec![
+        "string", "integer", "number", "boolean", "object", "array",
+    ]);
+    let leaf = (kind, any::<bool>(), 0..4_u64).prop_map(|(kind, nullable, limit)| {
+        json!({
+            "type": kind, "nullable": nullable, "maxLength": limit, "minItems": limit,
+            "minimum": limit, "pattern": "^[a-c]+$", "minProperties": limit
+        })
+    });
+    leaf.prop_recursive(3, 16, 3, |inner| {
+        let properties = prop::collection::btree_map("[a-d]", inner.clone(), 0..3);
+        prop_oneof![
+            (properties, any::<bool>()).prop_map(|(properties, open)| json!({
+                "type": "object", "properties": properties, "required": ["a"],
+                "x-kubernetes-preserve-unknown-fields": open
+            })),
+            inner
+                .clone()
+                .prop_map(|items| json!({"type": "array", "items": items})),
+            inner.clone().prop_map(|values| json!({
+                "type": "object", "additionalProperties": values
+            })),
+            prop::collection::vec(inner, 1..3).prop_map(|schemas| json!({
+                "oneOf": schemas, "anyOf": schemas, "not": schemas[0]
+            })),
+        ]
+    })
+    .boxed()
+}

@@ -6,14 +6,18 @@
 pub mod apply;
 #[cfg(test)]
 mod arbitrary;
+pub mod custom;
 pub mod decode;
+pub mod default;
 pub mod field;
 pub mod go;
 pub mod jsonpath;
 pub mod kind;
 pub mod name;
 pub mod patch;
+pub mod prune;
 pub mod quantity;
 pub mod schema;
 pub mod selector;
 pub mod status;
+pub mod validate;
