@@ -43,20 +43,20 @@ pub enum Error {
         id: String,
     },
     /// A container's program could not be started.
-    #[error("{source}")]
+    #[error("{reason}")]
     Start {
         /// The container.
         container: String,
-        /// Why, in runc's words. It is the whole text of this error.
-        source: LaunchError,
+        /// Why, in runc's words. It is the whole text of this error, and therefore not its source.
+        reason: LaunchError,
     },
     /// A program could not be started in a running container.
-    #[error("{source}")]
+    #[error("{reason}")]
     Exec {
         /// The container.
         container: String,
-        /// Why, in runc's words. It is the whole text of this error.
-        source: LaunchError,
+        /// As in [`Error::Start`].
+        reason: LaunchError,
     },
     /// A connection inside the node's network failed.
     #[error("dial tcp {address}: connect")]
@@ -119,11 +119,10 @@ pub enum LaunchError {
         why: String,
     },
     /// A mount failed.
-    #[error("error mounting {source_:?} to rootfs at {target:?}: {why}")]
+    #[error("error mounting {from:?} to rootfs at {target:?}: {why}")]
     Mount {
         /// On the host, or the kind of file system.
-        #[serde(rename = "source")]
-        source_: String,
+        from: String,
         /// In the container.
         target: PathBuf,
         /// The system's answer.

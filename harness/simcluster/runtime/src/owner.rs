@@ -132,7 +132,7 @@ impl Runtime {
         process::launch(&self.connection, "start a container", tty, stdio, request)
             .await
             .map_err(|failure| match failure {
-                process::LaunchFailed::Launch(source) => Error::Start { container, source },
+                process::LaunchFailed::Launch(reason) => Error::Start { container, reason },
                 process::LaunchFailed::Other(error) => error,
             })
     }
@@ -145,7 +145,7 @@ impl Runtime {
         process::launch(&self.connection, "execute a program", tty, stdio, request)
             .await
             .map_err(|failure| match failure {
-                process::LaunchFailed::Launch(source) => Error::Exec { container, source },
+                process::LaunchFailed::Launch(reason) => Error::Exec { container, reason },
                 process::LaunchFailed::Other(error) => error,
             })
     }

@@ -185,9 +185,9 @@ fn is_directory(root: &Root, path: &Path) -> Result<Option<bool>, LaunchError> {
 }
 
 fn failed(source: &str, target: &Path) -> impl FnOnce(Errno) -> LaunchError {
-    let (source_, target) = (source.to_owned(), target.to_owned());
+    let (from, target) = (source.to_owned(), target.to_owned());
     move |errno| LaunchError::Mount {
-        source_,
+        from,
         target,
         why: describe(errno),
     }

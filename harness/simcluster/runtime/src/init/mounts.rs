@@ -25,7 +25,7 @@ pub(super) fn make(root: &Root, mounts: &[Mount]) -> Result<(), LaunchError> {
 
 fn bind(root: &Root, source: &Path, target: &Path, read_only: bool) -> Result<(), LaunchError> {
     let failed = |why: String| LaunchError::Mount {
-        source_: source.display().to_string(),
+        from: source.display().to_string(),
         target: target.to_owned(),
         why,
     };
@@ -62,7 +62,7 @@ fn tmpfs(root: &Root, target: &Path, size: Option<u64>) -> Result<(), LaunchErro
         Some(&options),
     )
     .map_err(|errno| LaunchError::Mount {
-        source_: "tmpfs".to_owned(),
+        from: "tmpfs".to_owned(),
         target: target.to_owned(),
         why: describe(errno),
     })

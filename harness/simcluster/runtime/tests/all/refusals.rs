@@ -53,12 +53,12 @@ async fn programs_are_looked_up_in_the_containers_path_only() {
     let mut spec = lab.program("c", &["env"]);
     spec.env = BTreeMap::from([("PATH".to_owned(), "/nowhere".to_owned())]);
     let refused = lab.refusal(spec).await;
-    let Error::Start { container, source } = refused else {
+    let Error::Start { container, reason } = refused else {
         panic!("{refused:?}")
     };
     assert_eq!(container, "c");
     assert_eq!(
-        source,
+        reason,
         LaunchError::NotInPath {
             program: "env".to_owned()
         }

@@ -127,7 +127,7 @@ fn is_refusal(errno: Errno) -> bool {
 
 fn refused(errno: Errno) -> LaunchError {
     LaunchError::Mount {
-        source_: "overlay".to_owned(),
+        from: "overlay".to_owned(),
         target: PathBuf::from("/"),
         why: describe(errno),
     }
