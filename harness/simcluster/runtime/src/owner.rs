@@ -305,7 +305,10 @@ fn refusal(failure: Failure) -> Error {
         },
         Failure::System { doing, errno } => Error::System {
             doing,
-            source: io::Error::from_raw_os_error(errno),
+            source: match errno {
+                0 => io::Error::other("the system gave no reason"),
+                code => io::Error::from_raw_os_error(code),
+            },
         },
     }
 }
