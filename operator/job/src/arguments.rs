@@ -185,11 +185,15 @@ impl Job {
 
     /// The report of a flow's end, with every secret that the Job knows struck out.
     pub fn conclude(&self, end: Result<Success, Failure>) -> Report {
-        let secrets: Vec<String> =
-            ["operator-password", "root-password", "previous-root-password", "bootstrap-password"]
-                .iter()
-                .filter_map(|name| self.credential(name))
-                .collect();
+        let secrets: Vec<String> = [
+            "operator-password",
+            "root-password",
+            "previous-root-password",
+            "bootstrap-password",
+        ]
+        .iter()
+        .filter_map(|name| self.credential(name))
+        .collect();
         Report::new(self.operation, &self.operation_id, end)
             .without(secrets.iter().map(String::as_str))
     }
@@ -230,7 +234,9 @@ impl Command {
                 keep: options.number("keep", 3)?,
                 fence: options.flag("fence"),
             }),
-            "password" => Self::Password(Password { job: options.job(Operation::Password)? }),
+            "password" => Self::Password(Password {
+                job: options.job(Operation::Password)?,
+            }),
             other => return Err(ArgumentError::Command(other.to_owned())),
         };
         options.end()?;
@@ -291,17 +297,24 @@ impl Options {
     ) -> Result<N, ArgumentError> {
         match self.take(name) {
             None => Ok(default),
-            Some(value) => value.parse().map_err(|_| ArgumentError::Value { name, value }),
+            Some(value) => value
+                .parse()
+                .map_err(|_| ArgumentError::Value { name, value }),
         }
     }
 
     fn owner(&mut self) -> Result<Option<(u32, u32)>, ArgumentError> {
-        let Some(value) = self.take("owner") else { return Ok(None) };
+        let Some(value) = self.take("owner") else {
+            return Ok(None);
+        };
         value
             .split_once(':')
             .and_then(|(uid, gid)| Some((uid.parse().ok()?, gid.parse().ok()?)))
             .map(Some)
-            .ok_or(ArgumentError::Value { name: "owner", value })
+            .ok_or(ArgumentError::Value {
+                name: "owner",
+                value,
+            })
     }
 
     fn job(&mut self, operation: Operation) -> Result<Job, ArgumentError> {
@@ -338,13 +351,14 @@ mod tests {
         Command::parse(line.split_whitespace().map(str::to_owned))
     }
 
-    const JOB: &str = "--operation o --instance ns/n --instance-uid u --host h --credentials /c --work /w";
+    const JOB: &str =
+        "--operation o --instance ns/n --instance-uid u --host h --credentials /c --work /w";
 
     #[test]
     fn a_backup_is_understood() {
-        let Ok(Command::Backup(backup)) =
-            parse(&format!("backup {JOB} --database otus-database --backups /b --fence --keep 5"))
-        else {
+        let Ok(Command::Backup(backup)) = parse(&format!(
+            "backup {JOB} --database otus-database --backups /b --fence --keep 5"
+        )) else {
             panic!("not a backup")
         };
         assert!(backup.fence);
@@ -362,7 +376,10 @@ mod tests {
         assert_eq!(parse("install"), Err(ArgumentError::Missing("to")));
         assert_eq!(
             parse("install --to /x --owner mysql"),
-            Err(ArgumentError::Value { name: "owner", value: "mysql".into() })
+            Err(ArgumentError::Value {
+                name: "owner",
+                value: "mysql".into()
+            })
         );
     }
 }

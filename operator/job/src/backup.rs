@@ -36,8 +36,10 @@ const FLAGS: [&str; 11] = [
     "--default-character-set=utf8mb4",
 ];
 /// Only MySQL's program knows these, and not in every version.
-const FLAGS_WHERE_KNOWN: [(&str, &str); 2] =
-    [("set-gtid-purged", "--set-gtid-purged=OFF"), ("column-statistics", "--column-statistics=0")];
+const FLAGS_WHERE_KNOWN: [(&str, &str); 2] = [
+    ("set-gtid-purged", "--set-gtid-purged=OFF"),
+    ("column-statistics", "--column-statistics=0"),
+];
 
 /// The whole operation.
 pub fn backup(task: &Backup) -> Result<Success, Failure> {
@@ -50,7 +52,11 @@ pub fn backup(task: &Backup) -> Result<Success, Failure> {
     let fence = fence::raise(&mut server, &task.job).map_err(|error| {
         Failure::retry(
             "FenceFailed",
-            format!("writing could not be stopped on {}: {}", task.job.host, error.full_text()),
+            format!(
+                "writing could not be stopped on {}: {}",
+                task.job.host,
+                error.full_text()
+            ),
         )
     })?;
     generation(&volume, &mut server, task, &defaults).inspect_err(|_| {
@@ -91,8 +97,8 @@ fn generation(
             return Err(with_space(volume, failure));
         }
     };
-    let contents =
-        survey::contents(&mut server.session, &task.database).map_err(|error| failed(task, &error))?;
+    let contents = survey::contents(&mut server.session, &task.database)
+        .map_err(|error| failed(task, &error))?;
     dump::verify(&draft.dump(), &written.stored)
         .map_err(|damage| Failure::retry("BackupNotVerified", damage.full_text()))?;
     let manifest = Manifest {
@@ -131,7 +137,8 @@ fn generation(
 
 /// Runs the dump program into the draft; every member of the pipeline must have succeeded.
 fn write(server: &Server, task: &Backup, draft: &Draft) -> Result<Written, Failure> {
-    let (mut child, _options) = start(&server.tools, &server.login, task).map_err(|error| failed(task, &error))?;
+    let (mut child, _options) =
+        start(&server.tools, &server.login, task).map_err(|error| failed(task, &error))?;
     let output = child.stdout.take().expect("stdout was asked for");
     let errors = child.stderr.take().expect("stderr was asked for");
     let errors = thread::spawn(move || client::read_all(errors));
@@ -141,7 +148,13 @@ fn write(server: &Server, task: &Backup, draft: &Draft) -> Result<Written, Failu
         let _ = child.kill();
     }
     let status = child.wait().map_err(|source| {
-        failed(task, &ClientError::Io { action: "wait for the dump program", source })
+        failed(
+            task,
+            &ClientError::Io {
+                action: "wait for the dump program",
+                source,
+            },
+        )
     })?;
     let text = errors.join().unwrap_or_default();
     let written = written.map_err(|error| volume::unusable(&draft.dump(), &error))?;
@@ -166,7 +179,12 @@ fn start(tools: &Tools, login: &Login, task: &Backup) -> Result<(Child, OptionFi
     let child = Command::new(&tools.dump)
         .arg(defaults_file(options.path()))
         .args(FLAGS)
-        .args(FLAGS_WHERE_KNOWN.iter().filter(|(name, _)| known.contains(*name)).map(|(_, flag)| flag))
+        .args(
+            FLAGS_WHERE_KNOWN
+                .iter()
+                .filter(|(name, _)| known.contains(*name))
+                .map(|(_, flag)| flag),
+        )
         .arg("--")
         .arg(&task.database)
         .stdin(Stdio::null())
@@ -187,7 +205,11 @@ fn failed(task: &Backup, error: &ClientError) -> Failure {
     }
     Failure::retry(
         "BackupFailed",
-        format!("{} could not be dumped: {}", task.job.instance, error.full_text()),
+        format!(
+            "{} could not be dumped: {}",
+            task.job.instance,
+            error.full_text()
+        ),
     )
 }
 
@@ -200,5 +222,7 @@ fn with_space(volume: &Volume, mut failure: Failure) -> Failure {
 }
 
 fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |elapsed| elapsed.as_secs())
 }

@@ -27,7 +27,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(3600);
 #[derive(Debug, Error)]
 pub enum ClientError {
     /// The image has neither MySQL's nor MariaDB's programs.
-    #[error("the image has no {0} on its PATH; use an image with the client programs of the server")]
+    #[error(
+        "the image has no {0} on its PATH; use an image with the client programs of the server"
+    )]
     Missing(&'static str),
     /// The program or a file for it could not be started, written, read.
     #[error("cannot {action}")]
@@ -57,12 +59,24 @@ pub enum ClientError {
 impl ClientError {
     /// The server is there, and this account cannot come in.
     pub fn is_access_denied(&self) -> bool {
-        matches!(self, Self::Server { code: 1045 | 1698 | 1251 | 1524 | 3118, .. })
+        matches!(
+            self,
+            Self::Server {
+                code: 1045 | 1698 | 1251 | 1524 | 3118,
+                ..
+            }
+        )
     }
 
     /// The server is not there, or not any more, or not yet.
     pub fn is_unreachable(&self) -> bool {
-        matches!(self, Self::Server { code: 1040 | 1053 | 1927 | 2000..=2065, .. })
+        matches!(
+            self,
+            Self::Server {
+                code: 1040 | 1053 | 1927 | 2000..=2065,
+                ..
+            }
+        )
     }
 
     /// The text with its cause, for a report.
@@ -111,7 +125,10 @@ pub fn options_of(program: &Path) -> Result<BTreeSet<String>, ClientError> {
         .args(["--no-defaults", "--help"])
         .stdin(Stdio::null())
         .output()
-        .map_err(|source| ClientError::Io { action: "ask a client program for its options", source })?;
+        .map_err(|source| ClientError::Io {
+            action: "ask a client program for its options",
+            source,
+        })?;
     Ok(long_options(&String::from_utf8_lossy(&output.stdout)))
 }
 
@@ -120,7 +137,9 @@ fn long_options(help: &str) -> BTreeSet<String> {
         .filter_map(|word| word.strip_prefix("--"))
         .map(|word| {
             let end = word
-                .find(|character: char| !(character.is_ascii_alphanumeric() || "-_".contains(character)))
+                .find(|character: char| {
+                    !(character.is_ascii_alphanumeric() || "-_".contains(character))
+                })
                 .unwrap_or(word.len());
             word[..end].to_owned()
         })
@@ -161,7 +180,12 @@ impl Session {
         let mut child = Command::new(&tools.client)
             // Must come first; `--defaults-file` keeps every other file of the image out of it.
             .arg(format!("--defaults-file={}", file.path().display()))
-            .args(["--batch", "--skip-column-names", "--unbuffered", "--binary-mode"])
+            .args([
+                "--batch",
+                "--skip-column-names",
+                "--unbuffered",
+                "--binary-mode",
+            ])
             .args(["--default-character-set=utf8mb4", "--connect-timeout=10"])
             .arg("--max-allowed-packet=1G")
             .args(options)
@@ -176,7 +200,10 @@ impl Session {
         thread::spawn(move || {
             for line in BufReader::new(output).split(b'\n') {
                 let Ok(line) = line else { break };
-                if sender.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
+                if sender
+                    .send(String::from_utf8_lossy(&line).into_owned())
+                    .is_err()
+                {
                     break;
                 }
             }
@@ -207,7 +234,11 @@ impl Session {
 
     /// The single value that the statement gives; `None` if it has no row.
     pub fn value(&mut self, statement: &str) -> Result<Option<String>, ClientError> {
-        Ok(self.query(statement)?.into_iter().next().and_then(|row| row.into_iter().next()))
+        Ok(self
+            .query(statement)?
+            .into_iter()
+            .next()
+            .and_then(|row| row.into_iter().next()))
     }
 
     /// Runs everything in `script`, as it is; gives the number of bytes.
@@ -219,7 +250,10 @@ impl Session {
             if length == 0 {
                 break;
             }
-            let input = self.input.as_mut().expect("the input is open until the session ends");
+            let input = self
+                .input
+                .as_mut()
+                .expect("the input is open until the session ends");
             if input.write_all(&buffer[..length]).is_err() {
                 return Err(FeedError::Client(self.ended()));
             }
@@ -237,8 +271,13 @@ impl Session {
         } else {
             format!("{statement};\nSELECT '{}';\n", self.marker())
         };
-        let input = self.input.as_mut().expect("the input is open until the session ends");
-        let sent = input.write_all(text.as_bytes()).and_then(|()| input.flush());
+        let input = self
+            .input
+            .as_mut()
+            .expect("the input is open until the session ends");
+        let sent = input
+            .write_all(text.as_bytes())
+            .and_then(|()| input.flush());
         // A write fails only when the client has gone: what it said last is the cause.
         sent.map_err(|_| self.ended())
     }
@@ -304,11 +343,18 @@ pub(crate) fn read_all(mut stream: impl Read) -> String {
 /// Finds `ERROR 1045 (28000): …` (client) or `Got error: 1045: …` (dump) in what a program wrote.
 pub(crate) fn error_in(text: &str) -> Option<ClientError> {
     text.lines().find_map(|line| {
-        let (_, rest) = line.split_once("ERROR ").or_else(|| line.split_once("rror: "))?;
-        let digits = rest.find(|character: char| !character.is_ascii_digit()).unwrap_or(rest.len());
+        let (_, rest) = line
+            .split_once("ERROR ")
+            .or_else(|| line.split_once("rror: "))?;
+        let digits = rest
+            .find(|character: char| !character.is_ascii_digit())
+            .unwrap_or(rest.len());
         let code = rest[..digits].parse().ok()?;
         let message = rest.split_once(": ").map_or("", |(_, message)| message);
-        Some(ClientError::Server { code, message: message.trim().to_owned() })
+        Some(ClientError::Server {
+            code,
+            message: message.trim().to_owned(),
+        })
     })
 }
 
@@ -319,16 +365,27 @@ mod tests {
     #[test]
     fn an_error_of_the_server_is_found_among_warnings() {
         let text = "mysql: [Warning] something\nERROR 1045 (28000) at line 1: Access denied for user 'x'\n";
-        let Some(ClientError::Server { code, message }) = error_in(text) else { panic!() };
-        assert_eq!((code, message.as_str()), (1045, "Access denied for user 'x'"));
+        let Some(ClientError::Server { code, message }) = error_in(text) else {
+            panic!()
+        };
+        assert_eq!(
+            (code, message.as_str()),
+            (1045, "Access denied for user 'x'")
+        );
         let dump = "mysqldump: Got error: 1049: Unknown database 'x' when selecting the database";
-        assert!(matches!(error_in(dump), Some(ClientError::Server { code: 1049, .. })));
+        assert!(matches!(
+            error_in(dump),
+            Some(ClientError::Server { code: 1049, .. })
+        ));
         assert!(error_in("no error at all").is_none());
     }
 
     #[test]
     fn errors_fall_into_what_can_be_done_about_them() {
-        let server = |code| ClientError::Server { code, message: String::new() };
+        let server = |code| ClientError::Server {
+            code,
+            message: String::new(),
+        };
         assert!(server(1045).is_access_denied());
         assert!(server(2003).is_unreachable());
         assert!(!server(1064).is_access_denied() && !server(1064).is_unreachable());
@@ -336,7 +393,8 @@ mod tests {
 
     #[test]
     fn options_are_read_from_the_help_text() {
-        let options = long_options("  --column-statistics \n --set-gtid-purged[=name] \n -B, --batch  Do");
+        let options =
+            long_options("  --column-statistics \n --set-gtid-purged[=name] \n -B, --batch  Do");
         assert!(options.contains("column-statistics"));
         assert!(options.contains("set-gtid-purged"));
         assert!(options.contains("batch"));
@@ -351,6 +409,9 @@ mod tests {
         let tools = Tools::find_in(directory.path().as_os_str()).unwrap();
         assert!(tools.client.ends_with("mariadb"));
         assert!(tools.dump.ends_with("mariadb-dump"));
-        assert!(matches!(Tools::find_in(OsStr::new("/nowhere")), Err(ClientError::Missing(_))));
+        assert!(matches!(
+            Tools::find_in(OsStr::new("/nowhere")),
+            Err(ClientError::Missing(_))
+        ));
     }
 }

@@ -111,23 +111,38 @@ pub fn write(mut source: impl Read, path: &Path) -> io::Result<Written> {
     }
     let stored = encoder.finish()?;
     stored.inner.sync_all()?;
-    Ok(Written { raw: raw.digest(), stored: stored.digest(), complete: has_trailer(&tail) })
+    Ok(Written {
+        raw: raw.digest(),
+        stored: stored.digest(),
+        complete: has_trailer(&tail),
+    })
 }
 
 /// The file is byte for byte what the manifest says.
 pub fn verify(path: &Path, expected: &Digest) -> Result<(), Damage> {
     let name = || path.display().to_string();
-    let unreadable = |source| Damage::Unreadable { path: name(), source };
+    let unreadable = |source| Damage::Unreadable {
+        path: name(),
+        source,
+    };
     let mut hashing = Hashing::new(io::sink());
     let mut file = File::open(path).map_err(unreadable)?;
     io::copy(&mut file, &mut hashing).map_err(unreadable)?;
     let found = hashing.digest();
     if found.bytes != expected.bytes {
-        return Err(Damage::Length { path: name(), found: found.bytes, expected: expected.bytes });
+        return Err(Damage::Length {
+            path: name(),
+            found: found.bytes,
+            expected: expected.bytes,
+        });
     }
     if found.sha256 != expected.sha256 {
         let expected = expected.sha256.clone();
-        return Err(Damage::Checksum { path: name(), found: found.sha256, expected });
+        return Err(Damage::Checksum {
+            path: name(),
+            found: found.sha256,
+            expected,
+        });
     }
     Ok(())
 }
@@ -135,13 +150,21 @@ pub fn verify(path: &Path, expected: &Digest) -> Result<(), Damage> {
 /// A plain dump without a manifest, as the old operator left it: all that can be checked is its end.
 pub fn verify_plain(path: &Path) -> Result<u64, Damage> {
     let name = || path.display().to_string();
-    let unreadable = |source| Damage::Unreadable { path: name(), source };
+    let unreadable = |source| Damage::Unreadable {
+        path: name(),
+        source,
+    };
     let mut file = File::open(path).map_err(unreadable)?;
     let length = file.metadata().map_err(unreadable)?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(TAIL as u64))).map_err(unreadable)?;
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL as u64)))
+        .map_err(unreadable)?;
     let mut tail = Vec::new();
     file.read_to_end(&mut tail).map_err(unreadable)?;
-    if has_trailer(&tail) { Ok(length) } else { Err(Damage::Truncated { path: name() }) }
+    if has_trailer(&tail) {
+        Ok(length)
+    } else {
+        Err(Damage::Truncated { path: name() })
+    }
 }
 
 /// The SQL text of a file that [`write`] wrote.
@@ -171,17 +194,26 @@ struct Hashing<W> {
 
 impl<W> Hashing<W> {
     fn new(inner: W) -> Self {
-        Self { inner, hasher: Sha256::new(), bytes: 0 }
+        Self {
+            inner,
+            hasher: Sha256::new(),
+            bytes: 0,
+        }
     }
 
     fn digest(self) -> Digest {
         let hash = self.hasher.finalize();
-        let sha256 = hash.iter().fold(String::with_capacity(64), |mut text, byte| {
-            use std::fmt::Write as _;
-            write!(text, "{byte:02x}").expect("writing to a string cannot fail");
-            text
-        });
-        Digest { bytes: self.bytes, sha256 }
+        let sha256 = hash
+            .iter()
+            .fold(String::with_capacity(64), |mut text, byte| {
+                use std::fmt::Write as _;
+                write!(text, "{byte:02x}").expect("writing to a string cannot fail");
+                text
+            });
+        Digest {
+            bytes: self.bytes,
+            sha256,
+        }
     }
 }
 
@@ -202,7 +234,8 @@ impl<W: Write> Write for Hashing<W> {
 mod tests {
     use super::*;
 
-    const DUMP: &[u8] = b"-- MySQL dump\nINSERT INTO `test` VALUES (1);\n-- Dump completed on 2026-01-01\n";
+    const DUMP: &[u8] =
+        b"-- MySQL dump\nINSERT INTO `test` VALUES (1);\n-- Dump completed on 2026-01-01\n";
 
     #[test]
     fn a_dump_comes_back_as_it_went() {
@@ -213,7 +246,10 @@ mod tests {
         assert_eq!(written.raw.bytes, DUMP.len() as u64);
         verify(&path, &written.stored).unwrap();
         let mut back = Vec::new();
-        read_compressed(&path).unwrap().read_to_end(&mut back).unwrap();
+        read_compressed(&path)
+            .unwrap()
+            .read_to_end(&mut back)
+            .unwrap();
         assert_eq!(back, DUMP);
     }
 
@@ -225,10 +261,16 @@ mod tests {
         let mut bytes = std::fs::read(&path).unwrap();
         *bytes.last_mut().unwrap() ^= 1;
         std::fs::write(&path, &bytes).unwrap();
-        assert_eq!(verify(&path, &written.stored).unwrap_err().reason(), "ChecksumMismatch");
+        assert_eq!(
+            verify(&path, &written.stored).unwrap_err().reason(),
+            "ChecksumMismatch"
+        );
         bytes.pop();
         std::fs::write(&path, &bytes).unwrap();
-        assert!(matches!(verify(&path, &written.stored), Err(Damage::Length { .. })));
+        assert!(matches!(
+            verify(&path, &written.stored),
+            Err(Damage::Length { .. })
+        ));
     }
 
     #[test]
@@ -238,7 +280,10 @@ mod tests {
         assert!(!write(cut, &directory.path().join("a")).unwrap().complete);
         let plain = directory.path().join("b.sql");
         std::fs::write(&plain, cut).unwrap();
-        assert_eq!(verify_plain(&plain).unwrap_err().reason(), "BackupTruncated");
+        assert_eq!(
+            verify_plain(&plain).unwrap_err().reason(),
+            "BackupTruncated"
+        );
         std::fs::write(&plain, DUMP).unwrap();
         assert_eq!(verify_plain(&plain).unwrap(), DUMP.len() as u64);
         std::fs::write(&plain, b"").unwrap();
@@ -247,8 +292,12 @@ mod tests {
 
     #[test]
     fn the_trailer_inside_the_data_does_not_count() {
-        assert!(!has_trailer(b"-- Dump completed\nINSERT INTO t VALUES (1);\n"));
-        assert!(!has_trailer(b"INSERT INTO t VALUES ('-- Dump completed');\n"));
+        assert!(!has_trailer(
+            b"-- Dump completed\nINSERT INTO t VALUES (1);\n"
+        ));
+        assert!(!has_trailer(
+            b"INSERT INTO t VALUES ('-- Dump completed');\n"
+        ));
         assert!(has_trailer(b"x\n-- Dump completed\n\n"));
     }
 }

@@ -33,7 +33,9 @@ pub fn raise(server: &mut Server, job: &Job) -> Result<Fence, ClientError> {
 impl Fence {
     /// Lowers it.
     pub fn lower(&self, session: &mut Session) -> Result<(), ClientError> {
-        self.lower.iter().try_for_each(|statement| session.execute(statement))
+        self.lower
+            .iter()
+            .try_for_each(|statement| session.execute(statement))
     }
 }
 
@@ -53,13 +55,22 @@ pub fn lower_leftover(server: &mut Server) -> Result<(), ClientError> {
 
 fn super_read_only(server: &mut Server, job: &Job) -> Result<Fence, ClientError> {
     let number = server.facts.number();
-    let scope = if number >= (8, 0, 0) { "PERSIST" } else { "GLOBAL" };
-    let fence = Fence { lower: lowering(&number) };
+    let scope = if number >= (8, 0, 0) {
+        "PERSIST"
+    } else {
+        "GLOBAL"
+    };
+    let fence = Fence {
+        lower: lowering(&number),
+    };
     // The statement waits for locks of others; it runs in a session of its own, which an error ends.
     let deadline = Instant::now() + COURTESY * 6;
     loop {
         let mut session = server.another_session(job)?;
-        session.execute(&format!("SET SESSION lock_wait_timeout = {}", COURTESY.as_secs()))?;
+        session.execute(&format!(
+            "SET SESSION lock_wait_timeout = {}",
+            COURTESY.as_secs()
+        ))?;
         match session.execute(&format!("SET {scope} super_read_only = ON")) {
             Ok(()) => return Ok(fence),
             // Somebody holds locks for longer than courtesy lasts.
@@ -92,10 +103,14 @@ fn lock_accounts(server: &mut Server, job: &Job) -> Result<Fence, ClientError> {
     )?;
     let mut lower = Vec::new();
     for row in rows {
-        let [user, host] = row.as_slice() else { continue };
+        let [user, host] = row.as_slice() else {
+            continue;
+        };
         let account =
             sql::account(user, host).map_err(|error| ClientError::Ended(error.to_string()))?;
-        server.session.execute(&format!("ALTER USER {account} ACCOUNT LOCK"))?;
+        server
+            .session
+            .execute(&format!("ALTER USER {account} ACCOUNT LOCK"))?;
         lower.push(format!("ALTER USER {account} ACCOUNT UNLOCK"));
     }
     server.session.execute("SET GLOBAL event_scheduler = OFF")?;
@@ -106,10 +121,11 @@ fn lock_accounts(server: &mut Server, job: &Job) -> Result<Fence, ClientError> {
 /// Ends every client connection but those of the operator. One that ends by itself meanwhile is an error
 /// to the server and none to us: the client program goes on after it.
 fn end_other_connections(server: &Server, job: &Job) -> Result<(), ClientError> {
-    let mut session =
-        Session::open_with(&server.tools, &server.login, &job.work, &["--force"])?;
+    let mut session = Session::open_with(&server.tools, &server.login, &job.work, &["--force"])?;
     for row in session.query("SHOW PROCESSLIST")? {
-        let [id, user, ..] = row.as_slice() else { continue };
+        let [id, user, ..] = row.as_slice() else {
+            continue;
+        };
         let of_the_server = ["system user", "event_scheduler"].contains(&user.as_str());
         if of_the_server || *user == server.login.user || !id.bytes().all(|b| b.is_ascii_digit()) {
             continue;

@@ -80,7 +80,10 @@ fn publish(report: &Report, termination_log: &Path) {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "the log of a Job is its standard error")]
+#[expect(
+    clippy::print_stderr,
+    reason = "the log of a Job is its standard error"
+)]
 pub(crate) fn say(text: &str) {
     eprintln!("{text}");
 }

@@ -52,7 +52,9 @@ impl Contents {
             match found.rows.get(table) {
                 None => return Some(format!("table {table:?} is missing")),
                 Some(there) if there != rows => {
-                    return Some(format!("table {table:?} has {there} rows instead of {rows}"));
+                    return Some(format!(
+                        "table {table:?} has {there} rows instead of {rows}"
+                    ));
                 }
                 Some(_) => {}
             }
@@ -134,7 +136,10 @@ mod tests {
 
     fn contents(rows: &[(&str, u64)]) -> Contents {
         Contents {
-            rows: rows.iter().map(|(table, rows)| ((*table).to_owned(), *rows)).collect(),
+            rows: rows
+                .iter()
+                .map(|(table, rows)| ((*table).to_owned(), *rows))
+                .collect(),
             ..Contents::default()
         }
     }
@@ -143,8 +148,18 @@ mod tests {
     fn rows_lost_on_the_way_are_noticed() {
         let expected = contents(&[("test", 2)]);
         assert_eq!(expected.difference(&expected), None);
-        assert!(expected.difference(&contents(&[("test", 0)])).unwrap().contains("0 rows instead of 2"));
-        assert!(expected.difference(&contents(&[])).unwrap().contains("missing"));
+        assert!(
+            expected
+                .difference(&contents(&[("test", 0)]))
+                .unwrap()
+                .contains("0 rows instead of 2")
+        );
+        assert!(
+            expected
+                .difference(&contents(&[]))
+                .unwrap()
+                .contains("missing")
+        );
     }
 
     #[test]

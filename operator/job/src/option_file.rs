@@ -24,7 +24,11 @@ pub struct Login {
 
 impl std::fmt::Debug for Login {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "Login({}@{}:{})", self.user, self.host, self.port)
+        write!(
+            formatter,
+            "Login({}@{}:{})",
+            self.user, self.host, self.port
+        )
     }
 }
 
@@ -40,7 +44,11 @@ impl OptionFile {
         static SERIAL: AtomicU32 = AtomicU32::new(0);
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
         let path = directory.join(format!("login-{}-{serial}.cnf", std::process::id()));
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o400).open(&path)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o400)
+            .open(&path)?;
         let written = Self { path };
         file.write_all(text(login).as_bytes())?;
         Ok(written)

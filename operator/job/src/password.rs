@@ -17,6 +17,9 @@ const REJECTED: u32 = 1819;
 /// The whole operation.
 pub fn password(task: &Password) -> Result<Success, Failure> {
     let mut server = server::connect(&task.job)?;
+    // A fence that a deletion which never finished has left would refuse the change.
+    fence::lower_leftover(&mut server)
+        .map_err(|error| server::unavailable(&task.job, &error.full_text()))?;
     apply(&mut server, &task.job)?;
     Ok(Success {
         detail: "root's password holds for every host of root".to_owned(),
@@ -29,7 +32,10 @@ pub fn password(task: &Password) -> Result<Success, Failure> {
 pub fn apply(server: &mut Server, job: &Job) -> Result<(), Failure> {
     let wanted = job.needed_credential("root-password")?;
     let failed = |error: &ClientError| match error {
-        ClientError::Server { code: REJECTED, message } => Failure::permanent(
+        ClientError::Server {
+            code: REJECTED,
+            message,
+        } => Failure::permanent(
             "PasswordRejected",
             format!(
                 "the server's policy rejects the password: {message}; the earlier one stays valid; \
@@ -39,10 +45,13 @@ pub fn apply(server: &mut Server, job: &Job) -> Result<(), Failure> {
         error if error.is_unreachable() => server::unavailable(job, &error.full_text()),
         error => Failure::retry(
             "PasswordNotApplied",
-            format!("root's password could not be set on {}: {}", job.host, error.full_text()),
+            format!(
+                "root's password could not be set on {}: {}",
+                job.host,
+                error.full_text()
+            ),
         ),
     };
-    fence::lower_leftover(server).map_err(|error| failed(&error))?;
     let hosts = root_hosts(&mut server.session).map_err(|error| failed(&error))?;
     if hosts.is_empty() {
         return Err(Failure::permanent(
@@ -60,8 +69,10 @@ pub fn apply(server: &mut Server, job: &Job) -> Result<(), Failure> {
         .map(|host| sql::account("root", host))
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| Failure::permanent("RootAccountUnusable", error.to_string()))?;
-    let parts: Vec<String> =
-        accounts.iter().map(|account| format!("{account} IDENTIFIED BY {literal}")).collect();
+    let parts: Vec<String> = accounts
+        .iter()
+        .map(|account| format!("{account} IDENTIFIED BY {literal}"))
+        .collect();
     server
         .session
         .execute(&format!("ALTER USER {}", parts.join(", ")))
@@ -90,7 +101,9 @@ fn discard_second_passwords(server: &mut Server) -> Result<(), ClientError> {
     for host in hosts.into_iter().flatten() {
         let account = crate::sql::account("root", &host)
             .map_err(|error| ClientError::Ended(error.to_string()))?;
-        server.session.execute(&format!("ALTER USER {account} DISCARD OLD PASSWORD"))?;
+        server
+            .session
+            .execute(&format!("ALTER USER {account} DISCARD OLD PASSWORD"))?;
     }
     Ok(())
 }
@@ -101,13 +114,15 @@ fn opens_to_others(host: &str) -> bool {
 }
 
 fn verify(server: &Server, job: &Job, wanted: &str) -> Result<(), Failure> {
-    let open = |password: &str| {
-        Session::open(&server.tools, &job.login("root", password), &job.work)
-    };
+    let open =
+        |password: &str| Session::open(&server.tools, &job.login("root", password), &job.work);
     open(wanted).map_err(|error| {
         Failure::retry(
             "PasswordNotApplied",
-            format!("the new password was set and root cannot log in with it: {}", error.full_text()),
+            format!(
+                "the new password was set and root cannot log in with it: {}",
+                error.full_text()
+            ),
         )
     })?;
     let previous = job.credential("previous-root-password");
@@ -118,7 +133,10 @@ fn verify(server: &Server, job: &Job, wanted: &str) -> Result<(), Failure> {
             Ok(_) => {
                 return Err(Failure::retry(
                     "OldPasswordStillValid",
-                    format!("root can still log in to {} with the previous password", job.host),
+                    format!(
+                        "root can still log in to {} with the previous password",
+                        job.host
+                    ),
                 ));
             }
         }

@@ -61,7 +61,9 @@ pub fn prepare(task: &Prepare) -> Result<(), Failure> {
     }
     for directory in [&data, &state] {
         fs::create_dir_all(directory).map_err(failed)?;
-        fs::set_permissions(directory, fs::Permissions::from_mode(0o750)).or_else(not_ours).map_err(failed)?;
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o750))
+            .or_else(not_ours)
+            .map_err(failed)?;
         if let Some(owner) = task.owner {
             own(directory, owner);
         }
@@ -71,7 +73,11 @@ pub fn prepare(task: &Prepare) -> Result<(), Failure> {
 
 /// Directories that another user owns keep their mode; whether it suffices shows when they are used.
 fn not_ours(error: io::Error) -> io::Result<()> {
-    if error.kind() == io::ErrorKind::PermissionDenied { Ok(()) } else { Err(error) }
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        Ok(())
+    } else {
+        Err(error)
+    }
 }
 
 /// Gives a directory to the user that runs the server, where that is needed and possible. Where it is
@@ -83,7 +89,10 @@ fn own(directory: &Path, (user, group): (u32, u32)) {
         return;
     }
     if let Err(error) = chown(directory, Some(user), Some(group)) {
-        say(&format!("{} stays with its owner: {error}", directory.display()));
+        say(&format!(
+            "{} stays with its owner: {error}",
+            directory.display()
+        ));
     }
 }
 
@@ -111,7 +120,14 @@ mod tests {
         if once_ready {
             fs::write(&ready, "restore-1").unwrap();
         }
-        (root, Prepare { volume, initialized: ready, owner: None })
+        (
+            root,
+            Prepare {
+                volume,
+                initialized: ready,
+                owner: None,
+            },
+        )
     }
 
     fn rows_are_left(task: &Prepare) -> bool {
@@ -131,7 +147,10 @@ mod tests {
         for (initialized, once_ready) in [(true, false), (false, true), (true, true)] {
             let (_root, task) = volume(initialized, once_ready);
             prepare(&task).unwrap();
-            assert!(rows_are_left(&task), "initialized={initialized} ready={once_ready}");
+            assert!(
+                rows_are_left(&task),
+                "initialized={initialized} ready={once_ready}"
+            );
         }
     }
 
@@ -139,7 +158,15 @@ mod tests {
     fn the_copy_can_be_executed() {
         let root = tempfile::tempdir().unwrap();
         let to = root.path().join("mysql-job");
-        install(&Install { to: to.clone(), own: None, owner: None }).unwrap();
-        assert_eq!(fs::metadata(to).unwrap().permissions().mode() & 0o777, 0o755);
+        install(&Install {
+            to: to.clone(),
+            own: None,
+            owner: None,
+        })
+        .unwrap();
+        assert_eq!(
+            fs::metadata(to).unwrap().permissions().mode() & 0o777,
+            0o755
+        );
     }
 }

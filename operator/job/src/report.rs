@@ -113,12 +113,20 @@ pub struct Failure {
 impl Failure {
     /// Another try may work.
     pub fn retry(reason: &'static str, detail: impl Into<String>) -> Self {
-        Self { retry: true, reason, detail: detail.into() }
+        Self {
+            retry: true,
+            reason,
+            detail: detail.into(),
+        }
     }
 
     /// Trying again cannot help.
     pub fn permanent(reason: &'static str, detail: impl Into<String>) -> Self {
-        Self { retry: false, reason, detail: detail.into() }
+        Self {
+            retry: false,
+            reason,
+            detail: detail.into(),
+        }
     }
 }
 
@@ -129,7 +137,11 @@ impl Report {
             Ok(success) => Self {
                 op,
                 op_id: op_id.to_owned(),
-                result: if success.no_backup { Outcome::NoBackup } else { Outcome::Ok },
+                result: if success.no_backup {
+                    Outcome::NoBackup
+                } else {
+                    Outcome::Ok
+                },
                 reason: success.reason,
                 detail: success.detail,
                 generation: success.generation,
@@ -142,7 +154,11 @@ impl Report {
             Err(failure) => Self {
                 op,
                 op_id: op_id.to_owned(),
-                result: if failure.retry { Outcome::Failed } else { Outcome::Refused },
+                result: if failure.retry {
+                    Outcome::Failed
+                } else {
+                    Outcome::Refused
+                },
                 reason: failure.reason.to_owned(),
                 detail: failure.detail,
                 generation: None,
@@ -202,15 +218,22 @@ mod tests {
         let report = Report::new(
             Operation::Backup,
             "final-1",
-            Ok(Success { generation: Some("gen-1".into()), rows: Some(2), ..Success::default() }),
+            Ok(Success {
+                generation: Some("gen-1".into()),
+                rows: Some(2),
+                ..Success::default()
+            }),
         );
         assert_eq!(Report::from_message(&report.to_message()), Some(report));
     }
 
     #[test]
     fn a_long_detail_is_cut_to_what_kubernetes_keeps() {
-        let report =
-            Report::new(Operation::Restore, "r", Err(Failure::permanent("X", "ы".repeat(5000))));
+        let report = Report::new(
+            Operation::Restore,
+            "r",
+            Err(Failure::permanent("X", "ы".repeat(5000))),
+        );
         assert!(report.to_message().len() < 4096);
         assert!(Report::from_message(&report.to_message()).is_some());
     }
@@ -222,13 +245,22 @@ mod tests {
             "p",
             Err(Failure::permanent("X", "near 'hunter2' at line 1")),
         );
-        assert_eq!(report.without(["hunter2", ""]).detail, "near '***' at line 1");
+        assert_eq!(
+            report.without(["hunter2", ""]).detail,
+            "near '***' at line 1"
+        );
     }
 
     #[test]
     fn exit_codes_tell_another_try_from_none() {
         let exit = |end| Report::new(Operation::Restore, "r", end).exit_code();
-        assert_eq!(exit(Ok(Success { no_backup: true, ..Success::default() })), EXIT_OK);
+        assert_eq!(
+            exit(Ok(Success {
+                no_backup: true,
+                ..Success::default()
+            })),
+            EXIT_OK
+        );
         assert_eq!(exit(Err(Failure::retry("X", ""))), EXIT_RETRY);
         assert_eq!(exit(Err(Failure::permanent("X", ""))), EXIT_PERMANENT);
     }

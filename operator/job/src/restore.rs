@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use crate::arguments::Restore;
 use crate::client::{self, ClientError, FeedError, Session};
 use crate::dump;
+use crate::fence;
 use crate::manifest::{self, Contents};
 use crate::password;
 use crate::report::{Failure, Success};
@@ -32,6 +33,7 @@ pub fn restore(task: &Restore) -> Result<Success, Failure> {
     let volume = Volume::open(&task.backups, task.job.patience)?;
     let source = choose(&volume, task)?;
     let mut server = server::connect(&task.job)?;
+    fence::lower_leftover(&mut server).map_err(|error| failed(task, &error))?;
     let mut success = match source {
         None => nothing(&mut server, task)?,
         Some(source) => bring_back(&volume, &source, &mut server, task)?,
@@ -57,8 +59,11 @@ fn choose(volume: &Volume, task: &Restore) -> Result<Option<Source>, Failure> {
     };
     if let Some(generation) = wanted {
         acceptable(&generation, task)?;
-        dump::verify(&volume.dump_of(&generation.name), &generation.manifest.stored)
-            .map_err(|damage| damaged(volume, &generation, &damage))?;
+        dump::verify(
+            &volume.dump_of(&generation.name),
+            &generation.manifest.stored,
+        )
+        .map_err(|damage| damaged(volume, &generation, &damage))?;
         return Ok(Some(Source::Generation(Box::new(generation))));
     }
     if let Some(path) = task.legacy.as_ref().and_then(|file| volume.legacy(file)) {
@@ -117,9 +122,15 @@ fn acceptable(generation: &Generation, task: &Restore) -> Result<(), Failure> {
 
 /// Names the newest older generation that is whole; which one to take is for people to decide.
 fn damaged(volume: &Volume, bad: &Generation, damage: &dump::Damage) -> Failure {
-    let whole = volume.generations().unwrap_or_default().into_iter().rev().find(|one| {
-        one.name != bad.name && dump::verify(&volume.dump_of(&one.name), &one.manifest.stored).is_ok()
-    });
+    let whole = volume
+        .generations()
+        .unwrap_or_default()
+        .into_iter()
+        .rev()
+        .find(|one| {
+            one.name != bad.name
+                && dump::verify(&volume.dump_of(&one.name), &one.manifest.stored).is_ok()
+        });
     let advice = whole.map_or_else(
         || "no other generation is whole".to_owned(),
         |one| {
@@ -130,14 +141,19 @@ fn damaged(volume: &Volume, bad: &Generation, damage: &dump::Damage) -> Failure 
             )
         },
     );
-    Failure::permanent(damage.reason(), format!("{}; nothing was restored; {advice}", damage.full_text()))
+    Failure::permanent(
+        damage.reason(),
+        format!("{}; nothing was restored; {advice}", damage.full_text()),
+    )
 }
 
 /// There is no backup: the database must exist, nothing else.
 fn nothing(server: &mut Server, task: &Restore) -> Result<Success, Failure> {
     let ensure = || -> Result<(), ClientError> {
         let database = named(&task.database)?;
-        server.session.execute(&format!("CREATE DATABASE IF NOT EXISTS {database}"))
+        server
+            .session
+            .execute(&format!("CREATE DATABASE IF NOT EXISTS {database}"))
     };
     let mut ensure = ensure;
     ensure().map_err(|error| failed(task, &error))?;
@@ -175,7 +191,8 @@ fn bring_back(
             return Ok(Success {
                 no_backup: true,
                 reason: "DataAdopted".to_owned(),
-                detail: "the data volume came with its rows; no backup was restored over them".to_owned(),
+                detail: "the data volume came with its rows; no backup was restored over them"
+                    .to_owned(),
                 ..Success::default()
             });
         }
@@ -185,9 +202,17 @@ fn bring_back(
             run(volume, source, server, task, seen)?
         }
     };
-    server.session.execute(&format!("DROP DATABASE IF EXISTS {MARKER}")).map_err(failure)?;
+    server
+        .session
+        .execute(&format!("DROP DATABASE IF EXISTS {MARKER}"))
+        .map_err(failure)?;
     Ok(Success {
-        reason: if restored.tables == 0 { "RestoredEmpty" } else { "Restored" }.to_owned(),
+        reason: if restored.tables == 0 {
+            "RestoredEmpty"
+        } else {
+            "Restored"
+        }
+        .to_owned(),
         detail: format!("{} tables, {} rows", restored.tables, restored.rows),
         generation: Some(restored.generation),
         tables: Some(restored.tables),
@@ -197,7 +222,9 @@ fn bring_back(
 }
 
 fn check_server(source: &Source, server: &Server, task: &Restore) -> Result<(), Failure> {
-    let Source::Generation(generation) = source else { return Ok(()) };
+    let Source::Generation(generation) = source else {
+        return Ok(());
+    };
     if task.force {
         return Ok(());
     }
@@ -221,7 +248,8 @@ fn run(
     seen: Seen,
 ) -> Result<Restored, Failure> {
     let failure = |error: ClientError| failed(task, &error);
-    let (name, defaults, expected, script): (_, _, Option<&Contents>, Box<dyn Read>) = match source {
+    let (name, defaults, expected, script): (_, _, Option<&Contents>, Box<dyn Read>) = match source
+    {
         Source::Generation(generation) => {
             let path = volume.dump_of(&generation.name);
             let script = dump::read_compressed(&path).map_err(|error| unreadable(&path, &error))?;
@@ -231,11 +259,20 @@ fn run(
                 collation: manifest.collation.clone(),
             };
             let exact = manifest.fenced.then_some(&manifest.contents);
-            (generation.name.clone(), Some(defaults), exact, Box::new(script))
+            (
+                generation.name.clone(),
+                Some(defaults),
+                exact,
+                Box::new(script),
+            )
         }
         Source::Plain(path) => {
             let script = std::fs::File::open(path).map_err(|error| unreadable(path, &error))?;
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
             (name, None, None, Box::new(script))
         }
     };
@@ -297,9 +334,11 @@ fn dump_session(server: &Server, task: &Restore) -> Result<Session, Failure> {
     if known.contains("commands") {
         options.push("--commands=OFF");
     }
-    let mut session =
-        Session::open_with(&server.tools, &server.login, &task.job.work, &options).map_err(failure)?;
-    session.execute("SET SESSION sql_log_bin = 0").map_err(failure)?;
+    let mut session = Session::open_with(&server.tools, &server.login, &task.job.work, &options)
+        .map_err(failure)?;
+    session
+        .execute("SET SESSION sql_log_bin = 0")
+        .map_err(failure)?;
     session
         .execute(&format!("USE {}", named(&task.database).map_err(failure)?))
         .map_err(failure)?;
@@ -320,6 +359,10 @@ fn failed(task: &Restore, error: &ClientError) -> Failure {
     }
     Failure::retry(
         "RestoreFailed",
-        format!("{} could not be restored: {}", task.job.instance, error.full_text()),
+        format!(
+            "{} could not be restored: {}",
+            task.job.instance,
+            error.full_text()
+        ),
     )
 }

@@ -44,9 +44,15 @@ pub struct Facts {
 impl Facts {
     /// From the answer to `SELECT VERSION()`.
     pub fn from_version(version: &str) -> Self {
-        let flavour =
-            if version.to_ascii_lowercase().contains("mariadb") { Flavour::MariaDb } else { Flavour::MySql };
-        Self { flavour, version: version.to_owned() }
+        let flavour = if version.to_ascii_lowercase().contains("mariadb") {
+            Flavour::MariaDb
+        } else {
+            Flavour::MySql
+        };
+        Self {
+            flavour,
+            version: version.to_owned(),
+        }
     }
 
     /// Major, minor, patch; zero where there is none.
@@ -85,8 +91,8 @@ pub struct Server {
 /// Waits until the server answers and the operator's account is in.
 pub fn connect(job: &Job) -> Result<Server, Failure> {
     let deadline = Instant::now() + job.patience;
-    let tools =
-        Tools::find().map_err(|error| Failure::permanent("ClientProgramMissing", error.to_string()))?;
+    let tools = Tools::find()
+        .map_err(|error| Failure::permanent("ClientProgramMissing", error.to_string()))?;
     let login = job.login(
         &job.needed_credential("operator-user")?,
         &job.needed_credential("operator-password")?,
@@ -95,7 +101,9 @@ pub fn connect(job: &Job) -> Result<Server, Failure> {
     let mut session = loop {
         match Session::open(&tools, &login, &job.work) {
             Ok(session) => break session,
-            Err(error) if error.is_unreachable() && Instant::now() < deadline => thread::sleep(POLL),
+            Err(error) if error.is_unreachable() && Instant::now() < deadline => {
+                thread::sleep(POLL)
+            }
             Err(error) if error.is_access_denied() => {
                 make_account(job, &tools, &login, &error)?;
             }
@@ -107,7 +115,12 @@ pub fn connect(job: &Job) -> Result<Server, Failure> {
         .map_err(|error| unavailable(job, &error.full_text()))?
         .map(|version| Facts::from_version(&version))
         .ok_or_else(|| unavailable(job, "SELECT VERSION() gave no row"))?;
-    let mut server = Server { session, facts, tools, login };
+    let mut server = Server {
+        session,
+        facts,
+        tools,
+        login,
+    };
     server.take_lock(job)?;
     Ok(server)
 }
@@ -180,8 +193,14 @@ fn make_account(
 ) -> Result<(), Failure> {
     let statements = account_statements(&login.user, &login.password)
         .map_err(|error| Failure::permanent("CredentialsUnusable", error.to_string()))?;
-    for name in ["root-password", "previous-root-password", "bootstrap-password"] {
-        let Some(password) = job.credential(name) else { continue };
+    for name in [
+        "root-password",
+        "previous-root-password",
+        "bootstrap-password",
+    ] {
+        let Some(password) = job.credential(name) else {
+            continue;
+        };
         let Ok(mut root) = Session::open(tools, &job.login("root", &password), &job.work) else {
             continue;
         };
@@ -189,7 +208,11 @@ fn make_account(
             root.execute(statement).map_err(|error| {
                 Failure::retry(
                     "OperatorAccountMissing",
-                    format!("root cannot make the operator's account on {}: {}", job.host, error.full_text()),
+                    format!(
+                        "root cannot make the operator's account on {}: {}",
+                        job.host,
+                        error.full_text()
+                    ),
                 )
             })?;
         }
@@ -212,7 +235,10 @@ fn make_account(
 pub(crate) fn unavailable(job: &Job, cause: &str) -> Failure {
     Failure::retry(
         "ServerUnavailable",
-        format!("the server of {} at {}:{} does not answer: {cause}", job.instance, job.host, job.port),
+        format!(
+            "the server of {} at {}:{} does not answer: {cause}",
+            job.instance, job.host, job.port
+        ),
     )
 }
 
@@ -225,7 +251,10 @@ mod tests {
         let mysql = Facts::from_version("9.7.4-2");
         assert_eq!((mysql.flavour, mysql.number()), (Flavour::MySql, (9, 7, 4)));
         let mariadb = Facts::from_version("10.11.19-MariaDB-deb12");
-        assert_eq!((mariadb.flavour, mariadb.number()), (Flavour::MariaDb, (10, 11, 19)));
+        assert_eq!(
+            (mariadb.flavour, mariadb.number()),
+            (Flavour::MariaDb, (10, 11, 19))
+        );
     }
 
     #[test]

@@ -22,16 +22,21 @@ pub fn defaults(session: &mut Session, database: &str) -> Result<Option<Defaults
          FROM information_schema.schemata WHERE BINARY schema_name = {}",
         quoted(database)?
     ))?;
-    Ok(rows.into_iter().find_map(|row| match <[String; 2]>::try_from(row) {
-        Ok([charset, collation]) => Some(Defaults { charset, collation }),
-        Err(_) => None,
-    }))
+    Ok(rows
+        .into_iter()
+        .find_map(|row| match <[String; 2]>::try_from(row) {
+            Ok([charset, collation]) => Some(Defaults { charset, collation }),
+            Err(_) => None,
+        }))
 }
 
 /// Counts everything. The row counts are exact at the moment of each count.
 pub fn contents(session: &mut Session, database: &str) -> Result<Contents, ClientError> {
     let name = quoted(database)?;
-    let mut contents = Contents { rows: tables(session, database)?, ..Contents::default() };
+    let mut contents = Contents {
+        rows: tables(session, database)?,
+        ..Contents::default()
+    };
     let counts = session.query(&format!(
         "SELECT (SELECT COUNT(*) FROM information_schema.views WHERE table_schema = {name}), \
          (SELECT COUNT(*) FROM information_schema.routines WHERE routine_schema = {name}), \
@@ -58,7 +63,10 @@ fn tables(session: &mut Session, database: &str) -> Result<BTreeMap<String, u64>
     let mut rows = BTreeMap::new();
     for name in names.into_iter().flatten() {
         let count = session.value(&format!("SELECT COUNT(*) FROM {schema}.{}", named(&name)?))?;
-        rows.insert(name, count.and_then(|count| count.parse().ok()).unwrap_or(0));
+        rows.insert(
+            name,
+            count.and_then(|count| count.parse().ok()).unwrap_or(0),
+        );
     }
     Ok(rows)
 }

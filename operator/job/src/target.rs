@@ -38,10 +38,16 @@ pub enum Verdict {
 /// Decides.
 pub fn judge(database: &str, seen: Seen) -> Result<Verdict, Failure> {
     match seen {
-        Seen { recorded: true, occupied: true, .. } => Ok(Verdict::Done),
+        Seen {
+            recorded: true,
+            occupied: true,
+            ..
+        } => Ok(Verdict::Done),
         Seen { marked: true, .. } => Ok(Verdict::Redo),
         // Recorded and yet empty: the data volume was lost since, so its rows are to come back again.
-        Seen { occupied: false, .. } => Ok(Verdict::Restore),
+        Seen {
+            occupied: false, ..
+        } => Ok(Verdict::Restore),
         Seen { adopted: true, .. } => Ok(Verdict::Keep),
         Seen { adopted: false, .. } => Err(Failure::permanent(
             "TargetNotEmpty",
@@ -59,7 +65,16 @@ mod tests {
     use super::*;
 
     fn verdict(occupied: bool, marked: bool, recorded: bool, adopted: bool) -> Option<Verdict> {
-        judge("db", Seen { occupied, marked, recorded, adopted }).ok()
+        judge(
+            "db",
+            Seen {
+                occupied,
+                marked,
+                recorded,
+                adopted,
+            },
+        )
+        .ok()
     }
 
     #[test]

@@ -87,7 +87,10 @@ impl Volume {
                 Err(TryLockError::Error(error)) => return Err(unusable(root, &error)),
             }
         }
-        let volume = Self { root: root.to_owned(), _lock: lock };
+        let volume = Self {
+            root: root.to_owned(),
+            _lock: lock,
+        };
         volume.sweep().map_err(|error| unusable(root, &error))?;
         Ok(volume)
     }
@@ -98,12 +101,19 @@ impl Volume {
         for entry in fs::read_dir(&self.root).map_err(|error| unusable(&self.root, &error))? {
             let entry = entry.map_err(|error| unusable(&self.root, &error))?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            let Some(number) = number_of(&name) else { continue };
-            let Some(manifest) = self.manifest(&name) else { continue };
+            let Some(number) = number_of(&name) else {
+                continue;
+            };
+            let Some(manifest) = self.manifest(&name) else {
+                continue;
+            };
             generations.push((number, Generation { name, manifest }));
         }
         generations.sort_by(|(a, one), (b, other)| (a, &one.name).cmp(&(b, &other.name)));
-        Ok(generations.into_iter().map(|(_, generation)| generation).collect())
+        Ok(generations
+            .into_iter()
+            .map(|(_, generation)| generation)
+            .collect())
     }
 
     /// The generation that `CURRENT` names; failing that, the newest.
@@ -119,7 +129,10 @@ impl Volume {
     /// One generation by name.
     pub fn generation(&self, name: &str) -> Option<Generation> {
         number_of(name)?;
-        Some(Generation { name: name.to_owned(), manifest: self.manifest(name)? })
+        Some(Generation {
+            name: name.to_owned(),
+            manifest: self.manifest(name)?,
+        })
     }
 
     /// Where the dump of a generation lies.
@@ -135,7 +148,12 @@ impl Volume {
 
     /// Begins a generation.
     pub fn begin(&self, operation: &str) -> Result<Draft, Failure> {
-        let next = self.numbers().map_err(|error| unusable(&self.root, &error))?.max().unwrap_or(0) + 1;
+        let next = self
+            .numbers()
+            .map_err(|error| unusable(&self.root, &error))?
+            .max()
+            .unwrap_or(0)
+            + 1;
         let draft = Draft {
             directory: self.root.join(format!("{DRAFT}{operation}")),
             name: format!("{GENERATION}{next:06}-{operation}"),
@@ -146,7 +164,8 @@ impl Volume {
 
     /// Makes the draft the current generation: from one moment to the next, also over a power cut.
     pub fn publish(&self, draft: &Draft, manifest: &Manifest) -> Result<Generation, Failure> {
-        let text = serde_json::to_vec_pretty(manifest).expect("a manifest has only strings and numbers");
+        let text =
+            serde_json::to_vec_pretty(manifest).expect("a manifest has only strings and numbers");
         let place = || -> io::Result<()> {
             write_synced(&draft.directory.join(MANIFEST), &text)?;
             sync(&draft.directory)?;
@@ -155,7 +174,10 @@ impl Volume {
             self.replace(CURRENT, draft.name.as_bytes())
         };
         place().map_err(|error| unusable(&self.root, &error))?;
-        Ok(Generation { name: draft.name.clone(), manifest: manifest.clone() })
+        Ok(Generation {
+            name: draft.name.clone(),
+            manifest: manifest.clone(),
+        })
     }
 
     /// Removes the oldest generations until `keep` are left; never the current one.
@@ -248,7 +270,11 @@ impl Draft {
 
 fn number_of(name: &str) -> Option<u64> {
     let (number, operation) = name.strip_prefix(GENERATION)?.split_once('-')?;
-    if operation.is_empty() || operation.contains('/') { None } else { number.parse().ok() }
+    if operation.is_empty() || operation.contains('/') {
+        None
+    } else {
+        number.parse().ok()
+    }
 }
 
 fn write_synced(path: &Path, content: &[u8]) -> io::Result<()> {
@@ -266,13 +292,22 @@ pub(crate) fn unusable(path: &Path, error: &io::Error) -> Failure {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Failure::retry(
             "BackupVolumeFull",
-            format!("no space is left at {}: {error}; the earlier generations are untouched", path.display()),
+            format!(
+                "no space is left at {}: {error}; the earlier generations are untouched",
+                path.display()
+            ),
         ),
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Failure::permanent(
             "BackupVolumeNotWritable",
-            format!("{}: {error}; the volume must be writable for user 999", path.display()),
+            format!(
+                "{}: {error}; the volume must be writable for user 999",
+                path.display()
+            ),
         ),
-        _ => Failure::retry("BackupVolumeUnusable", format!("{}: {error}", path.display())),
+        _ => Failure::retry(
+            "BackupVolumeUnusable",
+            format!("{}: {error}", path.display()),
+        ),
     }
 }
 

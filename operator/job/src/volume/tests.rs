@@ -91,7 +91,12 @@ fn pruning_keeps_the_newest_and_the_current() {
     }
     fs::write(root.path().join(CURRENT), &first).unwrap();
     assert_eq!(volume.prune(2).unwrap(), 1);
-    let names: Vec<_> = volume.generations().unwrap().into_iter().map(|one| one.name).collect();
+    let names: Vec<_> = volume
+        .generations()
+        .unwrap()
+        .into_iter()
+        .map(|one| one.name)
+        .collect();
     assert_eq!(names, [first.as_str(), "gen-000003-c", "gen-000004-d"]);
     assert_eq!(volume.prune(0).unwrap(), 1);
     assert_eq!(volume.generations().unwrap().len(), 2);
@@ -101,14 +106,24 @@ fn pruning_keeps_the_newest_and_the_current() {
 fn two_operations_cannot_hold_the_volume() {
     let root = tempfile::tempdir().unwrap();
     let _held = open(root.path());
-    assert_eq!(Volume::open(root.path(), Duration::ZERO).unwrap_err().reason, "BackupVolumeBusy");
+    assert_eq!(
+        Volume::open(root.path(), Duration::ZERO)
+            .unwrap_err()
+            .reason,
+        "BackupVolumeBusy"
+    );
 }
 
 #[test]
 fn a_restore_is_remembered_for_its_instance_only() {
     let root = tempfile::tempdir().unwrap();
     let volume = open(root.path());
-    let restored = Restored { generation: "g".into(), operation: "o".into(), tables: 1, rows: 2 };
+    let restored = Restored {
+        generation: "g".into(),
+        operation: "o".into(),
+        tables: 1,
+        rows: 2,
+    };
     volume.record_restored("uid-1", &restored).unwrap();
     assert_eq!(volume.restored("uid-1"), Some(restored));
     assert_eq!(volume.restored("uid-2"), None);

@@ -11,7 +11,9 @@ const COUNT: &str = "SELECT COUNT(*) FROM test";
 
 #[test]
 fn rows_views_routines_triggers_and_events_come_back() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = Server::start() else {
+        return;
+    };
     server.write_two_rows();
     server.sql(
         "ALTER DATABASE `otus-database` CHARACTER SET latin1 COLLATE latin1_bin; \
@@ -29,16 +31,25 @@ fn rows_views_routines_triggers_and_events_come_back() {
     copy_backups(&server, &fresh);
     let success = restore::restore(&fresh.restore("r-2")).unwrap();
     assert_eq!((success.no_backup, success.rows), (false, Some(4)));
-    assert_eq!(fresh.sql("SELECT name FROM v ORDER BY 1"), "some data\nsome data-2");
+    assert_eq!(
+        fresh.sql("SELECT name FROM v ORDER BY 1"),
+        "some data\nsome data-2"
+    );
     assert_eq!(fresh.sql("SELECT f()"), "42");
-    assert_eq!(fresh.sql("SELECT HEX(x) FROM b ORDER BY LENGTH(x)"), "00FF0A5C27\n613B622763");
+    assert_eq!(
+        fresh.sql("SELECT HEX(x) FROM b ORDER BY LENGTH(x)"),
+        "00FF0A5C27\n613B622763"
+    );
     assert_eq!(fresh.sql("SELECT @@collation_database"), "latin1_bin");
     assert_eq!(fresh.sql("SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name LIKE '%otus_restore'"), "0");
 }
 
 /// The same instance after a fence: the restore of the next life must find no fence left.
 fn restoring(server: &Server, id: &str) -> mysql_job::arguments::Restore {
-    mysql_job::arguments::Restore { skip: true, ..server.restore(id) }
+    mysql_job::arguments::Restore {
+        skip: true,
+        ..server.restore(id)
+    }
 }
 
 fn copy_backups(from: &Server, to: &Server) {
@@ -53,15 +64,22 @@ fn copy_backups(from: &Server, to: &Server) {
 
 #[test]
 fn without_a_backup_the_job_is_done_and_root_has_its_password() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = Server::start() else {
+        return;
+    };
     let success = restore::restore(&server.restore("r")).unwrap();
-    assert_eq!((success.no_backup, success.reason.as_str()), (true, "NoBackup"));
+    assert_eq!(
+        (success.no_backup, success.reason.as_str()),
+        (true, "NoBackup")
+    );
     assert!(server.sql_as("root", "otuspassword", "SELECT 1").is_ok());
 }
 
 #[test]
 fn a_repeated_restore_does_not_take_later_rows_away() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = Server::start() else {
+        return;
+    };
     server.write_two_rows();
     backup::backup(&server.backup("b", false)).unwrap();
     server.empty_the_database();
@@ -74,24 +92,33 @@ fn a_repeated_restore_does_not_take_later_rows_away() {
 
 #[test]
 fn rows_that_no_restore_has_put_there_are_never_overwritten() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = Server::start() else {
+        return;
+    };
     server.write_two_rows();
     backup::backup(&server.backup("b", false)).unwrap();
     server.sql("INSERT INTO test (name) VALUES ('precious')");
     let failure = restore::restore(&server.restore("r")).unwrap_err();
     assert_eq!((failure.retry, failure.reason), (false, "TargetNotEmpty"));
     assert_eq!(server.sql(COUNT), "3");
-    let kept = restore::restore(&mysql_job::arguments::Restore { adopt: true, ..server.restore("r") });
+    let kept = restore::restore(&mysql_job::arguments::Restore {
+        adopt: true,
+        ..server.restore("r")
+    });
     assert_eq!(kept.unwrap().reason, "DataAdopted");
     assert_eq!(server.sql(COUNT), "3");
 }
 
 #[test]
 fn a_restore_that_died_half_way_is_begun_again() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = Server::start() else {
+        return;
+    };
     server.write_two_rows();
     backup::backup(&server.backup("b", false)).unwrap();
-    server.sql("DELETE FROM test WHERE id = 2; CREATE DATABASE _otus_restore; CREATE TABLE half (x INT)");
+    server.sql(
+        "DELETE FROM test WHERE id = 2; CREATE DATABASE _otus_restore; CREATE TABLE half (x INT)",
+    );
     restore::restore(&server.restore("r")).unwrap();
     assert_eq!(server.sql(COUNT), "2");
     assert_eq!(server.sql("SHOW TABLES LIKE 'half'"), "");
@@ -99,10 +126,18 @@ fn a_restore_that_died_half_way_is_begun_again() {
 
 #[test]
 fn a_damaged_backup_is_refused_before_the_server_is_touched() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = Server::start() else {
+        return;
+    };
     server.write_two_rows();
-    let good = backup::backup(&server.backup("a", false)).unwrap().generation.unwrap();
-    let bad = backup::backup(&server.backup("b", false)).unwrap().generation.unwrap();
+    let good = backup::backup(&server.backup("a", false))
+        .unwrap()
+        .generation
+        .unwrap();
+    let bad = backup::backup(&server.backup("b", false))
+        .unwrap()
+        .generation
+        .unwrap();
     server.empty_the_database();
     let dump = server.path("backups").join(&bad).join("dump.sql.gz");
     let mut bytes = fs::read(&dump).unwrap();
@@ -112,14 +147,19 @@ fn a_damaged_backup_is_refused_before_the_server_is_touched() {
     assert_eq!(failure.reason, "ChecksumMismatch");
     assert!(failure.detail.contains(&good), "{}", failure.detail);
     assert_eq!(server.sql("SHOW TABLES"), "");
-    let task = mysql_job::arguments::Restore { generation: Some(good), ..server.restore("r") };
+    let task = mysql_job::arguments::Restore {
+        generation: Some(good),
+        ..server.restore("r")
+    };
     restore::restore(&task).unwrap();
     assert_eq!(server.sql(COUNT), "2");
 }
 
 #[test]
 fn the_single_dump_of_the_old_operator_restores_and_a_cut_one_does_not() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = Server::start() else {
+        return;
+    };
     let legacy = server.path("backups").join("mysql-instance-dump.sql");
     let dump = "CREATE TABLE test (id INT); INSERT INTO test VALUES (1),(2);\n-- Dump completed on 2024-01-01\n";
     fs::write(&legacy, &dump[..40]).unwrap();
@@ -127,16 +167,24 @@ fn the_single_dump_of_the_old_operator_restores_and_a_cut_one_does_not() {
     assert_eq!(failure.reason, "BackupTruncated");
     fs::write(&legacy, dump).unwrap();
     let success = restore::restore(&server.restore("r")).unwrap();
-    assert_eq!(success.generation.as_deref(), Some("mysql-instance-dump.sql"));
+    assert_eq!(
+        success.generation.as_deref(),
+        Some("mysql-instance-dump.sql")
+    );
     assert_eq!(server.sql(COUNT), "2");
 }
 
 #[test]
 fn commands_in_a_dump_are_not_executed() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = Server::start() else {
+        return;
+    };
     let proof = server.path("executed");
     let legacy = server.path("backups").join("mysql-instance-dump.sql");
-    for command in [format!("\\! touch {}", proof.display()), format!("system touch {}", proof.display())] {
+    for command in [
+        format!("\\! touch {}", proof.display()),
+        format!("system touch {}", proof.display()),
+    ] {
         fs::write(&legacy, format!("{command}\n-- Dump completed\n")).unwrap();
         let _ = restore::restore(&server.restore("r"));
         assert!(!proof.exists(), "{command}");
@@ -145,19 +193,28 @@ fn commands_in_a_dump_are_not_executed() {
 
 #[test]
 fn a_missing_database_is_blocked_and_not_an_empty_success() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = Server::start() else {
+        return;
+    };
     server.write_two_rows();
-    let good = backup::backup(&server.backup("a", false)).unwrap().generation;
+    let good = backup::backup(&server.backup("a", false))
+        .unwrap()
+        .generation;
     server.sql("DROP DATABASE `otus-database`");
     let failure = backup::backup(&server.backup("b", true)).unwrap_err();
     assert_eq!((failure.retry, failure.reason), (false, "DatabaseMissing"));
     server.sql_anywhere("CREATE DATABASE `otus-database`");
-    assert_eq!(restore::restore(&server.restore("r")).unwrap().generation, good);
+    assert_eq!(
+        restore::restore(&server.restore("r")).unwrap().generation,
+        good
+    );
 }
 
 #[test]
 fn every_row_acknowledged_before_the_fence_is_in_the_backup() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = Server::start() else {
+        return;
+    };
     server.write_two_rows();
     restore::restore(&restoring(&server, "r")).unwrap();
     let stop = AtomicBool::new(false);
@@ -181,19 +238,24 @@ fn every_row_acknowledged_before_the_fence_is_in_the_backup() {
         (writer.join().unwrap(), success)
     });
     assert_eq!(success.rows, Some(acknowledged + 2));
-    let refused = server.sql_as("root", "otuspassword", "INSERT INTO test (name) VALUES ('late')");
+    let refused = server.sql_as(
+        "root",
+        "otuspassword",
+        "INSERT INTO test (name) VALUES ('late')",
+    );
     assert!(refused.is_err());
     server.sql_as("root", "otuspassword", "SELECT 1").unwrap();
 }
 
 #[test]
 fn an_open_transaction_does_not_hold_the_fence_for_ever() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = Server::start() else {
+        return;
+    };
     server.write_two_rows();
     std::thread::scope(|scope| {
-        let holder = scope.spawn(|| {
-            server.sql_as("root", "boot", "LOCK TABLES test WRITE; SELECT SLEEP(100)")
-        });
+        let holder = scope
+            .spawn(|| server.sql_as("root", "boot", "LOCK TABLES test WRITE; SELECT SLEEP(100)"));
         while !server.sql("SHOW PROCESSLIST").contains("SLEEP") {
             assert!(!holder.is_finished(), "{:?}", holder.join());
         }
@@ -204,15 +266,25 @@ fn an_open_transaction_does_not_hold_the_fence_for_ever() {
 
 #[test]
 fn another_database_or_an_older_server_is_refused_with_the_way_out() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = Server::start() else {
+        return;
+    };
     server.write_two_rows();
-    let name = backup::backup(&server.backup("b", false)).unwrap().generation.unwrap();
-    let other = mysql_job::arguments::Restore { database: "other".into(), ..server.restore("r") };
+    let name = backup::backup(&server.backup("b", false))
+        .unwrap()
+        .generation
+        .unwrap();
+    let other = mysql_job::arguments::Restore {
+        database: "other".into(),
+        ..server.restore("r")
+    };
     let failure = restore::restore(&other).unwrap_err();
     assert_eq!(failure.reason, "DatabaseMismatch");
     assert!(failure.detail.contains("restore-as=otus-database"));
-    let renamed =
-        mysql_job::arguments::Restore { from_database: Some("otus-database".into()), ..other };
+    let renamed = mysql_job::arguments::Restore {
+        from_database: Some("otus-database".into()),
+        ..other
+    };
     restore::restore(&renamed).unwrap();
     assert_eq!(server.sql("SELECT COUNT(*) FROM other.test"), "2");
 
@@ -221,14 +293,28 @@ fn another_database_or_an_older_server_is_refused_with_the_way_out() {
     let version = server.sql("SELECT VERSION()");
     fs::write(&manifest, text.replace(&version, "99.1.0")).unwrap();
     server.empty_the_database();
-    assert_eq!(restore::restore(&server.restore("r2")).unwrap_err().reason, "ServerMismatch");
-    let forced = mysql_job::arguments::Restore { force: true, ..server.restore("r2") };
+    assert_eq!(
+        restore::restore(&server.restore("r2")).unwrap_err().reason,
+        "ServerMismatch"
+    );
+    let forced = mysql_job::arguments::Restore {
+        force: true,
+        ..server.restore("r2")
+    };
     restore::restore(&forced).unwrap();
 }
 
 #[test]
 fn a_backup_that_must_be_there_and_is_not_blocks() {
-    let Some(server) = Server::start() else { return };
-    let task = mysql_job::arguments::Restore { expect_backup: true, ..server.restore("r") };
-    assert_eq!(restore::restore(&task).unwrap_err().reason, "BackupExpectedButMissing");
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let task = mysql_job::arguments::Restore {
+        expect_backup: true,
+        ..server.restore("r")
+    };
+    assert_eq!(
+        restore::restore(&task).unwrap_err().reason,
+        "BackupExpectedButMissing"
+    );
 }

@@ -6,54 +6,95 @@ use crate::server::Server;
 
 /// Every one of these has broken some transport or some quoting somewhere.
 const NASTY: [&str; 20] = [
-    "otuspassword", "12345", "yes", "a #b", "$x", "it's", "do\"uble", "back\\slash", "semi;colon",
-    " leading", "trailing ", "-pfoo", "per%cent", "new\nline", "tab\ttab", "cr\rcr", "`tick`",
-    "пароль🔑", "Rick'; SELECT 'Astley';", "!a&b|c<d>e*",
+    "otuspassword",
+    "12345",
+    "yes",
+    "a #b",
+    "$x",
+    "it's",
+    "do\"uble",
+    "back\\slash",
+    "semi;colon",
+    " leading",
+    "trailing ",
+    "-pfoo",
+    "per%cent",
+    "new\nline",
+    "tab\ttab",
+    "cr\rcr",
+    "`tick`",
+    "пароль🔑",
+    "Rick'; SELECT 'Astley';",
+    "!a&b|c<d>e*",
 ];
 
 #[test]
 fn any_password_holds_and_the_one_before_is_refused() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = Server::start() else {
+        return;
+    };
     restore::restore(&server.restore("r")).unwrap();
     let mut previous = "otuspassword".to_owned();
     for (number, wanted) in NASTY.iter().skip(1).enumerate() {
         server.credential("root-password", wanted);
         server.credential("previous-root-password", &previous);
         password::password(&server.password(&format!("password-{number}"))).unwrap();
-        assert_eq!(server.sql_as("root", wanted, "SELECT 1").as_deref(), Ok("1"), "{wanted:?}");
-        assert!(server.sql_as("root", &previous, "SELECT 1").is_err(), "{previous:?} still opens");
+        assert_eq!(
+            server.sql_as("root", wanted, "SELECT 1").as_deref(),
+            Ok("1"),
+            "{wanted:?}"
+        );
+        assert!(
+            server.sql_as("root", &previous, "SELECT 1").is_err(),
+            "{previous:?} still opens"
+        );
         previous = (*wanted).to_owned();
     }
 }
 
 #[test]
 fn any_password_holds_under_no_backslash_escapes() {
-    let Some(server) = Server::start_with(&["--sql-mode=NO_BACKSLASH_ESCAPES,ANSI_QUOTES"]) else { return };
+    let Some(server) = Server::start_with(&["--sql-mode=NO_BACKSLASH_ESCAPES,ANSI_QUOTES"]) else {
+        return;
+    };
     server.credential("root-password", r"a\\b'c");
     password::password(&server.password("p")).unwrap();
-    assert_eq!(server.sql_as("root", r"a\\b'c", "SELECT 1").as_deref(), Ok("1"));
+    assert_eq!(
+        server.sql_as("root", r"a\\b'c", "SELECT 1").as_deref(),
+        Ok("1")
+    );
 }
 
 #[test]
 fn localhost_gets_the_password_too() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = Server::start() else {
+        return;
+    };
     password::password(&server.password("p")).unwrap();
-    let same = server.sql("SELECT COUNT(*) FROM mysql.user WHERE user='root' AND authentication_string <> ''");
+    let same = server
+        .sql("SELECT COUNT(*) FROM mysql.user WHERE user='root' AND authentication_string <> ''");
     assert_eq!(same, "2");
 }
 
 #[test]
 fn repeating_changes_nothing() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = Server::start() else {
+        return;
+    };
     for _ in 0..2 {
         password::password(&server.password("p")).unwrap();
     }
-    assert_eq!(server.sql_as("root", "otuspassword", "SELECT 1").as_deref(), Ok("1"));
+    assert_eq!(
+        server.sql_as("root", "otuspassword", "SELECT 1").as_deref(),
+        Ok("1")
+    );
 }
 
 #[test]
 fn a_dropped_operator_account_is_made_anew_by_root() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = Server::start() else {
+        return;
+    };
     server.sql("DROP USER otus_operator@'%'");
     password::password(&server.password("p")).unwrap();
     assert_eq!(server.sql("SELECT 1"), "1");
@@ -61,21 +102,32 @@ fn a_dropped_operator_account_is_made_anew_by_root() {
 
 #[test]
 fn a_second_password_does_not_stay_valid() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = Server::start() else {
+        return;
+    };
     server.sql("ALTER USER root@'%' IDENTIFIED BY 'second' RETAIN CURRENT PASSWORD");
     assert!(server.sql_as("root", "boot", "SELECT 1").is_ok());
     password::password(&server.password("p")).unwrap();
     for old in ["boot", "second"] {
-        assert!(server.sql_as("root", old, "SELECT 1").is_err(), "{old} still opens");
+        assert!(
+            server.sql_as("root", old, "SELECT 1").is_err(),
+            "{old} still opens"
+        );
     }
 }
 
 #[test]
 fn a_rejected_password_is_permanent_and_says_so() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = Server::start() else {
+        return;
+    };
     // Without the component in the root file system there is no policy to reject anything.
     if server
-        .sql_as("otus_operator", "", "INSTALL COMPONENT 'file://component_validate_password'")
+        .sql_as(
+            "otus_operator",
+            "",
+            "INSTALL COMPONENT 'file://component_validate_password'",
+        )
         .is_err()
     {
         return;

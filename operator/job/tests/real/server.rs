@@ -29,20 +29,30 @@ fn root_file_system() -> Option<PathBuf> {
 }
 
 fn program(root: &Path, name: &str) -> Option<PathBuf> {
-    ["usr/sbin", "usr/bin", "usr/libexec"].iter().map(|dir| root.join(dir).join(name)).find(|path| path.is_file())
+    ["usr/sbin", "usr/bin", "usr/libexec"]
+        .iter()
+        .map(|dir| root.join(dir).join(name))
+        .find(|path| path.is_file())
 }
 
 /// Runs a program of the root file system with its own libraries.
 fn command(root: &Path, program: &Path) -> Command {
     let mut command = Command::new(root.join("lib64/ld-linux-x86-64.so.2"));
-    command.arg("--library-path").arg(libraries(root)).arg(program);
+    command
+        .arg("--library-path")
+        .arg(libraries(root))
+        .arg(program);
     command
 }
 
 fn libraries(root: &Path) -> String {
-    ["usr/lib/x86_64-linux-gnu", "usr/lib/mysql/private", "lib/x86_64-linux-gnu"]
-        .map(|path| root.join(path).display().to_string())
-        .join(":")
+    [
+        "usr/lib/x86_64-linux-gnu",
+        "usr/lib/mysql/private",
+        "lib/x86_64-linux-gnu",
+    ]
+    .map(|path| root.join(path).display().to_string())
+    .join(":")
 }
 
 /// An initialised data directory, and the client programs where `Tools::find` sees them.
@@ -71,7 +81,8 @@ fn template() -> &'static (tempfile::TempDir, PathBuf) {
             fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
         }
         let init = directory.path().join("init.sql");
-        let mut statements = mysql_job::server::account_statements("otus_operator", OPERATOR_PASSWORD).unwrap();
+        let mut statements =
+            mysql_job::server::account_statements("otus_operator", OPERATOR_PASSWORD).unwrap();
         statements.push("CREATE USER 'root'@'%' IDENTIFIED BY 'boot'".into());
         statements.push("GRANT ALL ON *.* TO 'root'@'%' WITH GRANT OPTION".into());
         statements.push("CREATE DATABASE `otus-database`".into());
@@ -81,7 +92,11 @@ fn template() -> &'static (tempfile::TempDir, PathBuf) {
             .arg(format!("--init-file={}", init.display()))
             .output()
             .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         (directory, bin)
     })
 }
@@ -89,7 +104,12 @@ fn template() -> &'static (tempfile::TempDir, PathBuf) {
 fn server_command(root: &Path, data: &Path) -> Command {
     let mut command = command(root, &program(root, "mysqld").unwrap());
     command
-        .args(["--no-defaults", "--user=root", "--mysqlx=OFF", "--secure-file-priv=NULL"])
+        .args([
+            "--no-defaults",
+            "--user=root",
+            "--mysqlx=OFF",
+            "--secure-file-priv=NULL",
+        ])
         .arg(format!("--datadir={}", data.display()))
         .arg(format!("--basedir={}", root.join("usr").display()))
         .stdin(Stdio::null())
@@ -118,26 +138,48 @@ impl Server {
             fs::create_dir(directory.path().join(name)).unwrap();
         }
         let data = directory.path().join("data");
-        let copied = Command::new("cp").arg("-a").arg(template.path().join("data")).arg(&data).status();
+        let copied = Command::new("cp")
+            .arg("-a")
+            .arg(template.path().join("data"))
+            .arg(&data)
+            .status();
         assert!(copied.unwrap().success());
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
         let child = server_command(&root, &data)
             .arg(format!("--port={port}"))
             .args(["--bind-address=127.0.0.1", "--skip-name-resolve"])
             .arg(format!("--socket={}", directory.path().join("s").display()))
-            .arg(format!("--pid-file={}", directory.path().join("pid").display()))
-            .arg(format!("--log-error={}", directory.path().join("log").display()))
+            .arg(format!(
+                "--pid-file={}",
+                directory.path().join("pid").display()
+            ))
+            .arg(format!(
+                "--log-error={}",
+                directory.path().join("log").display()
+            ))
             .args(arguments)
             .spawn()
             .unwrap();
-        let server = Self { directory, child, port };
+        let server = Self {
+            directory,
+            child,
+            port,
+        };
         server.credential("operator-user", "otus_operator");
         server.credential("operator-password", OPERATOR_PASSWORD);
         server.credential("root-password", "otuspassword");
         server.credential("bootstrap-password", "boot");
         let deadline = Instant::now() + Duration::from_secs(60);
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(Instant::now() < deadline, "{:?}", fs::read_to_string(server.path("log")));
+            assert!(
+                Instant::now() < deadline,
+                "{:?}",
+                fs::read_to_string(server.path("log"))
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
         Some(server)
@@ -192,11 +234,18 @@ impl Server {
     }
 
     pub(crate) fn password(&self, id: &str) -> Password {
-        Password { job: self.job(Operation::Password, id) }
+        Password {
+            job: self.job(Operation::Password, id),
+        }
     }
 
     /// Runs a statement as this user, as a person would; gives the output.
-    pub(crate) fn sql_as(&self, user: &str, password: &str, statement: &str) -> Result<String, String> {
+    pub(crate) fn sql_as(
+        &self,
+        user: &str,
+        password: &str,
+        statement: &str,
+    ) -> Result<String, String> {
         let output = self
             .client(user, password, statement)
             .arg("otus-database")
@@ -211,13 +260,21 @@ impl Server {
 
     /// The same as the operator, who always can.
     pub(crate) fn sql(&self, statement: &str) -> String {
-        self.sql_as("otus_operator", OPERATOR_PASSWORD, statement).unwrap()
+        self.sql_as("otus_operator", OPERATOR_PASSWORD, statement)
+            .unwrap()
     }
 
     /// Without a default database.
     pub(crate) fn sql_anywhere(&self, statement: &str) {
-        let output = self.client("otus_operator", OPERATOR_PASSWORD, statement).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let output = self
+            .client("otus_operator", OPERATOR_PASSWORD, statement)
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 
     fn client(&self, user: &str, password: &str, statement: &str) -> Command {
@@ -245,7 +302,10 @@ impl Server {
     }
 }
 
-#[expect(unsafe_code, reason = "set once, before the tests of this process use it")]
+#[expect(
+    unsafe_code,
+    reason = "set once, before the tests of this process use it"
+)]
 fn set_path(bin: &Path) -> bool {
     static SET: OnceLock<()> = OnceLock::new();
     SET.get_or_init(|| {

@@ -1,0 +1,117 @@
+//! One instance, one step nearer to what its resource says: observe → validate → plan → build and
+//! apply → report. Each verb is a module; the pure ones are marked.
+//!
+//! * [`observe`] reads everything that belongs to the instance;
+//! * [`validate`] (pure) refuses what cannot be worked on, the only place that does;
+//! * [`plan`] (pure) tells the state and the steps;
+//! * [`build`] (pure) makes the objects;
+//! * [`apply`] carries the steps out;
+//! * [`report`] tells people.
+
+pub mod apply;
+pub mod build;
+#[cfg(test)]
+mod fixtures;
+pub mod observe;
+pub mod plan;
+pub mod report;
+pub mod trouble;
+pub mod validate;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::runtime::controller::Action;
+use kube::runtime::events::Recorder;
+use kube::{Client, ResourceExt as _};
+use thiserror::Error;
+
+use crate::crd::MySQL;
+use crate::ledger::Ledger;
+use crate::names::Instance;
+use crate::retries::Retries;
+use crate::settings::Settings;
+
+/// What every reconcile needs.
+#[derive(Clone)]
+#[expect(missing_debug_implementations, reason = "a recorder cannot be printed")]
+pub struct Context {
+    /// The only way to the world.
+    pub client: Client,
+    /// How the operator works.
+    pub settings: Settings,
+    /// Writes events.
+    pub recorder: Recorder,
+    /// How often each instance failed in a row.
+    pub retries: Retries,
+}
+
+/// A reconcile that failed; one variant for each verb that can.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// Reading.
+    #[error(transparent)]
+    Observe(#[from] observe::Error),
+    /// Writing.
+    #[error(transparent)]
+    Apply(#[from] apply::Error),
+    /// Telling.
+    #[error(transparent)]
+    Report(#[from] report::Error),
+}
+
+/// Brings one instance a step nearer to its spec.
+pub async fn reconcile(trigger: Arc<MySQL>, context: Arc<Context>) -> Result<Action, Error> {
+    let Context {
+        client,
+        settings,
+        recorder,
+        retries,
+    } = &*context;
+    let instance = Instance::new(trigger.namespace().unwrap_or_default(), trigger.name_any());
+    // The resource that triggered us may be out of date by now.
+    let Some(resource) = observe::resource(client, &instance).await?.map(Arc::new) else {
+        return Ok(Action::await_change());
+    };
+    let observed = observe::observe(client, &instance, &resource).await?;
+    let now = Timestamp::now();
+    let fresh = Ledger::generate(&mut rand::rng());
+    let validated = match validate::validate(&resource, &observed, settings, fresh) {
+        Ok(validated) => validated,
+        Err(refusal) => {
+            report::report_refusal(client, recorder, &resource, &refusal, now).await?;
+            return Ok(Action::requeue(settings.retry));
+        }
+    };
+    let plan = plan::plan(plan::View {
+        validated: &validated,
+        observed: &observed,
+        settings,
+        now,
+    });
+    let resources = build::build(&validated, &plan.ledger);
+    let world = apply::World {
+        resource: &resource,
+        validated: &validated,
+        observed: &observed,
+        resources: &resources,
+    };
+    tracing::debug!(%instance, state = ?plan.state, steps = ?plan.steps, "planned");
+    apply::apply(client, world, &plan).await?;
+    report::report(client, recorder, &resource, &validated, &plan, now).await?;
+    retries.succeeded(&instance);
+    Ok(Action::requeue(plan.again))
+}
+
+/// When to try again: at once if somebody was faster, later and later otherwise.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the signature is the runtime's"
+)]
+pub fn on_error(trigger: Arc<MySQL>, error: &Error, context: Arc<Context>) -> Action {
+    let instance = Instance::new(trigger.namespace().unwrap_or_default(), trigger.name_any());
+    let conflict = matches!(error, Error::Apply(error) if error.is_conflict());
+    let delay = context.retries.failed(&instance, conflict);
+    tracing::warn!(%instance, error = %crate::telemetry::chain(error), ?delay, "reconcile failed");
+    Action::requeue(delay)
+}

@@ -1,0 +1,364 @@
+//! Carries a plan out, one step after the other. It decides nothing.
+//!
+//! Every step can be repeated: objects are made if missing, corrected if they differ, removed if
+//! there. A crash between two steps leaves a state that the next plan goes on from.
+
+mod write;
+
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, Secret};
+use kube::Client;
+use kube::ResourceExt as _;
+use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
+use serde_json::json;
+use thiserror::Error;
+
+use super::build::Resources;
+use super::observe::Observed;
+use super::plan::{JobKind, Plan, Step};
+use super::validate::Validated;
+use crate::crd::MySQL;
+use crate::names;
+use write::Writer;
+
+/// A step that failed.
+#[derive(Debug, Error)]
+#[error("cannot {action} {object} of the instance {instance}; it is tried again")]
+pub struct Error {
+    /// Whose.
+    pub instance: String,
+    /// `create`, `change`, `remove`
+    pub action: &'static str,
+    /// Kind and name.
+    pub object: String,
+    /// What the API server said.
+    #[source]
+    pub source: Box<kube::Error>,
+}
+
+impl Error {
+    /// Somebody else was faster: what was seen is out of date, and looking again is all it takes.
+    pub fn is_conflict(&self) -> bool {
+        matches!(&*self.source, kube::Error::Api(status) if status.code == 409)
+    }
+}
+
+/// What the steps work on.
+#[derive(Debug)]
+pub struct World<'a> {
+    /// The resource.
+    pub resource: &'a MySQL,
+    /// The instance.
+    pub validated: &'a Validated,
+    /// What was seen before.
+    pub observed: &'a Observed,
+    /// What shall be.
+    pub resources: &'a Resources,
+}
+
+/// Carries the plan out.
+pub async fn apply(client: &Client, world: World<'_>, plan: &Plan) -> Result<(), Error> {
+    let writer = Writer::new(client, &world.validated.instance);
+    for step in &plan.steps {
+        carry_out(&writer, &world, step).await?;
+    }
+    Ok(())
+}
+
+async fn carry_out(writer: &Writer<'_>, world: &World<'_>, step: &Step) -> Result<(), Error> {
+    match step {
+        Step::AddFinalizer => add_finalizer(writer, world.resource).await,
+        Step::DropFinalizer => drop_finalizer(writer, world.resource).await,
+        Step::DropOldMarks => drop_old_marks(writer, world.resource).await,
+        Step::StoreLedger => store_ledger(writer, world).await,
+        Step::Ensure => ensure(writer, world).await,
+        Step::OpenGate(pod) => set_gate(writer, pod, true).await,
+        Step::CloseGate(pod) => set_gate(writer, pod, false).await,
+        Step::Start(kind) => writer.create(job_of(world.resources, *kind)).await,
+        Step::RemoveJob(kind) => remove_job(writer, world, *kind).await,
+        Step::MarkBackupClaim(generation) => mark_backup_claim(writer, world, generation).await,
+        Step::ReleaseBackupVolume => release_backup_volume(writer, world).await,
+        Step::RemoveStaleDataVolume => remove_data_volume(writer, world).await,
+        Step::RemoveDeployment => {
+            writer
+                .remove(
+                    world.observed.deployment.as_ref(),
+                    PropagationPolicy::Background,
+                )
+                .await
+        }
+        Step::RemoveServices => {
+            writer
+                .remove(
+                    world.observed.service.as_ref(),
+                    PropagationPolicy::Background,
+                )
+                .await?;
+            writer
+                .remove(
+                    world.observed.admin_service.as_ref(),
+                    PropagationPolicy::Background,
+                )
+                .await
+        }
+        Step::RemoveData => {
+            writer
+                .remove(
+                    world.observed.data_claim.as_ref(),
+                    PropagationPolicy::Background,
+                )
+                .await?;
+            remove_data_volume(writer, world).await
+        }
+        Step::RemoveSecret => {
+            writer
+                .remove(
+                    world.observed.secret.as_ref(),
+                    PropagationPolicy::Background,
+                )
+                .await
+        }
+    }
+}
+
+/// Adds to the list and never replaces it: other finalizers are not ours to touch.
+async fn add_finalizer(writer: &Writer<'_>, resource: &MySQL) -> Result<(), Error> {
+    let patch = if resource.finalizers().is_empty() {
+        json!([
+            { "op": "test", "path": "/metadata/resourceVersion", "value": resource.resource_version() },
+            { "op": "add", "path": "/metadata/finalizers", "value": [names::FINALIZER] },
+        ])
+    } else {
+        json!([{ "op": "add", "path": "/metadata/finalizers/-", "value": names::FINALIZER }])
+    };
+    patch_resource(writer, resource, patch).await
+}
+
+async fn drop_finalizer(writer: &Writer<'_>, resource: &MySQL) -> Result<(), Error> {
+    let Some(patch) = without_finalizer(resource, names::FINALIZER) else {
+        return Ok(());
+    };
+    match patch_resource(writer, resource, patch).await {
+        // It has gone with it.
+        Err(Error { source, .. }) if matches!(&*source, kube::Error::Api(status) if status.code == 404) => {
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+/// The old operator's finalizer would hold the resource for ever; its annotation has the password in clear.
+async fn drop_old_marks(writer: &Writer<'_>, resource: &MySQL) -> Result<(), Error> {
+    if let Some(patch) = without_finalizer(resource, names::OLD_FINALIZER) {
+        patch_resource(writer, resource, patch).await?;
+    }
+    if resource.annotations().contains_key(names::OLD_ANNOTATION) {
+        let path = format!(
+            "/metadata/annotations/{}",
+            names::OLD_ANNOTATION.replace('/', "~1")
+        );
+        patch_resource(writer, resource, json!([{ "op": "remove", "path": path }])).await?;
+    }
+    Ok(())
+}
+
+/// Removes exactly this finalizer, and only if it still stands where it was seen.
+fn without_finalizer(resource: &MySQL, finalizer: &str) -> Option<serde_json::Value> {
+    let position = resource
+        .finalizers()
+        .iter()
+        .position(|name| name == finalizer)?;
+    let path = format!("/metadata/finalizers/{position}");
+    Some(json!([
+        { "op": "test", "path": path, "value": finalizer },
+        { "op": "remove", "path": path },
+    ]))
+}
+
+async fn patch_resource(
+    writer: &Writer<'_>,
+    resource: &MySQL,
+    patch: serde_json::Value,
+) -> Result<(), Error> {
+    let patch = Patch::<()>::Json(
+        serde_json::from_value(patch).expect("every operation above is written as RFC 6902 has it"),
+    );
+    let api: Api<MySQL> = writer.namespaced();
+    let name = resource.name_any();
+    api.patch(&name, &PatchParams::default(), &patch)
+        .await
+        .map(drop)
+        .map_err(|source| writer.failed("change", &format!("MySQL {name}"), source))
+}
+
+/// Writes it only over the version that the plan was made from.
+async fn store_ledger(writer: &Writer<'_>, world: &World<'_>) -> Result<(), Error> {
+    let mut secret = world.resources.secret.clone();
+    let Some(seen) = &world.observed.secret else {
+        return writer.create(&secret).await;
+    };
+    secret.metadata.resource_version = seen.resource_version();
+    let api: Api<Secret> = writer.namespaced();
+    let name = secret.name_any();
+    api.replace(&name, &kube::api::PostParams::default(), &secret)
+        .await
+        .map(drop)
+        .map_err(|source| writer.failed("change", &format!("Secret {name}"), source))
+}
+
+/// The volumes come before what mounts them, the services before what is reached through them.
+async fn ensure(writer: &Writer<'_>, world: &World<'_>) -> Result<(), Error> {
+    let observed = world.observed;
+    let Resources {
+        // Written by `StoreLedger`, which minds its version.
+        secret: _,
+        data_volume,
+        data_claim,
+        backup_volume,
+        backup_claim,
+        admin_service,
+        service,
+        deployment,
+        // Started one at a time.
+        restore_job: _,
+        backup_job: _,
+        password_job: _,
+    } = world.resources;
+    writer
+        .ensure_volume(
+            data_volume.as_ref(),
+            named(
+                &observed.data_volume,
+                &observed.data_volume_apart,
+                data_volume.as_ref(),
+            ),
+        )
+        .await?;
+    writer
+        .ensure_claim(data_claim, observed.data_claim.as_ref())
+        .await?;
+    writer
+        .ensure_volume(
+            backup_volume.as_ref(),
+            named(
+                &observed.backup_volume,
+                &observed.backup_volume_apart,
+                backup_volume.as_ref(),
+            ),
+        )
+        .await?;
+    writer
+        .ensure_claim(backup_claim, observed.backup_claim.as_ref())
+        .await?;
+    writer
+        .ensure(admin_service, observed.admin_service.as_ref())
+        .await?;
+    writer.ensure(service, observed.service.as_ref()).await?;
+    writer
+        .ensure(deployment, observed.deployment.as_ref())
+        .await
+}
+
+/// Of the two volumes that were looked for, the one that is meant.
+fn named<'a>(
+    usual: &'a Option<PersistentVolume>,
+    apart: &'a Option<PersistentVolume>,
+    meant: Option<&PersistentVolume>,
+) -> Option<&'a PersistentVolume> {
+    let name = meant?.name_any();
+    [usual, apart]
+        .into_iter()
+        .flatten()
+        .find(|volume| volume.name_any() == name)
+}
+
+async fn set_gate(writer: &Writer<'_>, pod: &str, open: bool) -> Result<(), Error> {
+    let status = if open { "True" } else { "False" };
+    let patch = json!({ "status": { "conditions": [{ "type": names::READINESS_GATE, "status": status }] } });
+    let api: Api<Pod> = writer.namespaced();
+    match api
+        .patch_status(pod, &PatchParams::default(), &Patch::Strategic(patch))
+        .await
+    {
+        Ok(_) => Ok(()),
+        // A pod that has gone meanwhile has no gate; its successor will be seen.
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(source) => Err(writer.failed("change", &format!("Pod {pod}"), source)),
+    }
+}
+
+fn job_of(resources: &Resources, kind: JobKind) -> &Job {
+    match kind {
+        JobKind::Restore => &resources.restore_job,
+        JobKind::Backup => &resources.backup_job,
+        JobKind::Password => &resources.password_job,
+    }
+}
+
+async fn remove_job(writer: &Writer<'_>, world: &World<'_>, kind: JobKind) -> Result<(), Error> {
+    let job = match kind {
+        JobKind::Restore => &world.observed.restore_job,
+        JobKind::Backup => &world.observed.backup_job,
+        JobKind::Password => &world.observed.password_job,
+    };
+    writer
+        .remove(job.as_ref(), PropagationPolicy::Background)
+        .await
+}
+
+async fn remove_data_volume(writer: &Writer<'_>, world: &World<'_>) -> Result<(), Error> {
+    let observed = world.observed;
+    let meant = world.resources.data_volume.as_ref();
+    let volume = named(&observed.data_volume, &observed.data_volume_apart, meant);
+    writer.remove(volume, PropagationPolicy::Background).await
+}
+
+async fn mark_backup_claim(
+    writer: &Writer<'_>,
+    world: &World<'_>,
+    generation: &str,
+) -> Result<(), Error> {
+    let api: Api<PersistentVolumeClaim> = writer.namespaced();
+    let name = world.validated.instance.backup_claim();
+    let patch =
+        json!({ "metadata": { "annotations": { names::VERIFIED_GENERATION: generation } } });
+    api.patch(&name, &PatchParams::default(), &Patch::Merge(patch))
+        .await
+        .map(drop)
+        .map_err(|source| writer.failed("change", &format!("PersistentVolumeClaim {name}"), source))
+}
+
+/// Keeps the reservation for our claim and forgets which object that claim was.
+async fn release_backup_volume(writer: &Writer<'_>, world: &World<'_>) -> Result<(), Error> {
+    let observed = world.observed;
+    let meant = world.resources.backup_volume.as_ref();
+    let Some(volume) = named(
+        &observed.backup_volume,
+        &observed.backup_volume_apart,
+        meant,
+    ) else {
+        return Ok(());
+    };
+    let api: Api<PersistentVolume> = writer.cluster_wide();
+    let name = volume.name_any();
+    let patch = json!({
+        "metadata": { "resourceVersion": volume.resource_version() },
+        "spec": { "claimRef": { "uid": null, "resourceVersion": null } },
+    });
+    api.patch(&name, &PatchParams::default(), &Patch::Merge(patch))
+        .await
+        .map(drop)
+        .map_err(|source| writer.failed("change", &format!("PersistentVolume {name}"), source))
+}
+
+/// Deletes exactly the object that was seen: never a namesake that came after it.
+fn exactly(uid: Option<String>, policy: PropagationPolicy) -> DeleteParams {
+    DeleteParams {
+        propagation_policy: Some(policy),
+        preconditions: Some(Preconditions {
+            uid,
+            resource_version: None,
+        }),
+        ..DeleteParams::default()
+    }
+}

@@ -1,0 +1,236 @@
+//! Reads the world: everything that belongs to one instance, live, in two rounds of requests.
+//!
+//! It does not judge what it sees.
+
+pub mod job;
+
+use std::fmt::Debug;
+
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{
+    Namespace, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service,
+};
+use kube::api::ListParams;
+use kube::{Api, Client, Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+
+use crate::crd::MySQL;
+use crate::names::{self, Instance};
+
+/// A request that failed.
+#[derive(Debug, Error)]
+#[error("cannot read the {kind} {name} of the instance {instance}; it is tried again")]
+pub struct Error {
+    instance: Instance,
+    kind: &'static str,
+    name: String,
+    #[source]
+    source: Box<kube::Error>,
+}
+
+/// What was seen. Objects that are not there are `None`.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// The namespace.
+    pub namespace: Option<Namespace>,
+    /// Credentials and record.
+    pub secret: Option<Secret>,
+    /// The Secret that `passwordSecretRef` names.
+    pub password_secret: Option<Secret>,
+    /// The data volume, under its usual name.
+    pub data_volume: Option<PersistentVolume>,
+    /// The same, under the name for namesakes.
+    pub data_volume_apart: Option<PersistentVolume>,
+    /// The backup volume, under its usual name.
+    pub backup_volume: Option<PersistentVolume>,
+    /// The same, under the name for namesakes.
+    pub backup_volume_apart: Option<PersistentVolume>,
+    /// The claim of the data volume.
+    pub data_claim: Option<PersistentVolumeClaim>,
+    /// The claim of the backup volume.
+    pub backup_claim: Option<PersistentVolumeClaim>,
+    /// What clients connect to.
+    pub service: Option<Service>,
+    /// What Jobs connect to.
+    pub admin_service: Option<Service>,
+    /// The server.
+    pub deployment: Option<Deployment>,
+    /// Pods of the instance and of its Jobs.
+    pub pods: Vec<Pod>,
+    /// The Job that brings the rows back.
+    pub restore_job: Option<Job>,
+    /// The Job that backs up.
+    pub backup_job: Option<Job>,
+    /// The Job that sets the password.
+    pub password_job: Option<Job>,
+}
+
+impl Observed {
+    /// The pods that users see: those of the server.
+    pub fn server_pods(&self, instance: &Instance) -> impl Iterator<Item = &Pod> {
+        self.pods.iter().filter(move |pod| {
+            pod.labels()
+                .get(names::APP)
+                .is_some_and(|app| *app == instance.name)
+        })
+    }
+}
+
+/// The resource as it is now; `None` if it is gone.
+pub async fn resource(client: &Client, instance: &Instance) -> Result<Option<MySQL>, Error> {
+    Reader { client, instance }
+        .namespaced("MySQL", instance.name.clone())
+        .await
+}
+
+/// Everything else.
+pub async fn observe(
+    client: &Client,
+    instance: &Instance,
+    resource: &MySQL,
+) -> Result<Observed, Error> {
+    let reader = Reader { client, instance };
+    let reference = resource.spec.password_secret_ref.as_ref();
+    let (volumes, claims, server, jobs, rest) = futures::try_join!(
+        async {
+            futures::try_join!(
+                reader.cluster_wide("PersistentVolume", instance.data_volume()),
+                reader.cluster_wide("PersistentVolume", instance.backup_volume()),
+            )
+        },
+        async {
+            futures::try_join!(
+                reader.namespaced("PersistentVolumeClaim", instance.data_claim()),
+                reader.namespaced("PersistentVolumeClaim", instance.backup_claim()),
+            )
+        },
+        async {
+            futures::try_join!(
+                reader.namespaced("Service", instance.service()),
+                reader.namespaced("Service", instance.admin_service()),
+                reader.namespaced("Deployment", instance.deployment()),
+                reader.pods(),
+            )
+        },
+        async {
+            futures::try_join!(
+                reader.namespaced("Job", instance.restore_job()),
+                reader.namespaced("Job", instance.backup_job()),
+                reader.namespaced("Job", instance.password_job()),
+            )
+        },
+        async {
+            futures::try_join!(
+                reader.cluster_wide("Namespace", instance.namespace.clone()),
+                reader.namespaced("Secret", instance.secret()),
+                async {
+                    match reference {
+                        Some(reference) => {
+                            reader.namespaced("Secret", reference.name.clone()).await
+                        }
+                        None => Ok(None),
+                    }
+                },
+            )
+        },
+    )?;
+    let (data_volume, backup_volume): (Option<PersistentVolume>, Option<PersistentVolume>) =
+        volumes;
+    // Only a namesake in another namespace makes these two requests necessary.
+    let (data_volume_apart, backup_volume_apart) = futures::try_join!(
+        reader.apart(data_volume.as_ref(), instance.data_volume_apart()),
+        reader.apart(backup_volume.as_ref(), instance.backup_volume_apart()),
+    )?;
+    Ok(Observed {
+        namespace: rest.0,
+        secret: rest.1,
+        password_secret: rest.2,
+        data_volume,
+        data_volume_apart,
+        backup_volume,
+        backup_volume_apart,
+        data_claim: claims.0,
+        backup_claim: claims.1,
+        service: server.0,
+        admin_service: server.1,
+        deployment: server.2,
+        pods: server.3,
+        restore_job: jobs.0,
+        backup_job: jobs.1,
+        password_job: jobs.2,
+    })
+}
+
+struct Reader<'a> {
+    client: &'a Client,
+    instance: &'a Instance,
+}
+
+impl Reader<'_> {
+    async fn namespaced<K>(&self, kind: &'static str, name: String) -> Result<Option<K>, Error>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + DeserializeOwned
+            + Debug,
+    {
+        Api::<K>::namespaced(self.client.clone(), &self.instance.namespace)
+            .get_opt(&name)
+            .await
+            .map_err(|source| self.failed(kind, &name, source))
+    }
+
+    async fn cluster_wide<K>(&self, kind: &'static str, name: String) -> Result<Option<K>, Error>
+    where
+        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+    {
+        Api::<K>::all(self.client.clone())
+            .get_opt(&name)
+            .await
+            .map_err(|source| self.failed(kind, &name, source))
+    }
+
+    async fn apart(
+        &self,
+        usual: Option<&PersistentVolume>,
+        name: String,
+    ) -> Result<Option<PersistentVolume>, Error> {
+        match usual {
+            Some(volume) if is_reserved_elsewhere(volume, self.instance) => {
+                self.cluster_wide("PersistentVolume", name).await
+            }
+            _ => Ok(None),
+        }
+    }
+
+    async fn pods(&self) -> Result<Vec<Pod>, Error> {
+        let selector = format!("{}={}", names::INSTANCE, self.instance.name);
+        Api::<Pod>::namespaced(self.client.clone(), &self.instance.namespace)
+            .list(&ListParams::default().labels(&selector))
+            .await
+            .map(|list| list.items)
+            .map_err(|source| self.failed("Pod list", &selector, source))
+    }
+
+    fn failed(&self, kind: &'static str, name: &str, source: kube::Error) -> Error {
+        Error {
+            instance: self.instance.clone(),
+            kind,
+            name: name.to_owned(),
+            source: Box::new(source),
+        }
+    }
+}
+
+/// The volume is for a claim of another namespace.
+pub fn is_reserved_elsewhere(volume: &PersistentVolume, instance: &Instance) -> bool {
+    volume
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.claim_ref.as_ref())
+        .and_then(|claim| claim.namespace.as_ref())
+        .is_some_and(|namespace| *namespace != instance.namespace)
+}

@@ -1,0 +1,149 @@
+//! What a Job and its pods say, in the words of the plan. Pure.
+
+use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
+use mysql_job::report::Report;
+
+use crate::controller::trouble::{self, Trouble};
+use crate::names;
+
+/// The container whose report counts.
+pub const CONTAINER: &str = "mysql-job";
+
+/// What has become of a Job.
+#[derive(Clone, Debug, PartialEq)]
+pub enum JobState {
+    /// There is none.
+    Absent,
+    /// It is being deleted.
+    Going,
+    /// It has not ended.
+    Running {
+        /// Whose.
+        identity: Identity,
+        /// What keeps its pod from running, if anything does.
+        trouble: Option<Trouble>,
+    },
+    /// It is Complete.
+    Succeeded {
+        /// Whose.
+        identity: Identity,
+        /// What its last pod reported; `None` if that pod is gone or never said anything.
+        report: Option<Report>,
+        /// When it was over.
+        ended: Option<Timestamp>,
+    },
+    /// It is Failed.
+    Failed {
+        /// Whose.
+        identity: Identity,
+        /// As above.
+        report: Option<Report>,
+        /// When it was over.
+        ended: Option<Timestamp>,
+        /// What the Job itself says: `BackoffLimitExceeded: …`.
+        why: String,
+    },
+}
+
+/// What a Job was started for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// UID of the resource.
+    pub instance_uid: String,
+    /// Operation.
+    pub operation: String,
+    /// Number of the password that it sets.
+    pub password_sequence: Option<u64>,
+}
+
+impl JobState {
+    /// Reads a Job.
+    pub fn of(job: Option<&Job>, pods: &[Pod]) -> Self {
+        let Some(job) = job else { return Self::Absent };
+        if job.metadata.deletion_timestamp.is_some() {
+            return Self::Going;
+        }
+        let annotation = |key: &str| job.annotations().get(key).cloned();
+        let identity = Identity {
+            instance_uid: annotation(names::INSTANCE_UID).unwrap_or_default(),
+            operation: annotation(names::OPERATION_ID).unwrap_or_default(),
+            password_sequence: annotation(names::PASSWORD_SEQUENCE)
+                .and_then(|text| text.parse().ok()),
+        };
+        let own: Vec<&Pod> = pods.iter().filter(|pod| is_pod_of(pod, job)).collect();
+        let conditions = job
+            .status
+            .iter()
+            .filter_map(|status| status.conditions.as_ref())
+            .flatten();
+        for condition in conditions.filter(|condition| condition.status == "True") {
+            let ended = condition.last_transition_time.as_ref().map(|time| time.0);
+            match condition.type_.as_str() {
+                "Complete" => {
+                    return Self::Succeeded {
+                        identity,
+                        report: last_report(&own),
+                        ended,
+                    };
+                }
+                "Failed" => {
+                    let why = [condition.reason.as_deref(), condition.message.as_deref()];
+                    return Self::Failed {
+                        identity,
+                        report: last_report(&own),
+                        ended,
+                        why: why.into_iter().flatten().collect::<Vec<_>>().join(": "),
+                    };
+                }
+                _ => {}
+            }
+        }
+        Self::Running {
+            identity,
+            trouble: own.iter().find_map(|pod| trouble::of_pod(pod)),
+        }
+    }
+
+    /// What it was started for.
+    pub fn identity(&self) -> Option<&Identity> {
+        match self {
+            Self::Absent | Self::Going => None,
+            Self::Running { identity, .. }
+            | Self::Succeeded { identity, .. }
+            | Self::Failed { identity, .. } => Some(identity),
+        }
+    }
+
+    /// It is over, well or not.
+    pub fn is_over(&self) -> bool {
+        matches!(self, Self::Succeeded { .. } | Self::Failed { .. })
+    }
+}
+
+fn is_pod_of(pod: &Pod, job: &Job) -> bool {
+    pod.owner_references().iter().any(|owner| {
+        owner.kind == "Job"
+            && job
+                .metadata
+                .uid
+                .as_ref()
+                .is_some_and(|uid| *uid == owner.uid)
+    })
+}
+
+/// The report of the pod that ended last.
+fn last_report(pods: &[&Pod]) -> Option<Report> {
+    pods.iter()
+        .filter_map(|pod| {
+            let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
+            let status = statuses.iter().find(|status| status.name == CONTAINER)?;
+            let terminated = status.state.as_ref()?.terminated.as_ref()?;
+            let report = Report::from_message(terminated.message.as_deref()?)?;
+            Some((terminated.finished_at.as_ref().map(|time| time.0), report))
+        })
+        .max_by_key(|(finished, _)| *finished)
+        .map(|(_, report)| report)
+}

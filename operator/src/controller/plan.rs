@@ -1,0 +1,273 @@
+//! What state an instance is in and what to do next. Pure and total: the same observation always
+//! gives the same plan, and every observation has one.
+//!
+//! The states are those of `docs/operation.md`. [`create`] plans for a resource that shall live,
+//! [`delete`] for one that shall go.
+
+pub mod create;
+pub mod delete;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
+use mysql_job::report::Report;
+
+use super::observe::Observed;
+use super::observe::job::JobState;
+use super::trouble::{self, Trouble};
+use super::validate::Validated;
+use crate::ledger::Ledger;
+use crate::names;
+use crate::settings::Settings;
+
+/// Where an instance is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Something of an earlier life is still going.
+    Clearing {
+        /// What.
+        what: String,
+    },
+    /// The server starts for the first time and gets its rows and its password.
+    Restoring {
+        /// What keeps it from doing so.
+        trouble: Option<Trouble>,
+    },
+    /// The rows did not come back.
+    RestoreFailed(Failure),
+    /// The server has its rows, and is not ready.
+    Starting {
+        /// What keeps it from being ready.
+        trouble: Option<Trouble>,
+    },
+    /// Root is getting another password.
+    SyncingPassword {
+        /// What keeps the Job from running.
+        trouble: Option<Trouble>,
+        /// Clients can connect meanwhile.
+        ready: bool,
+    },
+    /// Root did not get the password.
+    PasswordFailed {
+        /// Why not.
+        failure: Failure,
+        /// Clients can connect, with the earlier password.
+        ready: bool,
+    },
+    /// Clients can connect.
+    Ready,
+    /// The namespace goes, with everything in it.
+    Abandoning,
+    /// Jobs of the past are going, so that the last one can start.
+    ClearingJobs,
+    /// The last backup is being made.
+    BackingUp {
+        /// What keeps it from being made.
+        trouble: Option<Trouble>,
+    },
+    /// The last backup could not be made: the deletion is blocked.
+    BackupFailed(Failure),
+    /// The server is going.
+    Stopping,
+    /// Volumes and services are going.
+    Removing {
+        /// What is still there.
+        what: String,
+    },
+    /// Nothing is left to be done.
+    Releasing,
+}
+
+/// What a Job could not do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// One word.
+    pub reason: String,
+    /// A sentence.
+    pub detail: String,
+}
+
+/// A thing to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Make the resource wait for us before it goes.
+    AddFinalizer,
+    /// Let it go.
+    DropFinalizer,
+    /// Take off what the old operator has left on the resource.
+    DropOldMarks,
+    /// Write credentials and record.
+    StoreLedger,
+    /// Make what is missing, correct what differs.
+    Ensure,
+    /// Let clients in to this pod.
+    OpenGate(String),
+    /// Keep clients out of this pod.
+    CloseGate(String),
+    /// Start a Job.
+    Start(JobKind),
+    /// Remove a Job and its pods.
+    RemoveJob(JobKind),
+    /// Remember on the backup claim that it has a good backup.
+    MarkBackupClaim(String),
+    /// Make a backup volume whose claim is gone available to the next one.
+    ReleaseBackupVolume,
+    /// Remove the volume of a life whose claim is gone; its directory stays on the node.
+    RemoveStaleDataVolume,
+    /// Remove the server.
+    RemoveDeployment,
+    /// Remove the services.
+    RemoveServices,
+    /// Remove the data.
+    RemoveData,
+    /// Remove credentials and record.
+    RemoveSecret,
+}
+
+/// Which Job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum JobKind {
+    /// Brings the rows back.
+    Restore,
+    /// Backs up for the last time.
+    Backup,
+    /// Sets the password.
+    Password,
+}
+
+/// What to do, in this order, and what is true then.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Where the instance is.
+    pub state: State,
+    /// What to do.
+    pub steps: Vec<Step>,
+    /// Credentials and record, as they shall be.
+    pub ledger: Ledger,
+    /// Look again after this time, should nothing happen before.
+    pub again: Duration,
+    /// A good backup was just recorded.
+    pub backed_up: Option<Report>,
+}
+
+/// What the plan is made from, beside the instance itself.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// The instance.
+    pub validated: &'a Validated,
+    /// What was seen.
+    pub observed: &'a Observed,
+    /// What can be set.
+    pub settings: &'a Settings,
+    /// When it was seen.
+    pub now: Timestamp,
+}
+
+/// Plans.
+pub fn plan(view: View<'_>) -> Plan {
+    let mut plan = if view.validated.deleting {
+        delete::plan(view)
+    } else {
+        create::plan(view)
+    };
+    let stored = view
+        .observed
+        .secret
+        .as_ref()
+        .and_then(|secret| Ledger::from_secret(secret).ok());
+    // A ledger that did not change needs no request.
+    plan.steps
+        .retain(|step| *step != Step::StoreLedger || stored.as_ref() != Some(&plan.ledger));
+    plan
+}
+
+impl View<'_> {
+    /// The Job as it is.
+    pub fn job(&self, kind: JobKind) -> JobState {
+        let job = match kind {
+            JobKind::Restore => &self.observed.restore_job,
+            JobKind::Backup => &self.observed.backup_job,
+            JobKind::Password => &self.observed.password_job,
+        };
+        JobState::of(job.as_ref(), &self.observed.pods)
+    }
+
+    /// The pods of the server.
+    pub fn server_pods(&self) -> impl Iterator<Item = &Pod> {
+        self.observed.server_pods(&self.validated.instance)
+    }
+
+    /// What keeps the server from running.
+    pub fn server_trouble(&self) -> Option<Trouble> {
+        self.server_pods().find_map(trouble::of_pod)
+    }
+
+    /// Clients can connect.
+    pub fn is_serving(&self) -> bool {
+        self.server_pods()
+            .any(|pod| pod.metadata.deletion_timestamp.is_none() && has_condition(pod, "Ready"))
+    }
+
+    /// The time for another try after a failure has come; otherwise how long until then.
+    pub fn wait_after(&self, ended: Option<Timestamp>) -> Option<Duration> {
+        let Some(ended) = ended else { return None };
+        let passed = Duration::try_from(self.now.duration_since(ended)).unwrap_or_default();
+        self.settings
+            .retry
+            .checked_sub(passed)
+            .filter(|left| !left.is_zero())
+    }
+
+    /// Pods whose gate is not as it shall be.
+    pub fn gates(&self, open: bool) -> impl Iterator<Item = Step> {
+        self.server_pods()
+            .filter(move |pod| {
+                pod.metadata.deletion_timestamp.is_none()
+                    && has_condition(pod, names::READINESS_GATE) != open
+            })
+            .map(move |pod| {
+                let name = pod.name_any();
+                if open {
+                    Step::OpenGate(name)
+                } else {
+                    Step::CloseGate(name)
+                }
+            })
+    }
+}
+
+/// The condition is there and true.
+pub fn has_condition(pod: &Pod, type_: &str) -> bool {
+    pod.status
+        .as_ref()
+        .and_then(|status| status.conditions.as_ref())
+        .is_some_and(|conditions| {
+            conditions
+                .iter()
+                .any(|condition| condition.type_ == type_ && condition.status == "True")
+        })
+}
+
+/// The identity of an operation that is carried out once in the life of a resource.
+pub fn once(kind: &str, uid: &str) -> String {
+    format!("{kind}-{}", uid.split('-').next().unwrap_or(uid))
+}
+
+/// Why a Job failed, in the words of its report or, failing that, of Kubernetes.
+pub fn failure_of(report: Option<Report>, why: &str) -> Failure {
+    match report {
+        Some(report) if !report.reason.is_empty() => Failure {
+            reason: report.reason,
+            detail: report.detail,
+        },
+        Some(_) | None => Failure {
+            reason: "JobFailed".to_owned(),
+            detail: format!("the Job failed without a report: {why}"),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,284 @@
+//! The plan for a resource that shall live: fill it once, keep it as specified, keep its password.
+
+use k8s_openapi::api::core::v1::PersistentVolume;
+use kube::{Resource, ResourceExt as _};
+use mysql_job::report::Report;
+use sha2::{Digest as _, Sha256};
+
+use super::{Failure, JobKind, Plan, State, Step, View, failure_of, once};
+use crate::controller::observe::is_reserved_elsewhere;
+use crate::controller::observe::job::{Identity, JobState};
+use crate::controller::trouble::Trouble;
+use crate::controller::validate::Validated;
+use crate::ledger::{Ledger, Restored};
+
+/// Plans.
+pub fn plan(view: View<'_>) -> Plan {
+    let mut steps = Vec::new();
+    if !view.validated.has_finalizer {
+        steps.push(Step::AddFinalizer);
+    }
+    steps.push(Step::DropOldMarks);
+    let mut plan = Plan {
+        state: State::Ready,
+        steps,
+        ledger: view.validated.ledger.clone(),
+        again: view.settings.resync,
+        backed_up: None,
+    };
+    if plan.ledger.record.restored.is_none() {
+        if let Some(what) = leftover(view, &mut plan.steps) {
+            plan.state = State::Clearing { what };
+            return plan;
+        }
+        if let Some(state) = fill(view, &mut plan) {
+            plan.state = state;
+            return plan;
+        }
+    }
+    keep(view, &mut plan);
+    plan
+}
+
+/// The operation that fills this instance. Wishes that change what is restored make another one of it.
+pub fn restore_operation(validated: &Validated) -> String {
+    let wish = &validated.restore;
+    let mut hasher = Sha256::new();
+    for part in [
+        validated.image.as_str(),
+        validated.database.as_str(),
+        wish.from_database.as_deref().unwrap_or_default(),
+        wish.generation.as_deref().unwrap_or_default(),
+    ] {
+        hasher.update(part);
+        hasher.update([0]);
+    }
+    hasher.update([u8::from(wish.skip), u8::from(wish.force)]);
+    let hash = hasher.finalize();
+    format!(
+        "{}-{:02x}{:02x}{:02x}",
+        once("restore", &validated.uid),
+        hash[0],
+        hash[1],
+        hash[2]
+    )
+}
+
+/// The operation that sets the password of this number.
+pub fn password_operation(validated: &Validated, sequence: u64) -> String {
+    format!("{}-{sequence}", once("password", &validated.uid))
+}
+
+/// Objects of an earlier life that must be gone before this one begins.
+fn leftover(view: View<'_>, steps: &mut Vec<Step>) -> Option<String> {
+    let observed = view.observed;
+    let instance = &view.validated.instance;
+    let mut what = Vec::new();
+    going(&mut what, "Secret", observed.secret.as_ref());
+    going(&mut what, "Deployment", observed.deployment.as_ref());
+    going(&mut what, "Service", observed.service.as_ref());
+    going(&mut what, "Service", observed.admin_service.as_ref());
+    going(
+        &mut what,
+        "PersistentVolumeClaim",
+        observed.data_claim.as_ref(),
+    );
+    going(
+        &mut what,
+        "PersistentVolumeClaim",
+        observed.backup_claim.as_ref(),
+    );
+    let data_volume = ours(
+        view,
+        observed.data_volume.as_ref(),
+        observed.data_volume_apart.as_ref(),
+    );
+    going(&mut what, "PersistentVolume", data_volume);
+    if let (Some(volume), None) = (data_volume, &observed.data_claim)
+        && volume.metadata.deletion_timestamp.is_none()
+        && is_stale(volume)
+    {
+        steps.push(Step::RemoveStaleDataVolume);
+        what.push(format!(
+            "PersistentVolume {} of an earlier instance",
+            volume.name_any()
+        ));
+    }
+    let backup_volume = ours(
+        view,
+        observed.backup_volume.as_ref(),
+        observed.backup_volume_apart.as_ref(),
+    );
+    if let (Some(volume), None) = (backup_volume, &observed.backup_claim)
+        && is_stale(volume)
+    {
+        steps.push(Step::ReleaseBackupVolume);
+    }
+    if observed.data_claim.is_none() && view.observed.server_pods(instance).next().is_some() {
+        what.push("the pod of an earlier instance".to_owned());
+    }
+    (!what.is_empty()).then(|| what.join(", "))
+}
+
+fn going<K: Resource<DynamicType = ()>>(what: &mut Vec<String>, kind: &str, object: Option<&K>) {
+    if let Some(object) = object.filter(|object| object.meta().deletion_timestamp.is_some()) {
+        what.push(format!("{kind} {}", object.name_any()));
+    }
+}
+
+fn ours<'a>(
+    view: View<'_>,
+    usual: Option<&'a PersistentVolume>,
+    apart: Option<&'a PersistentVolume>,
+) -> Option<&'a PersistentVolume> {
+    usual
+        .filter(|volume| !is_reserved_elsewhere(volume, &view.validated.instance))
+        .or(apart)
+}
+
+/// Bound to a claim that is gone: nothing binds to it any more.
+fn is_stale(volume: &PersistentVolume) -> bool {
+    volume
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.claim_ref.as_ref())
+        .is_some_and(|claim| claim.uid.is_some())
+}
+
+/// Brings the instance to where it has its rows; `None` once it is there.
+fn fill(view: View<'_>, plan: &mut Plan) -> Option<State> {
+    let expected = restore_operation(view.validated);
+    let is_ours = |identity: &Identity| {
+        identity.instance_uid == view.validated.uid && identity.operation == expected
+    };
+    let restoring = |trouble| Some(State::Restoring { trouble });
+    plan.steps.extend([Step::StoreLedger, Step::Ensure]);
+    match view.job(JobKind::Restore) {
+        JobState::Absent => {
+            plan.steps.push(Step::Start(JobKind::Restore));
+            restoring(view.server_trouble())
+        }
+        JobState::Going => restoring(view.server_trouble()),
+        JobState::Running { identity, trouble } if is_ours(&identity) => {
+            restoring(view.server_trouble().or(trouble))
+        }
+        JobState::Succeeded {
+            identity,
+            report: Some(report),
+            ..
+        } if is_ours(&identity) => {
+            record(&mut plan.ledger, &identity, report);
+            None
+        }
+        JobState::Failed {
+            identity,
+            report,
+            ended,
+            why,
+        } if is_ours(&identity) => {
+            let failure = failure_of(report, &why);
+            retry(view, plan, JobKind::Restore, ended);
+            Some(State::RestoreFailed(failure))
+        }
+        // Of another life or another wish, or done without a word that could be trusted: once more.
+        JobState::Running { .. } | JobState::Succeeded { .. } | JobState::Failed { .. } => {
+            plan.steps.push(Step::RemoveJob(JobKind::Restore));
+            restoring(None)
+        }
+    }
+}
+
+fn record(ledger: &mut Ledger, identity: &Identity, report: Report) {
+    ledger.record.restored = Some(Restored {
+        operation: identity.operation.clone(),
+        generation: report.generation,
+        reason: report.reason,
+        server: report.server,
+    });
+    if let Some(sequence) = identity.password_sequence {
+        ledger.confirm(sequence);
+    }
+}
+
+fn retry(view: View<'_>, plan: &mut Plan, kind: JobKind, ended: Option<jiff::Timestamp>) {
+    match view.wait_after(ended) {
+        Some(left) => plan.again = left,
+        None => plan.steps.push(Step::RemoveJob(kind)),
+    }
+}
+
+/// Keeps an instance that has its rows as it is specified.
+fn keep(view: View<'_>, plan: &mut Plan) {
+    plan.steps.extend([Step::StoreLedger, Step::Ensure]);
+    plan.steps.extend(view.gates(true));
+    let restore = view.job(JobKind::Restore);
+    if restore
+        .identity()
+        .is_some_and(|identity| identity.instance_uid != view.validated.uid)
+    {
+        plan.steps.push(Step::RemoveJob(JobKind::Restore));
+    }
+    let ready = view.is_serving();
+    let password = if plan.ledger.is_synced() {
+        None
+    } else {
+        sync_password(view, plan)
+    };
+    plan.state = match password {
+        Some(PasswordStep::Running(trouble)) => State::SyncingPassword { trouble, ready },
+        Some(PasswordStep::Failed(failure)) => State::PasswordFailed { failure, ready },
+        None if ready => State::Ready,
+        None => State::Starting {
+            trouble: view.server_trouble(),
+        },
+    };
+}
+
+enum PasswordStep {
+    Running(Option<Trouble>),
+    Failed(Failure),
+}
+
+/// Brings root's password to the desired one; `None` once it holds.
+fn sync_password(view: View<'_>, plan: &mut Plan) -> Option<PasswordStep> {
+    let desired = plan.ledger.record.desired;
+    let is_current = |identity: &Identity| {
+        identity.instance_uid == view.validated.uid && identity.password_sequence == Some(desired)
+    };
+    match view.job(JobKind::Password) {
+        JobState::Absent => plan.steps.push(Step::Start(JobKind::Password)),
+        JobState::Going => {}
+        JobState::Running { identity, trouble } => {
+            // One that sets an earlier password is left to end: two at a time could end in either.
+            if identity.instance_uid != view.validated.uid {
+                plan.steps.push(Step::RemoveJob(JobKind::Password));
+            }
+            return Some(PasswordStep::Running(trouble));
+        }
+        JobState::Succeeded { identity, .. } if is_current(&identity) => {
+            plan.ledger.confirm(desired);
+            return None;
+        }
+        JobState::Failed {
+            identity,
+            report,
+            ended,
+            why,
+        } if is_current(&identity) => {
+            retry(view, plan, JobKind::Password, ended);
+            return Some(PasswordStep::Failed(failure_of(report, &why)));
+        }
+        JobState::Succeeded { identity, .. } => {
+            if let (true, Some(sequence)) = (
+                identity.instance_uid == view.validated.uid,
+                identity.password_sequence,
+            ) && plan.ledger.has_password(sequence)
+            {
+                plan.ledger.confirm(sequence);
+            }
+            plan.steps.push(Step::RemoveJob(JobKind::Password));
+        }
+        JobState::Failed { .. } => plan.steps.push(Step::RemoveJob(JobKind::Password)),
+    }
+    Some(PasswordStep::Running(None))
+}

@@ -1,0 +1,109 @@
+//! Which events go with a change of the status. Pure.
+
+use super::describe::{FINAL_BACKUP, PASSWORD_SYNCED, READY, RESTORED};
+use crate::controller::plan::{Plan, State};
+use crate::controller::validate::Validated;
+use crate::crd::{MySQLStatus, Phase};
+
+/// One event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct News {
+    /// Something is wrong.
+    pub(super) warning: bool,
+    /// One word.
+    pub(super) reason: String,
+    /// A sentence.
+    pub(super) note: String,
+}
+
+fn normal(reason: &str, note: String) -> News {
+    News {
+        warning: false,
+        reason: reason.to_owned(),
+        note,
+    }
+}
+
+/// What a plan is worth telling, beyond the change of the state.
+pub(super) fn of_plan(
+    before: &MySQLStatus,
+    after: &MySQLStatus,
+    validated: &Validated,
+    plan: &Plan,
+) -> Vec<News> {
+    let mut news = Vec::new();
+    let holds = |status: &MySQLStatus, type_: &str| {
+        status
+            .condition(type_)
+            .is_some_and(|condition| condition.status == "True")
+    };
+    if !holds(before, RESTORED) && holds(after, RESTORED) {
+        news.push(normal("Created", after.message.clone().unwrap_or_default()));
+    }
+    let was_filled = before.initialized == Some(true);
+    if was_filled && !holds(before, PASSWORD_SYNCED) && holds(after, PASSWORD_SYNCED) {
+        news.push(normal(
+            "PasswordChanged",
+            "root has the password of the spec".to_owned(),
+        ));
+    }
+    if let (Some(report), Some(backup)) = (&plan.backed_up, &after.last_backup) {
+        let note = format!(
+            "{} is verified: {}, {} bytes, sha256 {}",
+            backup.generation,
+            report.detail,
+            backup.bytes.unwrap_or_default(),
+            backup.sha256.as_deref().unwrap_or_default()
+        );
+        news.push(normal("BackupCompleted", note));
+    }
+    let skipped = after
+        .condition(FINAL_BACKUP)
+        .filter(|condition| condition.reason == "Skipped");
+    if let (Some(condition), None) = (skipped, before.condition(FINAL_BACKUP)) {
+        let was_empty = plan.ledger.record.restored.is_none();
+        news.push(News {
+            warning: !was_empty || plan.state == State::Abandoning,
+            reason: "FinalBackupSkipped".to_owned(),
+            note: if was_empty {
+                "the instance was never filled: there is nothing to back up".to_owned()
+            } else {
+                format!("{} ({:?})", condition.message, validated.ending)
+            },
+        });
+    }
+    news.extend(of_change(before, after));
+    news
+}
+
+/// The change of the state itself.
+pub(super) fn of_change(before: &MySQLStatus, after: &MySQLStatus) -> Vec<News> {
+    let Some(now) = after.condition(READY) else {
+        return Vec::new();
+    };
+    let same = before
+        .condition(READY)
+        .is_some_and(|then| then.reason == now.reason);
+    if same {
+        return Vec::new();
+    }
+    // A reason that is not our own word for a state is the cluster's word for a trouble.
+    let own_words = [
+        "WaitingForLeftovers",
+        "Initializing",
+        "Starting",
+        "SyncingPassword",
+        "Ready",
+        "RemovingJobs",
+        "BackingUp",
+        "Stopping",
+        "Removing",
+        "Released",
+    ];
+    let warning = after.phase == Some(Phase::Blocked) || !own_words.contains(&now.reason.as_str());
+    vec![News {
+        warning,
+        reason: now.reason.clone(),
+        note: now.message.clone(),
+    }]
+}

@@ -1,0 +1,383 @@
+//! The only place that refuses: from the resource and what was seen to a description that everything
+//! later can rely on. Pure.
+//!
+//! A resource that is being deleted is never refused for its spec: what the instance really is then
+//! comes from its record.
+
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Secret};
+use kube::{Resource, ResourceExt as _};
+use thiserror::Error;
+
+use super::observe::{Observed, is_reserved_elsewhere};
+use crate::crd::{DeletionPolicy, MySQL, SecretKeyRef};
+use crate::ledger::{Ledger, LedgerError, Restored};
+use crate::names::{self, Instance};
+use crate::settings::Settings;
+
+/// Why an instance cannot be worked on; somebody has to act.
+#[derive(Debug, Error)]
+pub enum Refusal {
+    /// An object with a name that we need is somebody else's.
+    #[error(
+        "the {kind} {name} exists and is not this operator's; remove it, or annotate the resource with \
+         otus.homework/adopt=true to take it over"
+    )]
+    NameConflict {
+        /// What it is.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// The password is nowhere.
+    #[error("{0}")]
+    PasswordMissing(String),
+    /// The Secret was changed by somebody.
+    #[error(
+        "the Secret {name} cannot be used; restore it, or delete it to have new credentials made \
+         (root's password on the server must then be the one in the spec)"
+    )]
+    SecretUnusable {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        #[source]
+        source: LedgerError,
+    },
+}
+
+impl Refusal {
+    /// One word for programs.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::NameConflict { .. } => "NameConflict",
+            Self::PasswordMissing(_) => "SecretNotFound",
+            Self::SecretUnusable { .. } => "SecretUnusable",
+        }
+    }
+}
+
+/// Where in the data volume the data lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// In a directory of their own, beside the mark of a complete initialisation.
+    Own,
+    /// At the root, as the old operator mounted it.
+    Root,
+}
+
+/// What becomes of the data when the resource goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Verified backup first, then everything goes.
+    Backup,
+    /// The server goes, its data stay.
+    Retain,
+    /// Everything goes at once.
+    Delete,
+}
+
+/// What restoring may do, by the wish of people.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RestoreWish {
+    /// Begin without rows, or with those there are.
+    pub skip: bool,
+    /// In spite of another flavour, an older server or another instance.
+    pub force: bool,
+    /// From a backup of this database.
+    pub from_database: Option<String>,
+    /// From this generation.
+    pub generation: Option<String>,
+}
+
+/// An instance that can be planned and built for.
+#[derive(Clone, Debug)]
+pub struct Validated {
+    /// Its names.
+    pub instance: Instance,
+    /// UID of the resource.
+    pub uid: String,
+    /// The resource has our finalizer.
+    pub has_finalizer: bool,
+    /// The resource is being deleted.
+    pub deleting: bool,
+    /// Somebody asked for the children to stay.
+    pub orphaning: bool,
+    /// The server's image.
+    pub image: String,
+    /// The database.
+    pub database: String,
+    /// Size of both volumes.
+    pub storage: String,
+    /// Class of both volumes; `None` for volumes that we make.
+    pub storage_class: Option<String>,
+    /// Name of the data volume, where we make it.
+    pub data_volume: Option<String>,
+    /// Name of the backup volume, where we make it.
+    pub backup_volume: Option<String>,
+    /// Where the data lie.
+    pub layout: Layout,
+    /// What becomes of the data.
+    pub ending: Ending,
+    /// How many backups to keep.
+    pub keep: i32,
+    /// What restoring may do.
+    pub restore: RestoreWish,
+    /// A good backup is known to have existed.
+    pub expect_backup: bool,
+    /// Directories on the node belong to root at first; an init container hands them over.
+    pub hand_over: bool,
+    /// Why the password of the spec is not at hand; the last one stays in force.
+    pub password_trouble: Option<String>,
+    /// Credentials and record, with the wishes of the spec in it.
+    pub ledger: Ledger,
+    /// From the settings.
+    pub operator_image: String,
+    /// From the settings.
+    pub host_path_root: String,
+    /// From the settings.
+    pub run_as: i64,
+}
+
+/// Validates. `fresh` becomes the instance's ledger if it has none.
+pub fn validate(
+    resource: &MySQL,
+    observed: &Observed,
+    settings: &Settings,
+    fresh: Ledger,
+) -> Result<Validated, Refusal> {
+    let instance = Instance::new(
+        resource.namespace().unwrap_or_default(),
+        resource.name_any(),
+    );
+    let uid = resource.uid().unwrap_or_default();
+    let deleting = resource.metadata.deletion_timestamp.is_some();
+    let annotation = |key: &str| resource.annotations().get(key).cloned();
+    let is_set = |key: &str| annotation(key).is_some_and(|value| value == "true");
+    if !deleting {
+        refuse_conflicts(observed, &uid, is_set(names::ADOPT))?;
+    }
+    let adopted = observed
+        .data_claim
+        .as_ref()
+        .is_some_and(|claim| is_of_another(claim, &uid));
+    let mut ledger = match observed.secret.as_ref().map(Ledger::from_secret) {
+        None => {
+            let mut ledger = fresh;
+            ledger.begin(&uid, adopted);
+            remember_from_status(&mut ledger, resource, observed);
+            ledger
+        }
+        Some(Ok(ledger)) => ledger,
+        Some(Err(source)) => {
+            return Err(Refusal::SecretUnusable {
+                name: instance.secret(),
+                source,
+            });
+        }
+    };
+    if ledger.record.instance_uid != uid {
+        ledger.begin(&uid, adopted);
+    }
+    let password_trouble = if deleting {
+        None
+    } else {
+        bring_up_to_date(&mut ledger, resource, observed)?
+    };
+    let spec = &resource.spec;
+    let usual_or_apart = |usual: Option<&PersistentVolume>, name: String, apart: String| {
+        if usual.is_some_and(|volume| is_reserved_elsewhere(volume, &instance)) {
+            apart
+        } else {
+            name
+        }
+    };
+    let made_by_us = spec.storage_class_name.is_none();
+    Ok(Validated {
+        has_finalizer: resource
+            .finalizers()
+            .iter()
+            .any(|name| name == names::FINALIZER),
+        deleting,
+        orphaning: resource.finalizers().iter().any(|name| name == "orphan"),
+        image: or(&ledger.record.image, &spec.image),
+        database: or(&ledger.record.database, &spec.database),
+        storage: spec.storage_size.clone(),
+        storage_class: spec.storage_class_name.clone(),
+        data_volume: made_by_us.then(|| {
+            usual_or_apart(
+                observed.data_volume.as_ref(),
+                instance.data_volume(),
+                instance.data_volume_apart(),
+            )
+        }),
+        backup_volume: made_by_us.then(|| {
+            usual_or_apart(
+                observed.backup_volume.as_ref(),
+                instance.backup_volume(),
+                instance.backup_volume_apart(),
+            )
+        }),
+        layout: layout(observed.data_claim.as_ref()),
+        ending: ending(
+            spec.deletion_policy.unwrap_or_default(),
+            is_set(names::SKIP_FINAL_BACKUP),
+            is_set(names::DELETE_DATA),
+        ),
+        keep: spec
+            .backup
+            .as_ref()
+            .and_then(|backup| backup.keep)
+            .unwrap_or(3),
+        restore: RestoreWish {
+            skip: annotation(names::RESTORE).as_deref() == Some("skip"),
+            force: annotation(names::RESTORE).as_deref() == Some("force"),
+            from_database: annotation(names::RESTORE_AS),
+            generation: annotation(names::RESTORE_GENERATION),
+        },
+        expect_backup: observed
+            .backup_claim
+            .as_ref()
+            .is_some_and(|claim| claim.annotations().contains_key(names::VERIFIED_GENERATION)),
+        hand_over: made_by_us && !is_restricted(observed),
+        password_trouble,
+        ledger,
+        operator_image: settings.operator_image.clone(),
+        host_path_root: settings.host_path_root.clone(),
+        run_as: settings.run_as,
+        instance,
+        uid,
+    })
+}
+
+fn or(recorded: &str, specified: &str) -> String {
+    if recorded.is_empty() {
+        specified.to_owned()
+    } else {
+        recorded.to_owned()
+    }
+}
+
+/// Puts the spec's wishes into the ledger; gives the reason why the password could not be, if the
+/// instance can go on with the one it has.
+fn bring_up_to_date(
+    ledger: &mut Ledger,
+    resource: &MySQL,
+    observed: &Observed,
+) -> Result<Option<String>, Refusal> {
+    ledger.record.image.clone_from(&resource.spec.image);
+    ledger.record.database.clone_from(&resource.spec.database);
+    match password(resource, observed) {
+        Ok(password) => {
+            ledger.want(&password);
+            Ok(None)
+        }
+        Err(trouble) if ledger.record.desired > 0 => Ok(Some(trouble)),
+        Err(trouble) => Err(Refusal::PasswordMissing(trouble)),
+    }
+}
+
+fn password(resource: &MySQL, observed: &Observed) -> Result<String, String> {
+    if let Some(SecretKeyRef { name, key }) = &resource.spec.password_secret_ref {
+        let secret = observed.password_secret.as_ref().ok_or_else(|| {
+            format!("spec.passwordSecretRef names the Secret {name:?}, which does not exist")
+        })?;
+        return value(secret, key).ok_or_else(|| {
+            format!("the Secret {name:?} has no key {key:?} with a password in it")
+        });
+    }
+    resource
+        .spec
+        .password
+        .clone()
+        .ok_or_else(|| "neither spec.password nor spec.passwordSecretRef is set".to_owned())
+}
+
+fn value(secret: &Secret, key: &str) -> Option<String> {
+    let bytes = secret.data.as_ref()?.get(key)?;
+    String::from_utf8(bytes.0.clone())
+        .ok()
+        .filter(|text| !text.is_empty() && !text.contains('\0'))
+}
+
+/// A Secret that was lost takes the record with it; what the status knows is better than nothing: an
+/// instance that was ready must not be filled a second time, nor go without a backup.
+fn remember_from_status(ledger: &mut Ledger, resource: &MySQL, observed: &Observed) {
+    let was_ready = resource
+        .status
+        .as_ref()
+        .is_some_and(|status| status.initialized == Some(true));
+    if was_ready && observed.data_claim.is_some() {
+        ledger.record.restored = Some(Restored {
+            operation: "known-from-status".to_owned(),
+            generation: None,
+            reason: "DataAdopted".to_owned(),
+            server: None,
+        });
+    }
+}
+
+fn is_of_another(claim: &PersistentVolumeClaim, uid: &str) -> bool {
+    claim
+        .annotations()
+        .get(names::INSTANCE_UID)
+        .is_none_or(|owner| owner != uid)
+}
+
+fn layout(claim: Option<&PersistentVolumeClaim>) -> Layout {
+    match claim {
+        Some(claim) if !claim.annotations().contains_key(names::LAYOUT) => Layout::Root,
+        Some(_) | None => Layout::Own,
+    }
+}
+
+fn ending(policy: DeletionPolicy, skip_backup: bool, delete_data: bool) -> Ending {
+    match (policy, skip_backup, delete_data) {
+        (DeletionPolicy::Delete, _, _) | (DeletionPolicy::Backup, true, true) => Ending::Delete,
+        (DeletionPolicy::Retain, _, _) | (DeletionPolicy::Backup, true, false) => Ending::Retain,
+        (DeletionPolicy::Backup, false, _) => Ending::Backup,
+    }
+}
+
+/// The namespace lets no container run as root.
+fn is_restricted(observed: &Observed) -> bool {
+    observed.namespace.as_ref().is_some_and(|namespace| {
+        let level = namespace.labels().get("pod-security.kubernetes.io/enforce");
+        level.is_some_and(|level| level == "restricted")
+    })
+}
+
+/// Objects whose names we need and that we may not touch. The backup claim is not among them: a claim
+/// of that name is how backups are handed from one life, or one operator, to the next.
+fn refuse_conflicts(observed: &Observed, uid: &str, adopt: bool) -> Result<(), Refusal> {
+    if adopt {
+        return Ok(());
+    }
+    refuse("Secret", observed.secret.as_ref(), uid)?;
+    refuse("PersistentVolumeClaim", observed.data_claim.as_ref(), uid)?;
+    refuse("Service", observed.service.as_ref(), uid)?;
+    refuse("Service", observed.admin_service.as_ref(), uid)?;
+    refuse("Deployment", observed.deployment.as_ref(), uid)
+}
+
+fn refuse<K: Resource>(kind: &'static str, object: Option<&K>, uid: &str) -> Result<(), Refusal> {
+    let Some(object) = object else { return Ok(()) };
+    let ours = object
+        .labels()
+        .get(names::MANAGED_BY)
+        .is_some_and(|manager| manager == names::MANAGER);
+    // The old operator made its objects children of the resource.
+    let of_this_resource = object
+        .owner_references()
+        .iter()
+        .any(|owner| owner.uid == uid);
+    if ours || of_this_resource {
+        return Ok(());
+    }
+    Err(Refusal::NameConflict {
+        kind,
+        name: object.name_any(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,190 @@
+//! What wakes the operator up: the resources themselves and everything that carries our label.
+//!
+//! Secrets are not watched: the right to read all of a cluster's Secrets is not worth it. It decides
+//! nothing; any event of an instance leads to the same reconcile.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, Service};
+use kube::api::ListParams;
+use kube::runtime::controller::Controller;
+use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::watcher;
+use kube::{Api, Client, Resource, ResourceExt as _};
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+
+use crate::controller::{self, Context};
+use crate::crd::MySQL;
+use crate::names;
+use crate::retries::Retries;
+use crate::settings::Settings;
+use crate::telemetry::chain;
+
+/// How often to ask whether the resource definition has been installed.
+const DEFINITION_POLL: Duration = Duration::from_millis(500);
+/// How many instances are worked on at the same time.
+const CONCURRENCY: u16 = 32;
+
+/// The operator cannot work at all.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The API server refuses what nothing works without.
+    #[error(
+        "the API server does not let the operator list MySQL resources; give it the role in deploy/role.yml"
+    )]
+    Forbidden(#[source] Box<kube::Error>),
+}
+
+/// Runs the operator until `shutdown`; deletions under way are then brought to their end, within
+/// [`Settings::shutdown_grace`].
+pub async fn run(
+    client: Client,
+    settings: Settings,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    let resources: Api<MySQL> = api(&client, &settings);
+    tokio::select! {
+        () = shutdown.cancelled() => return Ok(()),
+        found = definition(&resources) => found?,
+    }
+    let own =
+        watcher::Config::default().labels(&format!("{}={}", names::MANAGED_BY, names::MANAGER));
+    let controller = Controller::new(resources, watcher::Config::default());
+    let store = controller.store();
+    let grace = settings.shutdown_grace;
+    let context = Context {
+        client: client.clone(),
+        settings: settings.clone(),
+        recorder: Recorder::new(client.clone(), reporter()),
+        retries: Retries::default(),
+    };
+    controller
+        .with_config(kube::runtime::controller::Config::default().concurrency(CONCURRENCY))
+        .watches(
+            api::<Deployment>(&client, &settings),
+            own.clone(),
+            |object| owner(&object),
+        )
+        .watches(api::<Service>(&client, &settings), own.clone(), |object| {
+            owner(&object)
+        })
+        .watches(
+            api::<PersistentVolumeClaim>(&client, &settings),
+            own.clone(),
+            |object| owner(&object),
+        )
+        .watches(api::<Job>(&client, &settings), own.clone(), |object| {
+            owner(&object)
+        })
+        .watches(api::<Pod>(&client, &settings), own.clone(), |object| {
+            owner(&object)
+        })
+        .watches(
+            Api::<PersistentVolume>::all(client.clone()),
+            own,
+            |object| owner(&object),
+        )
+        .graceful_shutdown_on(stop(shutdown, store, grace))
+        .run(
+            controller::reconcile,
+            controller::on_error,
+            Arc::new(context),
+        )
+        .for_each(|result| {
+            if let Err(error) = result {
+                log(&error);
+            }
+            std::future::ready(())
+        })
+        .await;
+    Ok(())
+}
+
+fn api<K>(client: &Client, settings: &Settings) -> Api<K>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+{
+    match &settings.watch_namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
+fn reporter() -> Reporter {
+    Reporter {
+        controller: names::MANAGER.to_owned(),
+        instance: std::env::var("POD_NAME").ok(),
+    }
+}
+
+/// Waits until the definition is installed: an operator that comes first is no error.
+async fn definition(resources: &Api<MySQL>) -> Result<(), Error> {
+    loop {
+        match resources.list(&ListParams::default().limit(1)).await {
+            Ok(_) => return Ok(()),
+            Err(error @ kube::Error::Api(_)) if code(&error) == 403 => {
+                return Err(Error::Forbidden(Box::new(error)));
+            }
+            Err(error) => {
+                tracing::info!(error = %chain(&error), "waiting for the MySQL definition")
+            }
+        }
+        tokio::time::sleep(DEFINITION_POLL).await;
+    }
+}
+
+fn code(error: &kube::Error) -> u16 {
+    if let kube::Error::Api(status) = error {
+        status.code
+    } else {
+        0
+    }
+}
+
+/// The instance that an object belongs to.
+fn owner<K: Resource>(object: &K) -> Option<ObjectRef<MySQL>> {
+    let instance = object.labels().get(names::INSTANCE)?;
+    let namespace = object
+        .namespace()
+        .or_else(|| object.labels().get(names::INSTANCE_NAMESPACE).cloned())?;
+    Some(ObjectRef::new(instance).within(&namespace))
+}
+
+/// Ends when the operator shall stop. Removed together with the resources it serves, it would otherwise
+/// leave them waiting for a finalizer that nobody takes off.
+async fn stop(shutdown: CancellationToken, store: Store<MySQL>, grace: Duration) {
+    shutdown.cancelled().await;
+    let deadline = tokio::time::Instant::now() + grace;
+    while tokio::time::Instant::now() < deadline
+        && store.state().iter().any(|resource| {
+            resource.metadata.deletion_timestamp.is_some()
+                && resource
+                    .finalizers()
+                    .iter()
+                    .any(|name| name == names::FINALIZER)
+        })
+    {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+fn log<R, Q>(error: &kube::runtime::controller::Error<R, Q>)
+where
+    R: std::error::Error + 'static,
+    Q: std::error::Error + 'static,
+{
+    match error {
+        // Told by the error policy, once.
+        kube::runtime::controller::Error::ReconcilerFailed(..)
+        // The resource has gone; its objects may still say something.
+        | kube::runtime::controller::Error::ObjectNotFound(_) => {}
+        other => tracing::warn!(error = %chain(other), "watching"),
+    }
+}
