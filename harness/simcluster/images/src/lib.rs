@@ -1,8 +1,38 @@
 //! Container images as root file systems on disk: where they come from and the cache that keeps them.
 //!
-//! It does not run anything of an image and does not know Kubernetes.
+//! An [`ImageStore`] turns a reference into an [`Image`]: directories that can be mounted over one
+//! another, and how to run what is in them. It asks its sources in turn:
+//!
+//! 1. [`local`]: images that the program itself registered, made of single files.
+//! 2. [`oci`]: OCI layouts and `docker save` archives on disk, or imported into the cache before.
+//! 3. [`apt`]: root file systems assembled from the distribution's packages, with an
+//!    [`entrypoint`] of our own. No root, no daemon, and nothing gets installed.
+//!
+//! A registry and the Docker engine would be two more implementations of [`source::Source`].
+//!
+//! It does not run anything of an image for others and does not know Kubernetes.
 
 use std::path::PathBuf;
+
+mod apt;
+mod digest;
+mod entrypoint;
+mod error;
+mod local;
+mod oci;
+mod progress;
+mod reference;
+mod source;
+mod store;
+
+pub use crate::{
+    error::{ImageError, Tried},
+    local::{Content, LocalFile, LocalImage},
+    oci::Archived,
+    progress::{Event, Progress},
+    reference::{ParseReferenceError, Reference},
+    store::{CachedImage, ImageStore, StoreConfig},
+};
 
 /// An image that is ready to run.
 #[derive(Clone, Debug)]

@@ -1,0 +1,203 @@
+//! Which images can be assembled from packages, and of which packages: a table.
+//!
+//! Pure data and its look-up. A further image is a further [`Recipe`].
+
+use crate::Reference;
+
+/// How one product is assembled.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Recipe {
+    /// What it is called in `resolved` and in messages.
+    pub(crate) product: &'static str,
+    /// Repositories that mean this product, as people write them.
+    pub(crate) repositories: &'static [&'static str],
+    /// Where to look for the packages, in order.
+    pub(crate) suites: &'static [Suite],
+    /// The package that the product's version is taken from; the first that exists.
+    pub(crate) program: Choice,
+    /// Other packages to take with their dependencies; from each choice the first that exists.
+    pub(crate) packages: &'static [Choice],
+    /// Dependencies that are only for installing, or for scripts that nobody runs here, by prefix.
+    pub(crate) leave_out: &'static [&'static str],
+    /// What is done with the packages.
+    pub(crate) kind: Kind,
+}
+
+/// Package names, of which the first that the suite has is taken. A trailing `*` stands for a version: the
+/// highest is taken.
+pub(crate) type Choice = &'static [&'static str];
+
+/// A part of a distribution's archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Suite {
+    /// The one this machine is installed from.
+    Machine,
+    /// One of another name in the archive of this machine, if the machine is of that distribution.
+    Other {
+        /// `ID` of os-release.
+        distribution: &'static str,
+        /// The suite's name.
+        name: &'static str,
+    },
+}
+
+/// What is done with the packages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A database server: a small system, an entrypoint and a data directory that is initialised already.
+    Database(Flavour),
+    /// One static program that goes by many names.
+    BusyBox,
+}
+
+/// The two families of servers that understand MySQL's protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flavour {
+    MySql,
+    MariaDb,
+}
+
+/// Debian's unstable suite has MySQL, which its stable releases do not have.
+const DEBIAN_UNSTABLE: Suite = Suite::Other {
+    distribution: "debian",
+    name: "sid",
+};
+
+/// The system that an entrypoint script and people who look into a container need.
+const SMALL_SYSTEM: [Choice; 11] = [
+    &["bash"],
+    &["coreutils"],
+    &["findutils"],
+    &["grep"],
+    &["gzip"],
+    &["hostname"],
+    &["libc-bin"],
+    &["sed"],
+    &["tar"],
+    &["tzdata"],
+    &["util-linux"],
+];
+
+/// What packages depend on only to be installed, configured or for their Perl scripts.
+const FOR_INSTALLING: &[&str] = &[
+    "adduser", "base-files", "base-passwd", "cdebconf", "debconf", "dpkg", "gawk", "gcc-", "init-system-helpers",
+    "libc-gconv-modules-extra", "libdb5", "libdbi-perl", "libgdbm", "libpam", "libperl", "login", "lsb-base",
+    "mawk", "mysql-common", "mariadb-common", "openssl-provider-legacy", "original-awk", "passwd", "perl",
+    "psmisc", "sysvinit-utils", "usr-is-merged", "usrmerge",
+];
+
+/// All of them.
+pub(crate) const RECIPES: &[Recipe] = &[
+    Recipe {
+        product: "mysql",
+        repositories: &[
+            "mysql",
+            "amd64/mysql",
+            "arm64v8/mysql",
+            "mysql/mysql-server",
+            "mysql/mysql-cluster",
+        ],
+        suites: &[Suite::Machine, DEBIAN_UNSTABLE],
+        program: &["mysql-server-core", "mysql-server-core-*"],
+        packages: &concat(SMALL_SYSTEM, &["mysql-client-core", "mysql-client-core-*"]),
+        leave_out: FOR_INSTALLING,
+        kind: Kind::Database(Flavour::MySql),
+    },
+    Recipe {
+        product: "mariadb",
+        repositories: &[
+            "mariadb",
+            "amd64/mariadb",
+            "arm64v8/mariadb",
+            "mariadb/server",
+        ],
+        suites: &[Suite::Machine, DEBIAN_UNSTABLE],
+        program: &["mariadb-server-core", "mariadb-server-core-*"],
+        packages: &concat(SMALL_SYSTEM, &["mariadb-client-core", "mariadb-client-core-*"]),
+        leave_out: FOR_INSTALLING,
+        kind: Kind::Database(Flavour::MariaDb),
+    },
+    Recipe {
+        product: "busybox",
+        repositories: &["busybox", "amd64/busybox", "arm64v8/busybox"],
+        suites: &[Suite::Machine, DEBIAN_UNSTABLE],
+        program: &["busybox-static"],
+        packages: &[],
+        leave_out: FOR_INSTALLING,
+        kind: Kind::BusyBox,
+    },
+];
+
+const fn concat(system: [Choice; 11], more: Choice) -> [Choice; 12] {
+    let [a, b, c, d, e, f, g, h, i, j, k] = system;
+    [a, b, c, d, e, f, g, h, i, j, k, more]
+}
+
+/// The recipe for an image, wherever a mirror keeps it.
+pub(crate) fn find(reference: &Reference) -> Option<&'static Recipe> {
+    let familiar = reference.familiar_name();
+    // Mirrors of the default registry keep its name space as the end of theirs.
+    let mirrored = reference.repository().rsplit_once("library/").map(|(_, name)| name);
+    RECIPES.iter().find(|recipe| {
+        recipe.repositories.contains(&familiar.as_str())
+            || mirrored.is_some_and(|name| recipe.repositories.contains(&name))
+    })
+}
+
+/// What images there are, for an error text.
+pub(crate) fn products() -> String {
+    RECIPES.iter().map(|recipe| recipe.product).collect::<Vec<_>>().join(", ")
+}
+
+/// Whether a tag names this version: `9.7` and `9.7.4` and `9.7.4-debian` name 9.7.4; so does a tag without a version.
+pub(crate) fn names_version(tag: &str, version: &str) -> bool {
+    let asked = tag.split('-').next().unwrap_or(tag);
+    if !asked.starts_with(|c: char| c.is_ascii_digit()) {
+        return true;
+    }
+    let mut have = version.split('.');
+    asked.split('.').all(|part| have.next() == Some(part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn product(text: &str) -> Option<&'static str> {
+        find(&text.parse().expect(text)).map(|recipe| recipe.product)
+    }
+
+    #[test]
+    fn every_spelling_of_mysql_finds_mysql() {
+        for text in [
+            "mysql",
+            "mysql:5.7",
+            "mysql:8.0.31",
+            "arm64v8/mysql",
+            "mysql/mysql-server:8.0",
+            "docker.io/library/mysql:9",
+            "mirror.example/docker/library/mysql:5.7",
+        ] {
+            assert_eq!(product(text), Some("mysql"), "{text}");
+        }
+        assert_eq!(product("mariadb:10.11"), Some("mariadb"));
+        assert_eq!(product("busybox:1.36"), Some("busybox"));
+    }
+
+    #[test]
+    fn what_merely_sounds_alike_is_not_taken() {
+        for text in ["mysql-router", "somebody/mysql", "postgres", "registry.example/mysql"] {
+            assert_eq!(product(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_tag_names_the_versions_it_is_a_prefix_of() {
+        for tag in ["9", "9.7", "9.7.4", "9.7.4-debian", "latest", "lts"] {
+            assert!(names_version(tag, "9.7.4"), "{tag}");
+        }
+        for tag in ["5.7", "9.7.3", "9.70", "97", "9.7.4.1"] {
+            assert!(!names_version(tag, "9.7.4"), "{tag}");
+        }
+    }
+}
