@@ -256,6 +256,12 @@ impl Node {
         self.context.paths.host(path)
     }
 
+    /// As [`Node::host_path`], for whoever outlives the borrow.
+    pub fn host_paths(&self) -> impl Fn(&str) -> PathBuf + Send + Sync + use<> {
+        let paths = self.context.paths.clone();
+        move |path| paths.host(path)
+    }
+
     /// Kills everything that runs on the node at once, and waits until nothing of it is left: no process,
     /// network, mount or file. The API server is told nothing.
     pub async fn shutdown(self) {

@@ -109,6 +109,7 @@ impl PodState {
         let container = &mut self.containers[index];
         container.ran = true;
         container.run_to_count = true;
+        container.shown_restarts = container.restart_count;
         container.container_id = Some(container_id);
         container.image = Some(image);
         container.probes = ProbeResults::default();
@@ -342,6 +343,7 @@ impl PodState {
         let container = &mut self.containers[index];
         container.ran = true;
         container.run_to_count = true;
+        container.shown_restarts = container.restart_count;
         let ended = Terminated {
             exit_code: 128,
             reason: "StartError".into(),

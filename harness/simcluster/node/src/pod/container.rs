@@ -143,8 +143,10 @@ pub struct ContainerState {
     pub shown: Shown,
     /// `lastState.terminated`
     pub last: Option<Terminated>,
-    /// `restartCount`; also the number of the current run.
+    /// The number of the current run, or of the one that is being started.
     pub restart_count: u32,
+    /// `restartCount`: the number of the newest run that exists.
+    pub shown_restarts: u32,
     /// Whether a run of it ever existed.
     pub ran: bool,
     /// Whether the next start is a restart: there was a run since the last one was counted.
@@ -182,6 +184,7 @@ impl ContainerState {
             shown: Shown::waiting(reason),
             last: None,
             restart_count: 0,
+            shown_restarts: 0,
             ran: false,
             run_to_count: false,
             container_id: None,

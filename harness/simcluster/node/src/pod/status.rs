@@ -109,7 +109,7 @@ fn container_status(container: &ContainerState) -> ContainerStatus {
         last_state: Some(container.last.as_ref().map(terminated).unwrap_or_default()),
         ready: container.ready(),
         started: Some(container.started()),
-        restart_count: i32::try_from(container.restart_count).unwrap_or(i32::MAX),
+        restart_count: i32::try_from(container.shown_restarts).unwrap_or(i32::MAX),
         image,
         image_id,
         container_id: container.container_id.clone(),

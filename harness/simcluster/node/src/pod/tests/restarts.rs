@@ -15,6 +15,11 @@ fn a_crashing_container_restarts_at_once_and_then_backs_off() {
         play.exited(0, 5),
         [Action::StopProbes { container: 0 }, start(0, 1)]
     );
+    assert_eq!(
+        play.container(0)["restartCount"],
+        0,
+        "the next run does not exist yet"
+    );
     play.started(0);
     let status = play.container(0);
     assert_eq!(status["restartCount"], 1);

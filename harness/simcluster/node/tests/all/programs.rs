@@ -1,0 +1,58 @@
+//! Programs that run inside the pods of these tests: this very executable, asked for one of its tests.
+//!
+//! They are ignored unless a pod runs them by name; see [`super::support::program`].
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream, ToSocketAddrs as _},
+};
+
+fn argument(name: &str) -> String {
+    std::env::var(name).expect("the pod sets it")
+}
+
+/// Answers every connection on `$PORT` with `$ANSWER` as HTTP, status `$STATUS`.
+#[test]
+#[ignore = "a program for pods"]
+fn http_server() {
+    let listener = TcpListener::bind(("0.0.0.0", argument("PORT").parse().unwrap())).unwrap();
+    println!("listening");
+    for stream in listener.incoming() {
+        let mut stream = stream.unwrap();
+        let mut request = [0; 1024];
+        let _ = stream.read(&mut request);
+        let (status, body) = (argument("STATUS"), argument("ANSWER"));
+        let length = body.len();
+        let head = format!("HTTP/1.1 {status} x\r\ncontent-length: {length}\r\n\r\n{body}");
+        let _ = stream.write_all(head.as_bytes());
+    }
+}
+
+/// Says what `$NAME` resolves to.
+#[test]
+#[ignore = "a program for pods"]
+fn resolve() {
+    let mut all: Vec<String> = match (argument("NAME").as_str(), 0).to_socket_addrs() {
+        Ok(addresses) => addresses.map(|address| address.ip().to_string()).collect(),
+        Err(_) => vec!["nothing".into()],
+    };
+    all.sort();
+    all.dedup();
+    println!("resolved: {}", all.join(" "));
+}
+
+/// Connects to `$TARGET` and says what comes.
+#[test]
+#[ignore = "a program for pods"]
+fn fetch() {
+    let answer = TcpStream::connect(argument("TARGET")).and_then(|mut stream| {
+        stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+        let mut head = [0; 4096];
+        let length = stream.read(&mut head)?;
+        Ok(String::from_utf8_lossy(&head[..length]).into_owned())
+    });
+    match answer {
+        Ok(answer) => println!("answer: {}", answer.lines().last().unwrap_or_default()),
+        Err(error) => println!("error: {:?}", error.kind()),
+    }
+}

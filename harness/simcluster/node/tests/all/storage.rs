@@ -1,0 +1,222 @@
+//! Volumes and environments as processes see them.
+
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Pod, Secret};
+use kube::{
+    Api,
+    api::{Patch, PatchParams, PostParams},
+};
+use serde_json::{Value, json};
+use simcluster_kubelet_api::LogOptions;
+
+use crate::support::{Cluster, shell};
+
+async fn config(cluster: &Cluster) {
+    let map = json!({"metadata": {"name": "cm"}, "data": {"a.txt": "alpha", "b.txt": "beta"}});
+    cluster.create::<ConfigMap>(map).await;
+    let secret = json!({"metadata": {"name": "se"}, "stringData": {"pw": "hidden"}});
+    cluster.create::<Secret>(secret).await;
+}
+
+fn mounted(script: &str, mounts: Value) -> Value {
+    let mut c = shell(script);
+    c["volumeMounts"] = mounts;
+    c
+}
+
+#[tokio::test]
+async fn files_of_the_api_have_their_paths_modes_and_contents() {
+    let cluster = Cluster::start().await;
+    config(&cluster).await;
+    let script = "cat /cm/deep/one; echo; ls -1 /cm /pr; cat /se/pw; echo; \
+                  stat -L -c %a /se/pw /cm/deep/one; cat /sub; echo; (echo x > /cm/new) 2>/dev/null || echo no";
+    let (_, log) = cluster
+        .run(
+            "v",
+            json!({
+                "volumes": [
+                    {"name": "cm", "configMap":
+                        {"name": "cm", "items": [{"key": "a.txt", "path": "deep/one"}]}},
+                    {"name": "se", "secret": {"secretName": "se", "defaultMode": 256}},
+                    {"name": "pr", "projected": {"sources": [
+                        {"configMap": {"name": "cm"}}, {"secret": {"name": "se"}},
+                    ]}},
+                ],
+                "containers": [mounted(script, json!([
+                    {"name": "cm", "mountPath": "/cm"},
+                    {"name": "se", "mountPath": "/se"},
+                    {"name": "pr", "mountPath": "/pr"},
+                    {"name": "pr", "mountPath": "/sub", "subPath": "b.txt"},
+                ]))],
+            }),
+        )
+        .await;
+    let expected = "alpha\n/cm:\ndeep\n\n/pr:\na.txt\nb.txt\npw\nhidden\n400\n644\nbeta\n";
+    assert!(log.starts_with(expected), "{log}");
+    assert!(log.ends_with("no\n"), "{log}");
+    cluster.end().await;
+}
+
+#[tokio::test]
+async fn a_changed_config_map_reaches_the_running_pod() {
+    let cluster = Cluster::start().await;
+    config(&cluster).await;
+    let script = "until grep -q changed /cm/a.txt 2>/dev/null || test $(cat /cm/a.txt) = changed; \
+                  do sleep 0.05; done; echo seen";
+    let spec = json!({
+        "restartPolicy": "Never",
+        "volumes": [{"name": "cm", "configMap": {"name": "cm"}}],
+        "containers": [mounted(script, json!([{"name": "cm", "mountPath": "/cm"}]))],
+    });
+    cluster.pod("u", spec).await;
+    cluster.wait_ready("u").await;
+    let patch = Patch::Merge(json!({"data": {"a.txt": "changed"}}));
+    let maps: Api<ConfigMap> = cluster.api();
+    maps.patch("cm", &PatchParams::default(), &patch)
+        .await
+        .unwrap();
+    let pod = cluster.wait_phase("u", "Succeeded").await;
+    assert_eq!(cluster.logs(&pod, LogOptions::default()).await, "seen\n");
+    cluster.end().await;
+}
+
+#[tokio::test]
+async fn a_missing_secret_holds_the_pod_until_it_is_there() {
+    let cluster = Cluster::start().await;
+    let spec = json!({
+        "volumes": [
+            {"name": "s", "secret": {"secretName": "absent"}},
+            {"name": "o", "secret": {"secretName": "never", "optional": true}},
+        ],
+        "containers": [mounted("sleep 600", json!([
+            {"name": "s", "mountPath": "/s"}, {"name": "o", "mountPath": "/o"},
+        ]))],
+    });
+    cluster.pod("v", spec).await;
+    assert_eq!(
+        cluster.wait_event("v", "FailedMount").await,
+        "MountVolume.SetUp failed for volume \"s\" : secret \"absent\" not found"
+    );
+    let pod: Pod = cluster.api().get("v").await.unwrap();
+    assert_eq!(pod.status.unwrap().phase.as_deref(), Some("Pending"));
+    cluster
+        .create::<Secret>(json!({"metadata": {"name": "absent"}}))
+        .await;
+    cluster.wait_ready("v").await;
+    cluster.end().await;
+}
+
+#[tokio::test]
+async fn the_environment_has_all_sources() {
+    let cluster = Cluster::start().await;
+    config(&cluster).await;
+    let mut c =
+        shell("echo $P_X $PW $NAME $CPU $DEP $IP '$$(A)'; test -n \"$KUBERNETES_SERVICE_HOST\"");
+    c["resources"] = json!({"requests": {"cpu": "5m"}});
+    c["env"] = json!([
+        {"name": "P_X", "value": "px"},
+        {"name": "PW", "valueFrom": {"secretKeyRef": {"name": "se", "key": "pw"}}},
+        {"name": "NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+        {"name": "CPU", "valueFrom": {"resourceFieldRef":
+            {"resource": "requests.cpu", "divisor": "1m"}}},
+        {"name": "DEP", "value": "$(P_X)-$(NAME)-$$(NAME)-$(NOPE)"},
+        {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}},
+    ]);
+    let (pod, log) = cluster.run("env", json!({"containers": [c]})).await;
+    assert_eq!(
+        log,
+        "px hidden env 5 px-env-$(NAME)-$(NOPE) 10.42.0.1 $(A)\n"
+    );
+    assert_eq!(pod.status.unwrap().phase.as_deref(), Some("Succeeded"));
+
+    let mut c = shell("true");
+    c["env"] = json!([{"name": "X", "valueFrom": {"secretKeyRef": {"name": "no", "key": "k"}}}]);
+    cluster.pod("miss", json!({"containers": [c]})).await;
+    assert_eq!(
+        cluster.wait_event("miss", "Failed").await,
+        "Error: secret \"no\" not found"
+    );
+    cluster.end().await;
+}
+
+#[tokio::test]
+async fn a_claims_data_outlives_its_pods() {
+    let cluster = Cluster::start().await;
+    let volume = json!({
+        "metadata": {"name": "pv"},
+        "spec": {
+            "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"],
+            "hostPath": {"path": "/data/pv", "type": "DirectoryOrCreate"},
+        },
+    });
+    let volumes: Api<PersistentVolume> = Api::all(cluster.client.clone());
+    volumes
+        .create(
+            &PostParams::default(),
+            &serde_json::from_value(volume).unwrap(),
+        )
+        .await
+        .unwrap();
+    let claim = json!({
+        "metadata": {"name": "claim"},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"], "volumeName": "pv",
+            "resources": {"requests": {"storage": "1Gi"}},
+        },
+    });
+    cluster.create::<PersistentVolumeClaim>(claim).await;
+    let with = |script: &str, read_only: bool| {
+        json!({
+            "volumes": [{"name": "d", "persistentVolumeClaim":
+                {"claimName": "claim", "readOnly": read_only}}],
+            "containers": [mounted(script, json!([{"name": "d", "mountPath": "/d"}]))],
+        })
+    };
+    cluster.pod("early", with("sleep 600", false)).await;
+    assert!(
+        cluster
+            .wait_event("early", "FailedMount")
+            .await
+            .ends_with("PVC is not bound")
+    );
+    cluster.delete("early", 0).await;
+
+    let bound = Patch::Merge(json!({"status": {"phase": "Bound"}}));
+    let claims: Api<PersistentVolumeClaim> = cluster.api();
+    claims
+        .patch_status("claim", &PatchParams::default(), &bound)
+        .await
+        .unwrap();
+    cluster.run("w", with("echo kept > /d/f", false)).await;
+    let (_, log) = cluster
+        .run("r", with("cat /d/f; rm /d/f 2>/dev/null; echo $?", true))
+        .await;
+    assert_eq!(log, "kept\n1\n");
+    cluster.end().await;
+}
+
+#[tokio::test]
+async fn users_groups_and_root_file_systems_are_as_the_spec_says() {
+    let cluster = Cluster::start().await;
+    let mut c = shell("");
+    c["command"] = json!([
+        "sh",
+        "-c",
+        "id -u; id -g; id -G; (echo x > /x) 2>/dev/null || echo refused; stat -c '%a %g' /e; echo y > /e/y"
+    ]);
+    c["volumeMounts"] = json!([{"name": "e", "mountPath": "/e"}]);
+    c["securityContext"] = json!({"runAsUser": 1000, "readOnlyRootFilesystem": true});
+    let (pod, log) = cluster
+        .run(
+            "who",
+            json!({
+                "securityContext": {"fsGroup": 2000, "runAsNonRoot": true},
+                "volumes": [{"name": "e", "emptyDir": {}}],
+                "containers": [c],
+            }),
+        )
+        .await;
+    assert!(log.starts_with("1000\n1001\n1001 7 2000\n"), "{log}");
+    assert!(log.ends_with("refused\n2777 2000\n"), "{log}");
+    assert_eq!(pod.status.unwrap().phase.as_deref(), Some("Succeeded"));
+    cluster.end().await;
+}
