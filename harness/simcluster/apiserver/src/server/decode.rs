@@ -1,0 +1,305 @@
+//! From a request's body to an object of the kind that the path names.
+
+use bytes::Bytes;
+use http::header;
+use serde_json::Value;
+use simcluster_machinery::{
+    decode::{self, DecodeError, Decoded, Problem},
+    kind::GroupVersionKind,
+    status::Status,
+};
+
+use super::{Failure, call::Call, registry::Resource};
+
+/// The media types of bodies, as a refusal lists them.
+const ACCEPTED: [&str; 3] = [
+    "application/json",
+    "application/yaml",
+    "application/vnd.kubernetes.protobuf",
+];
+const ACCEPTED_CUSTOM: [&str; 2] = ["application/json", "application/yaml"];
+
+/// What to do about fields that nobody knows or that are given twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FieldValidation {
+    /// Nothing.
+    Ignore,
+    /// Tell the client in `Warning` headers.
+    Warn,
+    /// Refuse the request.
+    Strict,
+}
+
+impl FieldValidation {
+    /// From the query; anything unknown was refused before.
+    pub(crate) fn of(call: &Call) -> Self {
+        match call.query.get("fieldValidation") {
+            "Strict" => Self::Strict,
+            "Ignore" => Self::Ignore,
+            _ => Self::Warn,
+        }
+    }
+}
+
+/// The body as JSON, whatever it was written in.
+pub(crate) fn json(call: &Call) -> Result<Bytes, Failure> {
+    let content_type = call.header(header::CONTENT_TYPE);
+    let media_type = content_type.split(';').next().unwrap_or_default().trim();
+    match media_type {
+        "" | "application/json" => Ok(call.body.clone()),
+        "application/yaml" => yaml_to_json(&call.body),
+        _ => Err(Box::new(Status::unsupported_media_type(
+            if call.resource.custom.is_some() {
+                &ACCEPTED_CUSTOM
+            } else {
+                &ACCEPTED
+            },
+        ))),
+    }
+}
+
+/// YAML as JSON, with the bare words that YAML 1.1 reads as booleans.
+pub(crate) fn yaml_to_json(body: &[u8]) -> Result<Bytes, Failure> {
+    let value: serde_yaml::Value = serde_yaml::from_slice(body).map_err(|error| {
+        Box::new(Status::bad_request(format!(
+            "error converting YAML to JSON: {error}"
+        )))
+    })?;
+    let json = serde_json::to_vec(&value).map_err(|error| {
+        Box::new(Status::bad_request(format!(
+            "error converting YAML to JSON: {error}"
+        )))
+    })?;
+    Ok(json.into())
+}
+
+/// The object in the body of a create or an update.
+pub(crate) fn object(call: &mut Call) -> Result<Value, Failure> {
+    let body = json(call)?;
+    let kind = call.resource.kind.clone();
+    let resource = call.resource.clone();
+    of_kind(call, &body, &kind, &resource)
+}
+
+/// An object of another kind than the resource's own, as subresources take them.
+pub(crate) fn other(call: &mut Call, kind: &GroupVersionKind) -> Result<Value, Failure> {
+    let body = json(call)?;
+    let schema = simcluster_machinery::schema::builtin::schema(kind)
+        .ok_or_else(|| Box::new(Status::internal(&format!("no schema for {kind}"))))?;
+    check_type(&body, kind)?;
+    let decoded = decode::typed(&body, &schema)
+        .map_err(|error| cannot_be_handled(kind, &error.to_string()))?;
+    let mut value = report(call, kind, decoded)?;
+    set_type(&mut value, kind);
+    Ok(value)
+}
+
+fn of_kind(
+    call: &mut Call,
+    body: &[u8],
+    kind: &GroupVersionKind,
+    resource: &Resource,
+) -> Result<Value, Failure> {
+    let decoded = if resource.custom.is_some() {
+        check_custom_type(body, kind)?;
+        decode::untyped(body).map_err(|error| cannot_be_handled(kind, &error.to_string()))?
+    } else {
+        check_type(body, kind)?;
+        decode::typed(body, &resource.schema)
+            .map_err(|error| cannot_be_handled(kind, &error.to_string()))?
+    };
+    finish(call, kind, resource, decoded)
+}
+
+/// What a patch made of an object, read as if it had been sent.
+pub(crate) fn patched(
+    call: &mut Call,
+    value: Value,
+    mut problems: Vec<Problem>,
+) -> Result<Value, Failure> {
+    let kind = call.resource.kind.clone();
+    let resource = call.resource.clone();
+    let decoded = if resource.custom.is_some() {
+        Decoded {
+            value,
+            problems: Vec::new(),
+        }
+    } else {
+        decode::typed_value(value, &resource.schema).map_err(|error| match error {
+            DecodeError::Type(message) | DecodeError::Syntax(message) => {
+                cannot_be_handled(&kind, &message)
+            }
+        })?
+    };
+    problems.extend(decoded.problems);
+    let decoded = Decoded {
+        value: decoded.value,
+        problems,
+    };
+    finish(call, &kind, &resource, decoded)
+}
+
+/// What server-side apply made of an object.
+pub(crate) fn merged(call: &mut Call, value: Value) -> Result<Value, Failure> {
+    patched(call, value, Vec::new())
+}
+
+/// The configuration of a server-side apply: checked like an object, kept as it was sent.
+pub(crate) fn configuration(call: &mut Call, body: &[u8]) -> Result<Value, Failure> {
+    let kind = call.resource.kind.clone();
+    let decoded = decode::untyped(body)
+        .map_err(|error| Box::new(Status::bad_request(format!("error decoding YAML: {error}"))))?;
+    report(call, &kind, decoded)
+}
+
+/// `DeleteOptions`, which any version of any group may call its own.
+pub(crate) fn delete_options(call: &mut Call, kind: &GroupVersionKind) -> Result<Value, Failure> {
+    let body = json(call)?;
+    let claimed = decode::type_meta(&body).unwrap_or_default();
+    if !claimed.kind.is_empty() && claimed.kind != "DeleteOptions" {
+        return Err(Box::new(Status::bad_request(format!(
+            "decoded object cannot be converted to DeleteOptions: {}",
+            claimed.kind
+        ))));
+    }
+    let schema = simcluster_machinery::schema::builtin::definition(
+        "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions",
+    )
+    .map(|_| ());
+    debug_assert!(schema.is_some(), "the embedded schemas hold DeleteOptions");
+    decode::untyped(&body)
+        .map(|decoded| decoded.value)
+        .map_err(|error| cannot_be_handled(kind, &error.to_string()))
+}
+
+fn finish(
+    call: &mut Call,
+    kind: &GroupVersionKind,
+    resource: &Resource,
+    mut decoded: Decoded,
+) -> Result<Value, Failure> {
+    if let Some(version) = &resource.custom {
+        decoded.problems.extend(version.prune(&mut decoded.value));
+    }
+    let mut value = report(call, kind, decoded)?;
+    set_type(&mut value, kind);
+    Ok(value)
+}
+
+fn set_type(value: &mut Value, kind: &GroupVersionKind) {
+    if let Some(fields) = value.as_object_mut() {
+        fields.insert("apiVersion".to_owned(), kind.api_version().into());
+        fields.insert("kind".to_owned(), kind.kind.clone().into());
+        let metadata = fields
+            .entry("metadata")
+            .or_insert_with(|| Value::Object(serde_json::Map::new()));
+        if metadata.is_null() {
+            *metadata = Value::Object(serde_json::Map::new());
+        }
+    }
+}
+
+fn report(call: &mut Call, kind: &GroupVersionKind, decoded: Decoded) -> Result<Value, Failure> {
+    if !decoded.problems.is_empty() {
+        match FieldValidation::of(call) {
+            FieldValidation::Ignore => {}
+            FieldValidation::Warn => call
+                .warnings
+                .extend(decoded.problems.iter().map(ToString::to_string)),
+            FieldValidation::Strict => {
+                let message = decode::strict_error(&decoded.problems);
+                return Err(cannot_be_handled(kind, &message));
+            }
+        }
+    }
+    Ok(decoded.value)
+}
+
+fn cannot_be_handled(kind: &GroupVersionKind, why: &str) -> Failure {
+    Box::new(Status::bad_request(format!(
+        "{} in version {:?} cannot be handled as a {}: {why}",
+        kind.kind, kind.version, kind.kind
+    )))
+}
+
+/// The body may leave out its type, but not claim another one.
+fn check_type(body: &[u8], kind: &GroupVersionKind) -> Result<(), Failure> {
+    let claimed = decode::type_meta(body).map_err(|why| {
+        let text = String::from_utf8_lossy(body);
+        let shown = if text.trim().is_empty() { "<empty>" } else { &text };
+        Box::new(Status::bad_request(format!(
+            "the object provided is unrecognized (must be of type {}): couldn't get version/kind; {why} ({shown})",
+            kind.kind
+        )))
+    })?;
+    let api_version = if claimed.api_version.is_empty() {
+        kind.api_version()
+    } else {
+        claimed.api_version
+    };
+    let name = if claimed.kind.is_empty() {
+        kind.kind.clone()
+    } else {
+        claimed.kind
+    };
+    if api_version == kind.api_version() && name == kind.kind {
+        return Ok(());
+    }
+    let claimed = GroupVersionKind::from_api_version(&api_version, &name);
+    let why = if simcluster_machinery::schema::builtin::schema(&claimed).is_some() {
+        format!(
+            "converting ({}.{}) to ({}.{}): unknown conversion",
+            claimed.version,
+            claimed.kind,
+            internal_package(&kind.group),
+            kind.kind
+        )
+    } else {
+        format!(
+            "no kind {:?} is registered for version {:?} in scheme \"k8s.io/kubernetes/pkg/api/legacyscheme/scheme.go:30\"",
+            claimed.kind,
+            claimed.api_version()
+        )
+    };
+    Err(Box::new(Status::bad_request(format!(
+        "{} in version {:?} cannot be handled as a {}: {why}",
+        claimed.kind, claimed.version, kind.kind
+    ))))
+}
+
+/// The Go package of a group's internal types.
+fn internal_package(group: &str) -> &str {
+    match group {
+        "" => "core",
+        other => other.split('.').next().unwrap_or(other),
+    }
+}
+
+/// Custom resources must say what they are.
+fn check_custom_type(body: &[u8], kind: &GroupVersionKind) -> Result<(), Failure> {
+    let unrecognized = |why: &str| {
+        let text = String::from_utf8_lossy(body);
+        let shown = if text.trim().is_empty() {
+            "<empty>"
+        } else {
+            &text
+        };
+        Box::new(Status::bad_request(format!(
+            "the object provided is unrecognized (must be of type {}): couldn't get version/kind; {why} ({shown})",
+            kind.kind
+        )))
+    };
+    let claimed = decode::type_meta(body).map_err(|why| unrecognized(&why))?;
+    if claimed.api_version == kind.api_version() && claimed.kind == kind.kind {
+        return Ok(());
+    }
+    if claimed.kind.is_empty() || claimed.api_version.is_empty() {
+        return Ok(());
+    }
+    let claimed = GroupVersionKind::from_api_version(&claimed.api_version, &claimed.kind);
+    Err(Box::new(Status::bad_request(format!(
+        "the API version in the data ({}) does not match the expected API version ({})",
+        claimed.api_version(),
+        kind.api_version()
+    ))))
+}

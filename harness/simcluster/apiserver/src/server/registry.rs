@@ -1,0 +1,421 @@
+//! Which resources are served: the built-in ones, from data, and those of custom resource
+//! definitions.
+//!
+//! Look-up only: what a custom resource definition means is decided in [`super::custom`].
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, LazyLock},
+};
+
+use simcluster_discovery::KindSchema;
+use simcluster_machinery::{
+    kind::{GroupResource, GroupVersionKind},
+    schema::{
+        SchemaRef,
+        builtin::{self, ResourceInfo},
+    },
+};
+
+use super::custom::CustomVersion;
+use crate::store::Collection;
+
+/// A part of an object that has its own path.
+#[derive(Clone, Debug)]
+pub struct Subresource {
+    /// The last part of the path: `status`.
+    pub name: String,
+    /// The kind that is spoken there.
+    pub kind: GroupVersionKind,
+    /// What can be done.
+    pub verbs: Vec<String>,
+}
+
+/// A resource in one of its versions.
+#[derive(Debug)]
+pub struct Resource {
+    /// Group and plural name.
+    pub name: GroupResource,
+    /// Group, version and kind of its objects.
+    pub kind: GroupVersionKind,
+    /// Kind of its lists.
+    pub list_kind: String,
+    /// Singular name.
+    pub singular: String,
+    /// Whether objects live in namespaces.
+    pub namespaced: bool,
+    /// Short names for the command line.
+    pub short_names: Vec<String>,
+    /// Categories such as `all`.
+    pub categories: Vec<String>,
+    /// What can be done.
+    pub verbs: Vec<String>,
+    /// What lies below an object.
+    pub subresources: Vec<Subresource>,
+    /// Where its objects are kept.
+    pub collection: Collection,
+    /// The `apiVersion` that its objects are kept in.
+    pub stored_as: String,
+    /// The shape of its objects.
+    pub schema: SchemaRef,
+    /// What a definition says about it; `None` for built-in kinds.
+    pub custom: Option<Arc<CustomVersion>>,
+}
+
+impl Resource {
+    /// Whether the resource has this verb.
+    pub fn allows(&self, verb: &str) -> bool {
+        self.verbs.iter().any(|own| own == verb)
+    }
+
+    /// The subresource with this name.
+    pub fn subresource(&self, name: &str) -> Option<&Subresource> {
+        self.subresources.iter().find(|own| own.name == name)
+    }
+
+    /// `group/version`, or the version alone for the core group.
+    pub fn api_version(&self) -> String {
+        self.kind.api_version()
+    }
+
+    /// Whether it is `resource` of `group`.
+    pub fn is(&self, group: &str, resource: &str) -> bool {
+        self.name.group == group && self.name.resource == resource
+    }
+
+    /// The key of an object in its collection.
+    pub fn key(&self, namespace: &str, name: &str) -> crate::store::Key {
+        if self.namespaced {
+            format!("{namespace}/{name}").into()
+        } else {
+            name.into()
+        }
+    }
+}
+
+/// The name of the collection of a resource.
+pub fn collection(group: &str, resource: &str) -> Collection {
+    match (group, resource) {
+        // One kind of object under two APIs.
+        ("events.k8s.io", "events") => "/events".into(),
+        _ => format!("{group}/{resource}").into(),
+    }
+}
+
+/// The resources of one version of a group.
+#[derive(Clone, Debug, Default)]
+pub struct Version {
+    /// `v1`
+    pub name: String,
+    /// In the order of discovery.
+    pub resources: Vec<Arc<Resource>>,
+    by_name: HashMap<String, usize>,
+}
+
+impl Version {
+    fn add(&mut self, resource: Arc<Resource>) {
+        self.by_name
+            .insert(resource.name.resource.clone(), self.resources.len());
+        self.resources.push(resource);
+    }
+
+    /// The resource with this plural name.
+    pub fn find(&self, resource: &str) -> Option<&Arc<Resource>> {
+        self.by_name.get(resource).map(|&at| &self.resources[at])
+    }
+}
+
+/// A group with its versions, the preferred one first.
+#[derive(Clone, Debug, Default)]
+pub struct Group {
+    /// `apps`, empty for the core group.
+    pub name: String,
+    /// The preferred version first.
+    pub versions: Vec<Version>,
+}
+
+impl Group {
+    fn version_mut(&mut self, name: &str) -> &mut Version {
+        let at = self
+            .versions
+            .iter()
+            .position(|version| version.name == name)
+            .unwrap_or_else(|| {
+                self.versions.push(Version {
+                    name: name.to_owned(),
+                    ..Version::default()
+                });
+                self.versions.len() - 1
+            });
+        &mut self.versions[at]
+    }
+
+    /// The version with this name.
+    pub fn version(&self, name: &str) -> Option<&Version> {
+        self.versions.iter().find(|version| version.name == name)
+    }
+}
+
+/// Everything that is served at one moment.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    custom: BTreeMap<String, Group>,
+    infos: Arc<Vec<ResourceInfo>>,
+    kind_schemas: Vec<KindSchema>,
+    revision: u64,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self::with_custom([], 0)
+    }
+}
+
+static BUILT_IN: LazyLock<Vec<Group>> = LazyLock::new(|| {
+    let mut groups: Vec<Group> = Vec::new();
+    for info in builtin::resources() {
+        let at = groups
+            .iter()
+            .position(|group| group.name == info.group)
+            .unwrap_or_else(|| {
+                groups.push(Group {
+                    name: info.group.clone(),
+                    ..Group::default()
+                });
+                groups.len() - 1
+            });
+        groups[at]
+            .version_mut(&info.version)
+            .add(Arc::new(built_in(info)));
+    }
+    groups
+});
+
+fn built_in(info: &builtin::ResourceInfo) -> Resource {
+    let stored_as = match (info.group.as_str(), info.resource.as_str()) {
+        ("autoscaling", _) => "autoscaling/v2".to_owned(),
+        ("events.k8s.io", "events") => "v1".to_owned(),
+        _ => info.gvk().api_version(),
+    };
+    Resource {
+        name: GroupResource::new(&info.group, &info.resource),
+        kind: info.gvk(),
+        list_kind: format!("{}List", info.kind),
+        singular: info.singular.clone(),
+        namespaced: info.namespaced,
+        short_names: info.short_names.clone(),
+        categories: info.categories.clone(),
+        verbs: info.verbs.clone(),
+        subresources: info
+            .subresources
+            .iter()
+            .map(|sub| Subresource {
+                name: sub.name.clone(),
+                kind: GroupVersionKind::new(&sub.group, &sub.version, &sub.kind),
+                verbs: sub.verbs.clone(),
+            })
+            .collect(),
+        collection: collection(&info.group, &info.resource),
+        stored_as,
+        schema: builtin::schema(&info.gvk())
+            .unwrap_or_else(|| SchemaRef::new(simcluster_machinery::schema::Schema::default())),
+        custom: None,
+    }
+}
+
+impl Registry {
+    /// The built-in resources and these custom ones; the revision tells successive states apart.
+    pub fn with_custom(resources: impl IntoIterator<Item = Arc<Resource>>, revision: u64) -> Self {
+        let mut custom: BTreeMap<String, Group> = BTreeMap::new();
+        for resource in resources {
+            let group = custom
+                .entry(resource.name.group.clone())
+                .or_insert_with(|| Group {
+                    name: resource.name.group.clone(),
+                    ..Group::default()
+                });
+            group
+                .version_mut(&resource.kind.version)
+                .add(resource.clone());
+        }
+        for group in custom.values_mut() {
+            group
+                .versions
+                .sort_by(|a, b| version_priority(&b.name).cmp(&version_priority(&a.name)));
+            for version in &mut group.versions {
+                version.resources.sort_by(|a, b| a.name.cmp(&b.name));
+                version.by_name = (version.resources.iter().enumerate())
+                    .map(|(at, resource)| (resource.name.resource.clone(), at))
+                    .collect();
+            }
+        }
+        let infos = if custom.is_empty() {
+            static BUILT_IN_INFOS: LazyLock<Arc<Vec<ResourceInfo>>> =
+                LazyLock::new(|| Arc::new(builtin::resources().to_vec()));
+            Arc::clone(&BUILT_IN_INFOS)
+        } else {
+            let mut infos = builtin::resources().to_vec();
+            infos.extend(custom_resources(&custom).map(|resource| info(resource)));
+            Arc::new(infos)
+        };
+        let kind_schemas = custom_resources(&custom)
+            .filter_map(|resource| resource.custom.as_ref())
+            .map(|version| version.kind_schema.clone())
+            .collect();
+        Self {
+            custom,
+            infos,
+            kind_schemas,
+            revision,
+        }
+    }
+
+    /// All resources as discovery documents need them.
+    pub fn infos(&self) -> &[ResourceInfo] {
+        &self.infos
+    }
+
+    /// The schemas of custom kinds, for OpenAPI documents.
+    pub fn kind_schemas(&self) -> &[KindSchema] {
+        &self.kind_schemas
+    }
+
+    /// Changes when what is served does.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Whether the group is one of Kubernetes' own.
+    pub fn is_built_in(&self, group: &str) -> bool {
+        BUILT_IN.iter().any(|own| own.name == group)
+    }
+
+    /// All groups: the core group, the other built-in ones, custom ones by name.
+    pub fn groups(&self) -> impl Iterator<Item = &Group> {
+        BUILT_IN.iter().chain(self.custom.values())
+    }
+
+    /// The group with this name.
+    pub fn group(&self, name: &str) -> Option<&Group> {
+        BUILT_IN
+            .iter()
+            .find(|group| group.name == name)
+            .or_else(|| self.custom.get(name))
+    }
+
+    /// The resource with this plural name.
+    pub fn find(&self, group: &str, version: &str, resource: &str) -> Option<Arc<Resource>> {
+        self.group(group)?.version(version)?.find(resource).cloned()
+    }
+
+    /// The resource of this plural name in the preferred version that has it.
+    pub fn preferred(&self, group: &str, resource: &str) -> Option<Arc<Resource>> {
+        self.group(group)?
+            .versions
+            .iter()
+            .find_map(|version| version.find(resource))
+            .cloned()
+    }
+
+    /// The resource whose objects are of this kind.
+    pub fn of_kind(&self, kind: &GroupVersionKind) -> Option<Arc<Resource>> {
+        self.group(&kind.group)?
+            .version(&kind.version)?
+            .resources
+            .iter()
+            .find(|resource| resource.kind == *kind)
+            .cloned()
+    }
+}
+
+fn custom_resources(custom: &BTreeMap<String, Group>) -> impl Iterator<Item = &Arc<Resource>> {
+    custom
+        .values()
+        .flat_map(|group| &group.versions)
+        .flat_map(|version| &version.resources)
+}
+
+fn info(resource: &Arc<Resource>) -> ResourceInfo {
+    ResourceInfo {
+        group: resource.name.group.clone(),
+        version: resource.kind.version.clone(),
+        resource: resource.name.resource.clone(),
+        singular: resource.singular.clone(),
+        kind: resource.kind.kind.clone(),
+        namespaced: resource.namespaced,
+        short_names: resource.short_names.clone(),
+        categories: resource.categories.clone(),
+        verbs: resource.verbs.clone(),
+        subresources: (resource.subresources.iter())
+            .map(|sub| builtin::SubresourceInfo {
+                name: sub.name.clone(),
+                group: sub.kind.group.clone(),
+                version: sub.kind.version.clone(),
+                kind: sub.kind.kind.clone(),
+                verbs: sub.verbs.clone(),
+            })
+            .collect(),
+    }
+}
+
+/// Kubernetes' order of versions: `v2 > v1 > v1beta2 > v1alpha1 > foo`, others by name backwards.
+pub fn version_priority(version: &str) -> (u8, u32, u32, std::cmp::Reverse<String>) {
+    let parse = || {
+        let rest = version.strip_prefix('v')?;
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(rest.len());
+        let major: u32 = rest[..digits].parse().ok()?;
+        let stability = &rest[digits..];
+        if stability.is_empty() {
+            return Some((3, major, 0));
+        }
+        let (rank, minor) = stability
+            .strip_prefix("beta")
+            .map(|minor| (2, minor))
+            .or_else(|| stability.strip_prefix("alpha").map(|minor| (1, minor)))?;
+        Some((rank, major, minor.parse().ok()?))
+    };
+    let (rank, major, minor) = parse().unwrap_or((0, 0, 0));
+    (rank, major, minor, std::cmp::Reverse(version.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn built_in_resources_are_found_by_path_and_by_kind() {
+        let registry = Registry::default();
+        let deployments = registry.find("apps", "v1", "deployments").unwrap();
+        assert_eq!(deployments.list_kind, "DeploymentList");
+        assert!(deployments.subresource("scale").is_some());
+        assert!(registry.find("apps", "v1", "pods").is_none());
+        let by_kind = registry
+            .of_kind(&GroupVersionKind::new("", "v1", "Pod"))
+            .unwrap();
+        assert_eq!(by_kind.name.resource, "pods");
+        assert_eq!(
+            registry
+                .preferred("autoscaling", "horizontalpodautoscalers")
+                .unwrap()
+                .kind
+                .version,
+            "v2"
+        );
+    }
+
+    #[test]
+    fn versions_are_ordered_by_maturity() {
+        let mut versions = [
+            "v1alpha1", "foo", "v1", "v10", "v2beta1", "v2", "v1beta2", "bar",
+        ];
+        versions.sort_by_key(|version| std::cmp::Reverse(version_priority(version)));
+        assert_eq!(
+            versions,
+            [
+                "v10", "v2", "v1", "v2beta1", "v1beta2", "v1alpha1", "bar", "foo"
+            ]
+        );
+    }
+}

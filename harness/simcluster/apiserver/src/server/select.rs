@@ -1,0 +1,89 @@
+//! Which objects of a collection a list or a watch is about.
+
+use serde_json::Value;
+use simcluster_machinery::{
+    selector::{FieldSelector, LabelSelector},
+    status::Status,
+};
+
+use super::{Failure, call::Call, registry::Resource};
+use crate::store::Object;
+
+/// Label and field selectors of a request.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Selection {
+    labels: LabelSelector,
+    fields: FieldSelector,
+}
+
+impl Selection {
+    /// From a request's query; a name in the path selects too.
+    pub(crate) fn of(call: &Call) -> Result<Self, Failure> {
+        let bad = |why: String| Box::new(Status::bad_request(why));
+        let labels = LabelSelector::parse(call.query.get("labelSelector"))
+            .map_err(|error| bad(format!("unable to parse requirement: {error}")))?;
+        let mut fields = FieldSelector::parse(call.query.get("fieldSelector"))
+            .map_err(|error| bad(error.to_string()))?;
+        for term in &mut fields.terms {
+            term.field = known(&call.resource, &term.field).map_err(bad)?;
+        }
+        Ok(Self { labels, fields })
+    }
+
+    /// Whether everything is selected.
+    pub(crate) fn is_everything(&self) -> bool {
+        self.labels.is_empty() && self.fields.is_empty()
+    }
+
+    /// The one name that is selected, if there is only one.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.fields.exact("metadata.name")
+    }
+
+    /// Whether the object (in the version of `resource`) is selected.
+    pub(crate) fn matches(&self, resource: &Resource, object: &Object) -> bool {
+        self.labels.matches_object(object.value())
+            && (self.fields.is_empty()
+                || self
+                    .fields
+                    .matches(|field| value(resource, object.value(), field)))
+    }
+}
+
+/// The canonical name of a field that may be selected by, or the refusal.
+fn known(resource: &Resource, field: &str) -> Result<String, String> {
+    if matches!(field, "metadata.name") || (field == "metadata.namespace" && resource.namespaced) {
+        return Ok(field.to_owned());
+    }
+    if let Some(version) = &resource.custom {
+        return if version.selects_by(field) {
+            Ok(field.to_owned())
+        } else {
+            Err(version.unknown_field(field))
+        };
+    }
+    let rules = resource.rules();
+    let canonical = rules.selectable_alias(field);
+    let offered = rules.selectable_fields(&Value::Null);
+    if offered.iter().any(|(own, _)| *own == canonical) {
+        Ok(canonical.to_owned())
+    } else {
+        Err(rules.unknown_field_message(field))
+    }
+}
+
+fn value(resource: &Resource, object: &Value, field: &str) -> Option<String> {
+    match field {
+        "metadata.name" => object["metadata"]["name"].as_str().map(str::to_owned),
+        "metadata.namespace" => object["metadata"]["namespace"].as_str().map(str::to_owned),
+        _ => match &resource.custom {
+            Some(version) => version.field(object, field),
+            None => resource
+                .rules()
+                .selectable_fields(object)
+                .into_iter()
+                .find(|(own, _)| *own == field)
+                .map(|(_, value)| value),
+        },
+    }
+}

@@ -1,0 +1,118 @@
+//! What can be done with resources: one file per verb or family of subresources.
+
+mod apply;
+mod create;
+mod delete;
+mod list;
+mod list_options;
+mod modify;
+mod patch;
+mod read;
+mod scale;
+mod watch;
+mod write_options;
+
+use http::{Method, StatusCode};
+use simcluster_machinery::status::Status;
+
+use super::{
+    Failure,
+    call::Call,
+    form::Former,
+    negotiate::{self, Offer},
+    reply::{self, Reply},
+};
+use crate::store::Object;
+pub(crate) use create::{Admitted, admit_and_create, new_uid};
+
+/// Which part of an object a write may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// All but the status.
+    Whole,
+    /// The status.
+    Status,
+}
+
+/// Does what the request asks for.
+pub(crate) async fn run(mut call: Call) -> Result<Reply, Failure> {
+    let reply = dispatch(&mut call).await;
+    let mut reply = reply.unwrap_or_else(|failure| reply::status(&failure));
+    reply::warn(reply.headers_mut(), &call.warnings);
+    Ok(reply)
+}
+
+async fn dispatch(call: &mut Call) -> Result<Reply, Failure> {
+    let verb = call.route.verb(&call.method, &call.query);
+    if call.method == Method::HEAD || verb.is_empty() {
+        return Err(Box::new(Status::method_not_allowed()));
+    }
+    let subresource = call.route.subresource.clone();
+    match subresource.as_str() {
+        "" => whole(call, verb),
+        "status" => part(call, verb),
+        "scale" => scale::run(call, verb),
+        other => Err(Box::new(Status::not_implemented(&format!(
+            "{verb} of {}/{other}",
+            call.resource.name
+        )))),
+    }
+}
+
+fn whole(call: &mut Call, verb: &str) -> Result<Reply, Failure> {
+    let named = !call.route.name.is_empty();
+    // A POST to an object, or a PUT to a collection, is no path of the API.
+    if (verb == "create" && named) || (matches!(verb, "update" | "patch") && !named) {
+        return Err(wrong_method(call));
+    }
+    if !call.resource.allows(verb) {
+        return Err(wrong_method(call));
+    }
+    match verb {
+        "get" => read::get(call),
+        "list" => list::list(call),
+        "watch" => watch::watch(call),
+        "create" => create::create(call),
+        "update" => modify::update(call, Part::Whole),
+        "patch" => patch::patch(call, Part::Whole),
+        "delete" => delete::delete(call),
+        "deletecollection" => delete::delete_collection(call),
+        _ => Err(wrong_method(call)),
+    }
+}
+
+fn part(call: &mut Call, verb: &str) -> Result<Reply, Failure> {
+    match verb {
+        "get" => read::get(call),
+        "update" => modify::update(call, Part::Status),
+        "patch" => patch::patch(call, Part::Status),
+        _ => Err(wrong_method(call)),
+    }
+}
+
+fn wrong_method(call: &Call) -> Failure {
+    Box::new(if call.resource.custom.is_some() {
+        Status::method_not_supported(
+            &call.resource.name,
+            &call.method.as_str().to_ascii_lowercase(),
+        )
+    } else {
+        Status::method_not_allowed()
+    })
+}
+
+/// An answer with one object of the call's resource.
+fn object_reply(call: &Call, code: StatusCode, object: &Object) -> Result<Reply, Failure> {
+    let wanted = negotiate::object(&call.headers, &call.query, Offer::Forms, false)?;
+    let former = Former::new(call, wanted)?;
+    Ok(reply::json_text(
+        code,
+        former.object(object),
+        &former.wanted,
+    ))
+}
+
+/// Refuses an answer that could not be sent before anything is changed.
+fn check_acceptable(call: &Call) -> Result<(), Failure> {
+    negotiate::object(&call.headers, &call.query, Offer::Forms, false).map(|_| ())
+}

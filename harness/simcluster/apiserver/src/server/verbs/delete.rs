@@ -1,0 +1,424 @@
+//! Deletion: at once, after finalizers, or after a grace period.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+use simcluster_machinery::{
+    field::{Error, Path},
+    kind::GroupVersionKind,
+    status::{Details, Status},
+};
+
+use super::{list, object_reply, write_options::dry_run_errors};
+use crate::{
+    server::{
+        Failure, admit, authorize,
+        call::Call,
+        clock, convert, decode, effects,
+        form::{Former, ListMeta},
+        negotiate::{self, Offer},
+        registry::Resource,
+        reply::{self, Reply},
+    },
+    store::{Object, StoreError},
+};
+
+/// Holds an object until its dependents no longer name it as an owner.
+const ORPHAN: &str = "orphan";
+/// Holds an object until its dependents are gone.
+const FOREGROUND: &str = "foregroundDeletion";
+
+/// What shall happen to dependents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Propagation {
+    Orphan,
+    Background,
+    Foreground,
+}
+
+/// `DeleteOptions`, from the body or the query.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct DeleteOptions {
+    grace_period: Option<i64>,
+    propagation: Option<Propagation>,
+    uid: Option<String>,
+    revision: Option<String>,
+    dry_run: bool,
+}
+
+impl DeleteOptions {
+    /// From a `DeleteOptions` object.
+    pub(crate) fn of_object(body: &Value) -> Result<Self, Failure> {
+        let mut errors = Vec::new();
+        let propagation = match body["propagationPolicy"].as_str() {
+            Some("Orphan") => Some(Propagation::Orphan),
+            Some("Background") => Some(Propagation::Background),
+            Some("Foreground") => Some(Propagation::Foreground),
+            None | Some("") => None,
+            Some(other) => {
+                errors.push(Error::not_supported(
+                    &Path::new("propagationPolicy"),
+                    other,
+                    &["Foreground", "Background", "Orphan", "nil"],
+                ));
+                None
+            }
+        };
+        let orphan = body["orphanDependents"].as_bool();
+        if propagation.is_some() && orphan.is_some() {
+            errors.push(Error::invalid(
+                &Path::new("propagationPolicy"),
+                body["propagationPolicy"].clone(),
+                "orphanDependents and deletionPropagation cannot be both set",
+            ));
+        }
+        let dry_run: Vec<&str> = body["dryRun"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
+        errors.extend(dry_run_errors(&dry_run));
+        if !errors.is_empty() {
+            return Err(Box::new(Status::invalid(
+                "meta.k8s.io",
+                "DeleteOptions",
+                "",
+                &errors,
+            )));
+        }
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        Ok(Self {
+            grace_period: body["gracePeriodSeconds"].as_i64(),
+            propagation: propagation.or(match orphan {
+                Some(true) => Some(Propagation::Orphan),
+                Some(false) => Some(Propagation::Background),
+                None => None,
+            }),
+            uid: text(&body["preconditions"]["uid"]),
+            revision: text(&body["preconditions"]["resourceVersion"]),
+            dry_run: !dry_run.is_empty(),
+        })
+    }
+
+    fn of(call: &mut Call) -> Result<Self, Failure> {
+        let mut body = if call.body.is_empty() {
+            let dry_run: Vec<&str> = call.query.all("dryRun").collect();
+            let mut body = json!({ "dryRun": dry_run });
+            if let Ok(Some(seconds)) = call.query.number("gracePeriodSeconds") {
+                body["gracePeriodSeconds"] = seconds.into();
+            }
+            for name in ["propagationPolicy"] {
+                if let Some(value) = call.query.find(name) {
+                    body[name] = value.into();
+                }
+            }
+            if let Some(orphan) = call.query.optional_flag("orphanDependents") {
+                body["orphanDependents"] = orphan.into();
+            }
+            body
+        } else {
+            let kind = GroupVersionKind::new("", "v1", "DeleteOptions");
+            decode::delete_options(call, &kind)?
+        };
+        if let Some(dry_run) = call
+            .query
+            .find("dryRun")
+            .filter(|_| body.get("dryRun").is_none())
+        {
+            body["dryRun"] = json!([dry_run]);
+        }
+        Self::of_object(&body)
+    }
+}
+
+/// What a deletion led to.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// The object is gone; this was its last state.
+    Gone(Arc<Object>),
+    /// It is marked, and goes later.
+    Marked(Arc<Object>),
+}
+
+/// `DELETE` of an object.
+pub(super) fn delete(call: &mut Call) -> Result<Reply, Failure> {
+    super::check_acceptable(call)?;
+    let options = DeleteOptions::of(call)?;
+    match remove(call, &options)? {
+        Outcome::Marked(object) => {
+            let object = convert::served(&call.resource, &object);
+            // A real server answers 200 with the object while it is still there.
+            object_reply(call, StatusCode::OK, &object)
+        }
+        Outcome::Gone(object) if call.resource.answers_deletion_with_object() => {
+            let object = convert::served(&call.resource, &object);
+            object_reply(call, StatusCode::OK, &object)
+        }
+        Outcome::Gone(object) => {
+            let status = Status::success(Details {
+                name: object.name().to_owned(),
+                group: call.resource.name.group.clone(),
+                kind: call.resource.name.resource.clone(),
+                uid: object.uid().to_owned(),
+                ..Details::default()
+            });
+            let wanted = negotiate::object(&call.headers, &call.query, Offer::Whole, false)
+                .unwrap_or_default();
+            let mut value = serde_json::to_value(status).unwrap_or_default();
+            // A success has no code.
+            if let Some(fields) = value.as_object_mut() {
+                fields.remove("code");
+            }
+            Ok(reply::json(StatusCode::OK, &value, &wanted))
+        }
+    }
+}
+
+/// Deletes the object that the route names.
+pub(crate) fn remove(call: &mut Call, options: &DeleteOptions) -> Result<Outcome, Failure> {
+    loop {
+        let current = super::read::find(call)?;
+        check_preconditions(call, options, &current)?;
+        admit::delete(call, &current)?;
+        match once(call, options, &current) {
+            Ok(outcome) => return Ok(outcome),
+            // Somebody else changed it meanwhile; a precondition is judged anew.
+            Err(StoreError::Stale { .. }) => {}
+            Err(StoreError::Missing(_)) => return Err(call.not_found()),
+            Err(other) => return Err(Box::new(Status::internal(&other.to_string()))),
+        }
+    }
+}
+
+fn check_preconditions(
+    call: &Call,
+    options: &DeleteOptions,
+    current: &Object,
+) -> Result<(), Failure> {
+    let refuse = |what: &str, asked: &str, own: &str| {
+        let why = format!(
+            "Precondition failed: {what} in precondition: {asked}, {what} in object meta: {own}"
+        );
+        Err(Box::new(Status::conflict(
+            call.resource_name(),
+            &call.route.name,
+            &why,
+        )))
+    };
+    if let Some(uid) = options.uid.as_deref().filter(|&uid| uid != current.uid()) {
+        return refuse("UID", uid, current.uid());
+    }
+    let revision = current.revision().to_string();
+    if let Some(asked) = options
+        .revision
+        .as_deref()
+        .filter(|&asked| asked != revision)
+    {
+        return refuse("ResourceVersion", asked, &revision);
+    }
+    Ok(())
+}
+
+fn once(
+    call: &Call,
+    options: &DeleteOptions,
+    current: &Arc<Object>,
+) -> Result<Outcome, StoreError> {
+    let resource = &call.resource;
+    let key = resource.key(&call.route.namespace, &call.route.name);
+    let old = current.value();
+    let mut new = old.clone();
+    let grace = grace_period(resource, old, options);
+    let marked = !old["metadata"]["deletionTimestamp"].is_null();
+
+    set_propagation_finalizers(resource, &mut new, options.propagation);
+    let held = has_finalizers(resource, &new);
+    let waits = grace.is_some_and(|grace| grace > 0);
+
+    if held || waits {
+        let now = call.server.config.clock.now();
+        let own = old["metadata"]["deletionGracePeriodSeconds"].as_i64();
+        let grace = grace.unwrap_or(0);
+        // A second deletion can only shorten what is left.
+        if !marked || own.is_some_and(|own| grace < own) {
+            let end = now
+                .checked_add(SignedDuration::from_secs(grace))
+                .unwrap_or(now);
+            new["metadata"]["deletionTimestamp"] = clock::rfc3339(end).into();
+            new["metadata"]["deletionGracePeriodSeconds"] = grace.into();
+            if !marked {
+                count_generation(&mut new);
+            }
+        }
+        effects::mark_deleted(resource, &mut new);
+        if new == *old {
+            return Ok(Outcome::Marked(Arc::clone(current)));
+        }
+        if options.dry_run {
+            return Ok(Outcome::Marked(Arc::new(Object::new(
+                new,
+                current.revision(),
+            ))));
+        }
+        let store = &call.server.store;
+        let stored = store.update(&resource.collection, &key, current.revision(), new)?;
+        effects::after_write(&call.server, resource, Some(current), Some(&stored));
+        return Ok(Outcome::Marked(stored));
+    }
+    if options.dry_run {
+        return Ok(Outcome::Gone(Arc::clone(current)));
+    }
+    if grace.is_some() && !marked && resource.is("", "pods") {
+        new["metadata"]["deletionTimestamp"] = call.server.config.clock.rfc3339().into();
+        new["metadata"]["deletionGracePeriodSeconds"] = 0.into();
+    }
+    let store = &call.server.store;
+    let gone = store.delete(&resource.collection, &key, current.revision(), new)?;
+    effects::after_write(&call.server, resource, Some(current), None);
+    Ok(Outcome::Gone(gone))
+}
+
+/// Kinds that count generations count their deletion.
+fn count_generation(object: &mut Value) {
+    if let Some(generation) = object["metadata"]["generation"].as_i64() {
+        object["metadata"]["generation"] = (generation + 1).into();
+    }
+}
+
+/// How long a pod has to end; `None` for kinds that end at once.
+fn grace_period(resource: &Resource, old: &Value, options: &DeleteOptions) -> Option<i64> {
+    if !resource.is("", "pods") {
+        return None;
+    }
+    let spec = old["spec"]["terminationGracePeriodSeconds"]
+        .as_i64()
+        .unwrap_or(30);
+    let grace = match options.grace_period {
+        Some(seconds) if seconds < 0 => 1,
+        Some(seconds) => seconds,
+        None => match old["metadata"]["deletionGracePeriodSeconds"].as_i64() {
+            Some(own) if !old["metadata"]["deletionTimestamp"].is_null() => own,
+            _ => spec,
+        },
+    };
+    // Nobody needs time to end what does not run.
+    let unscheduled = old["spec"]["nodeName"]
+        .as_str()
+        .unwrap_or_default()
+        .is_empty();
+    let finished = matches!(
+        old["status"]["phase"].as_str(),
+        Some("Succeeded" | "Failed")
+    );
+    Some(if unscheduled || finished { 0 } else { grace })
+}
+
+fn set_propagation_finalizers(
+    resource: &Resource,
+    object: &mut Value,
+    propagation: Option<Propagation>,
+) {
+    let mut finalizers: Vec<Value> = object["metadata"]["finalizers"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    let before = finalizers.clone();
+    let wanted = match propagation {
+        Some(Propagation::Orphan) => Some(ORPHAN),
+        Some(Propagation::Foreground) => Some(FOREGROUND),
+        Some(Propagation::Background) => None,
+        None => {
+            // What was asked for before stays.
+            let asked = |name: &str| before.iter().any(|own| own == name);
+            if asked(ORPHAN) {
+                Some(ORPHAN)
+            } else if asked(FOREGROUND) {
+                Some(FOREGROUND)
+            } else {
+                None
+            }
+        }
+    };
+    // Events are never collected, because nothing is owned by them.
+    let wanted = wanted.filter(|_| !resource.is("", "events"));
+    finalizers.retain(|own| own != ORPHAN && own != FOREGROUND);
+    finalizers.extend(wanted.map(Value::from));
+    if finalizers == before {
+        return;
+    }
+    if finalizers.is_empty() {
+        if let Some(metadata) = object["metadata"].as_object_mut() {
+            metadata.remove("finalizers");
+        }
+    } else {
+        object["metadata"]["finalizers"] = finalizers.into();
+    }
+}
+
+fn has_finalizers(resource: &Resource, object: &Value) -> bool {
+    let some = |list: &Value| list.as_array().is_some_and(|list| !list.is_empty());
+    some(&object["metadata"]["finalizers"])
+        || (resource.is("", "namespaces") && some(&object["spec"]["finalizers"]))
+}
+
+/// Whether a write leaves nothing to wait for of an object that is being deleted.
+pub(super) fn is_finished(resource: &Resource, object: &Value) -> bool {
+    !object["metadata"]["deletionTimestamp"].is_null()
+        && !has_finalizers(resource, object)
+        && object["metadata"]["deletionGracePeriodSeconds"]
+            .as_i64()
+            .unwrap_or(0)
+            == 0
+}
+
+/// `DELETE` of a collection.
+pub(super) fn delete_collection(call: &mut Call) -> Result<Reply, Failure> {
+    let wanted = negotiate::object(&call.headers, &call.query, Offer::Forms, true)?;
+    let former = Former::new(call, wanted)?;
+    let options = DeleteOptions::of(call)?;
+    let mut deleted = Vec::new();
+    for (_, object) in list::selected(call)? {
+        call.route.name = object.name().to_owned();
+        let namespace = call.route.namespace.clone();
+        if call.resource.namespaced {
+            call.route.namespace = object.namespace().to_owned();
+        }
+        let outcome = remove(call, &options);
+        call.route.namespace = namespace;
+        match outcome {
+            Ok(Outcome::Gone(object) | Outcome::Marked(object)) => {
+                deleted.push(convert::served(&call.resource, &object));
+            }
+            Err(failure) if failure.code == 404 => {}
+            Err(failure) => return Err(failure),
+        }
+    }
+    call.route.name.clear();
+    let meta = ListMeta {
+        revision: call.server.store.read().revision(),
+        ..ListMeta::default()
+    };
+    Ok(reply::json_text(
+        StatusCode::OK,
+        former.list(&deleted, &meta),
+        &former.wanted,
+    ))
+}
+
+/// Whether somebody may do this too, asked by verbs that do two things.
+pub(crate) fn may(call: &Call, verb: &str) -> Result<(), Failure> {
+    let asked = authorize::attributes(&call.identity, &call.route, verb);
+    if call
+        .server
+        .policy
+        .current(&call.server.store)
+        .allows(&asked)
+    {
+        Ok(())
+    } else {
+        Err(authorize::forbidden(&asked))
+    }
+}

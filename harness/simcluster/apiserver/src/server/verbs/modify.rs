@@ -1,0 +1,254 @@
+//! Changes of an object that is there: the way that updates and patches share.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use serde_json::Value;
+use simcluster_machinery::{
+    apply,
+    field::{Error, Path},
+    status::Status,
+};
+
+use super::{
+    Admitted, Part, admit_and_create, create, delete, object_reply,
+    write_options::{OptionsKind, WriteOptions},
+};
+use crate::{
+    server::{Failure, admit, call::Call, convert, decode, effects, managed, reply::Reply},
+    store::{Object, StoreError},
+};
+
+/// How often a change is tried again when somebody else was faster.
+const ATTEMPTS: usize = 5;
+
+/// `PUT` of an object or of its status.
+pub(super) fn update(call: &mut Call, part: Part) -> Result<Reply, Failure> {
+    super::check_acceptable(call)?;
+    let options = WriteOptions::of(call, OptionsKind::Update)?;
+    let mut object = decode::object(call)?;
+    match_name(call, &object)?;
+    create::match_namespace(call, &mut object)?;
+    call.resource.rules().default(&mut object);
+    if part == Part::Whole && call.resource.creates_on_update() && super::read::find(call).is_err()
+    {
+        if object["metadata"]["resourceVersion"]
+            .as_str()
+            .is_some_and(|own| !own.is_empty())
+        {
+            return Err(Box::new(Status::not_found(
+                call.resource_name(),
+                &call.route.name,
+            )));
+        }
+        delete::may(call, "create")?;
+        let created = admit_and_create(call, object, options, Admitted::Update)?;
+        return object_reply(call, StatusCode::CREATED, &created);
+    }
+    let changed = modify(call, part, options, |_, _| Ok(Change::to(object.clone())))?;
+    object_reply(call, StatusCode::OK, &changed)
+}
+
+/// What becomes of an object.
+pub(super) struct Change {
+    /// The new object, decoded and with defaults.
+    pub(super) object: Value,
+    /// Ownership of fields was recorded already, by server-side apply.
+    pub(super) recorded: bool,
+}
+
+impl Change {
+    pub(super) fn to(object: Value) -> Self {
+        Self {
+            object,
+            recorded: false,
+        }
+    }
+}
+
+/// Changes an object: reads it, lets `change` make the new one, checks and stores that; again if
+/// somebody else was faster and the client did not insist on a revision.
+pub(super) fn modify(
+    call: &mut Call,
+    part: Part,
+    options: WriteOptions,
+    mut change: impl FnMut(&mut Call, &Value) -> Result<Change, Failure>,
+) -> Result<Arc<Object>, Failure> {
+    let warned = call.warnings.len();
+    for attempt in 1.. {
+        call.warnings.truncate(warned);
+        let current = super::read::find(call)?;
+        match once(call, part, options, &current, &mut change) {
+            Err(Refusal::Stale { insisted: false }) if attempt < ATTEMPTS => {}
+            Err(Refusal::Stale { .. }) => {
+                return Err(Box::new(Status::modified(
+                    call.resource_name(),
+                    &call.route.name,
+                )));
+            }
+            Err(Refusal::Failure(failure)) => return Err(failure),
+            Ok(object) => return Ok(object),
+        }
+    }
+    unreachable!("the loop ends by returning")
+}
+
+fn keep_managers(object: &mut Value, managers: Option<Value>) {
+    if let Some(metadata) = object["metadata"].as_object_mut() {
+        match managers {
+            Some(managers) => metadata.insert("managedFields".to_owned(), managers),
+            None => metadata.remove("managedFields"),
+        };
+    }
+}
+
+enum Refusal {
+    Stale { insisted: bool },
+    Failure(Failure),
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+fn once(
+    call: &mut Call,
+    part: Part,
+    options: WriteOptions,
+    current: &Arc<Object>,
+    change: &mut impl FnMut(&mut Call, &Value) -> Result<Change, Failure>,
+) -> Result<Arc<Object>, Refusal> {
+    let resource = Arc::clone(&call.resource);
+    let old = convert::served(&resource, current);
+    let old = old.value();
+    let Change {
+        object: mut new,
+        recorded,
+    } = change(call, old)?;
+    let insisted = check_identity(call, part, &new, old, current.revision())?;
+    simcluster_kinds::carry_server_fields(&mut new, old);
+    admit::update(call, part, &mut new, old)?;
+    if !recorded {
+        managed::record(call, Some(old), &mut new, part);
+    }
+    effects::before_update(call, &mut new, old, options.dry_run)?;
+    let managers = new["metadata"].get("managedFields").cloned();
+    match part {
+        Part::Whole => resource.rules().prepare_update(&mut new, old),
+        Part::Status => resource.rules().prepare_status_update(&mut new, old),
+    }
+    new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"].clone();
+    if part == Part::Status {
+        // The rules bring back all but the status; who owns it has changed, though.
+        keep_managers(&mut new, managers);
+    }
+    let errors = match part {
+        Part::Whole => resource.rules().check_update(&new, old, resource.scope()),
+        Part::Status => resource.rules().check_status_update(&new, old),
+    };
+    call.refuse_invalid(&new, &errors)?;
+    admit::validate_update(call, part, &new, old)?;
+    apply::keep_times_if_same(old, &mut new);
+
+    let finished = delete::is_finished(&resource, &new);
+    if !finished && new == *old {
+        return Ok(convert::served(&resource, current));
+    }
+    let stored = convert::stored(&resource, new);
+    let key = resource.key(&call.route.namespace, &call.route.name);
+    let collection = &resource.collection;
+    let written = if options.dry_run {
+        Ok(Arc::new(Object::new(stored, current.revision())))
+    } else if finished {
+        call.server
+            .store
+            .delete(collection, &key, current.revision(), stored)
+    } else {
+        call.server
+            .store
+            .update(collection, &key, current.revision(), stored)
+    };
+    let written = written.map_err(|error| match error {
+        StoreError::Stale { .. } => Refusal::Stale { insisted },
+        StoreError::Missing(_) => Refusal::Failure(call.not_found()),
+        other => Refusal::Failure(Box::new(Status::internal(&other.to_string()))),
+    })?;
+    if !options.dry_run {
+        let after = if finished { None } else { Some(&written) };
+        effects::after_write(&call.server, &resource, Some(current), after);
+    }
+    Ok(convert::served(&resource, &written))
+}
+
+/// The object must be the one that the client means; tells whether it named a revision.
+fn check_identity(
+    call: &Call,
+    part: Part,
+    new: &Value,
+    old: &Value,
+    revision: u64,
+) -> Result<bool, Refusal> {
+    let text = |object: &Value, field: &str| {
+        object["metadata"][field]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let (name, uid) = (call.route.name.as_str(), text(new, "uid"));
+    let (own_uid, version) = (text(old, "uid"), text(new, "resourceVersion"));
+    if !uid.is_empty() && uid != own_uid {
+        let why = format!(
+            "Precondition failed: UID in precondition: {uid}, UID in object meta: {own_uid}"
+        );
+        return Err(Refusal::Failure(Box::new(Status::conflict(
+            call.resource_name(),
+            name,
+            &why,
+        ))));
+    }
+    if version.is_empty() || version == "0" {
+        if !call.resource.updates_unconditionally() && call.method == http::Method::PUT {
+            let path = Path::new("metadata").child("resourceVersion");
+            let shown: Value = if call.resource.custom.is_some() {
+                0.into()
+            } else {
+                "".into()
+            };
+            let error = Error::invalid(&path, shown, "must be specified for an update");
+            call.refuse_invalid(new, &[error])?;
+        }
+        return Ok(false);
+    }
+    match version.parse::<u64>() {
+        Ok(wanted) if wanted == revision => {
+            Ok(part == Part::Whole || call.method == http::Method::PUT)
+        }
+        Ok(_) => Err(Refusal::Stale { insisted: true }),
+        Err(_) => Err(Refusal::Failure(Box::new(Status::invalid(
+            "",
+            "",
+            "",
+            &[Error::invalid(
+                &Path::new("metadata.resourceVersion"),
+                version.as_str(),
+                format!("strconv.ParseUint: parsing {version:?}: invalid syntax"),
+            )],
+        )))),
+    }
+}
+
+/// The name in the object must be the one in the path; it may be absent.
+pub(super) fn match_name(call: &Call, object: &Value) -> Result<(), Failure> {
+    let own = object["metadata"]["name"].as_str().unwrap_or_default();
+    let path = call.route.name.as_str();
+    if own == path {
+        return Ok(());
+    }
+    Err(Box::new(Status::bad_request(if own.is_empty() {
+        "name must be provided".to_owned()
+    } else {
+        format!("the name of the object ({own}) does not match the name on the URL ({path})")
+    })))
+}

@@ -1,0 +1,295 @@
+//! A stream of changes.
+//!
+//! The stream pulls: it sleeps until its collection changes and then reads from the store's log
+//! what it has not sent yet.
+
+use std::{collections::VecDeque, io, sync::Arc, time::Duration};
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use futures::{StreamExt as _, stream};
+use http::StatusCode;
+use rand::Rng as _;
+use serde_json::json;
+use simcluster_machinery::status::Status;
+use tokio::{sync::watch::Receiver, time::Instant};
+
+use super::{
+    list::prefix,
+    list_options::{ListOptions, too_new},
+};
+use crate::{
+    server::{
+        Failure, Inner,
+        call::Call,
+        convert,
+        form::Former,
+        negotiate,
+        registry::Resource,
+        reply::{self, Reply},
+        select::Selection,
+    },
+    store::{Change, Event, Object, StoreError},
+};
+
+/// How often a client that wants bookmarks gets one while nothing happens.
+const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
+/// A client that names no time-out is cut off after this, and up to twice this.
+const MIN_TIMEOUT: Duration = Duration::from_secs(1800);
+
+/// `GET` with `watch=true`.
+pub(super) fn watch(call: &Call) -> Result<Reply, Failure> {
+    let wanted = negotiate::stream(&call.headers, &call.query)?;
+    let former = Former::new(call, wanted)?;
+    let options = ListOptions::of(call, true)?;
+    let selection = Selection::of(call)?;
+    let prefix = match selection
+        .name()
+        .or(Some(&*call.route.name).filter(|name| !name.is_empty()))
+    {
+        Some(name) if !call.resource.namespaced || !call.route.namespace.is_empty() => {
+            call.resource.key(&call.route.namespace, name).to_string()
+        }
+        _ => prefix(call),
+    };
+    let whole_key = !prefix.is_empty() && !prefix.ends_with('/');
+    let timeout = options
+        .timeout_seconds
+        .filter(|&seconds| seconds > 0)
+        .map_or_else(
+            || MIN_TIMEOUT.mul_f64(1.0 + rand::rng().random::<f64>()),
+            Duration::from_secs,
+        );
+    let mut watcher = Watcher {
+        changed: call.server.store.subscribe(&call.resource.collection),
+        server: Arc::clone(&call.server),
+        resource: Arc::clone(&call.resource),
+        former,
+        selection,
+        prefix,
+        whole_key,
+        seen: 0,
+        bookmarks: options.bookmarks,
+        deadline: Instant::now() + timeout,
+        next_bookmark: Instant::now() + BOOKMARK_PERIOD,
+        first_row: true,
+        ended: false,
+        queue: VecDeque::new(),
+    };
+    watcher.begin(&options)?;
+    let chunks = stream::unfold(watcher, |mut watcher| async move {
+        let chunk = watcher.next().await?;
+        Some((Ok::<Bytes, io::Error>(chunk), watcher))
+    });
+    Ok(reply::reply(
+        StatusCode::OK,
+        "application/json",
+        reply::streamed(chunks.boxed()),
+    ))
+}
+
+struct Watcher {
+    server: Arc<Inner>,
+    resource: Arc<Resource>,
+    former: Former,
+    selection: Selection,
+    /// What the keys of watched objects begin with.
+    prefix: String,
+    /// The prefix is one whole key.
+    whole_key: bool,
+    changed: Receiver<u64>,
+    /// All changes up to this revision were sent.
+    seen: u64,
+    bookmarks: bool,
+    deadline: Instant,
+    next_bookmark: Instant,
+    first_row: bool,
+    ended: bool,
+    /// Ready to be sent.
+    queue: VecDeque<Bytes>,
+}
+
+impl Watcher {
+    /// Finds where to begin, and prepares the events that describe the present.
+    fn begin(&mut self, options: &ListOptions) -> Result<(), Failure> {
+        let initial = match (options.send_initial_events, options.revision) {
+            (Some(initial), _) => initial,
+            (None, None | Some(0)) => true,
+            (None, Some(_)) => false,
+        };
+        let store = self.server.store.read();
+        let current = store.revision();
+        if let Some(asked) = options.revision
+            && asked > current
+            && options.send_initial_events == Some(true)
+        {
+            return Err(too_new(asked, current));
+        }
+        if !initial {
+            self.seen = options
+                .revision
+                .filter(|&revision| revision > 0)
+                .unwrap_or(current);
+            return Ok(());
+        }
+        let snapshot = store.snapshot(&self.resource.collection);
+        drop(store);
+        self.seen = snapshot.revision;
+        for (key, object) in &snapshot.objects {
+            if self.covers(key) {
+                let object = convert::served(&self.resource, object);
+                if self.selection.matches(&self.resource, &object) {
+                    self.push("ADDED", &object);
+                }
+            }
+        }
+        if options.send_initial_events == Some(true) && options.bookmarks {
+            self.push_bookmark(true);
+        }
+        Ok(())
+    }
+
+    fn covers(&self, key: &str) -> bool {
+        if self.whole_key {
+            key == self.prefix
+        } else {
+            key.starts_with(&self.prefix)
+        }
+    }
+
+    /// The next bytes; `None` when the stream is over.
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(chunk) = self.take() {
+                return Some(chunk);
+            }
+            if self.ended {
+                return None;
+            }
+            self.changed.borrow_and_update();
+            self.pull();
+            if !self.queue.is_empty() {
+                continue;
+            }
+            let bookmark_at = if self.bookmarks {
+                self.next_bookmark
+            } else {
+                self.deadline
+            };
+            tokio::select! {
+                changed = self.changed.changed() => {
+                    if changed.is_err() {
+                        return None;
+                    }
+                }
+                () = self.server.stopped.cancelled() => return None,
+                () = tokio::time::sleep_until(bookmark_at.min(self.deadline)) => {
+                    if Instant::now() >= self.deadline {
+                        return None;
+                    }
+                    self.next_bookmark = Instant::now() + BOOKMARK_PERIOD;
+                    self.push_bookmark(false);
+                }
+            }
+        }
+    }
+
+    /// All that is ready, as one chunk.
+    fn take(&mut self) -> Option<Bytes> {
+        let first = self.queue.pop_front()?;
+        if self.queue.is_empty() {
+            return Some(first);
+        }
+        let mut chunk = BytesMut::from(first);
+        for event in self.queue.drain(..) {
+            chunk.put(event);
+        }
+        Some(chunk.freeze())
+    }
+
+    /// Reads what happened since the last look.
+    fn pull(&mut self) {
+        let (events, current) = {
+            let store = self.server.store.read();
+            (
+                store.events_since(&self.resource.collection, self.seen),
+                store.revision(),
+            )
+        };
+        match events {
+            Ok(events) => {
+                for event in events {
+                    self.seen = event.revision;
+                    self.judge(&event);
+                }
+                self.seen = self.seen.max(current);
+            }
+            // Somebody who asked for the future waits for it.
+            Err(StoreError::Future { .. }) => {}
+            Err(_) => {
+                let status = Status::expired(format!(
+                    "too old resource version: {} ({current})",
+                    self.seen
+                ));
+                let event = json!({"type": "ERROR", "object": status});
+                self.queue.push_back(format!("{event}\n").into());
+                self.ended = true;
+            }
+        }
+    }
+
+    /// What a change means to this client, whose selectors may stop or begin to match.
+    fn judge(&mut self, event: &Event) {
+        if !self.covers(&event.key) {
+            return;
+        }
+        let object = convert::served(&self.resource, &event.object);
+        let selects = |object: &Object| self.selection.matches(&self.resource, object);
+        let before = event
+            .previous
+            .as_ref()
+            .map(|previous| convert::served(&self.resource, previous));
+        let was = before.as_deref().is_some_and(selects);
+        let is = event.change != Change::Deleted && selects(&object);
+        match (was, is) {
+            (false, false) => {}
+            (false, true) => self.push("ADDED", &object),
+            (true, true) => self.push("MODIFIED", &object),
+            (true, false) => {
+                // Whoever no longer matches leaves with the state in which it last did.
+                let last = match (&before, event.change) {
+                    (Some(before), Change::Added | Change::Modified) => {
+                        Arc::new(Object::new(before.value().clone(), event.revision))
+                    }
+                    _ => object,
+                };
+                self.push("DELETED", &last);
+            }
+        }
+    }
+
+    fn push(&mut self, kind: &str, object: &Object) {
+        let text = self.former.event_object(object, self.first_row);
+        self.first_row = false;
+        let mut event = BytesMut::with_capacity(text.len() + 40);
+        event.put_slice(b"{\"type\":\"");
+        event.put_slice(kind.as_bytes());
+        event.put_slice(b"\",\"object\":");
+        event.put(text);
+        event.put_slice(b"}\n");
+        self.queue.push_back(event.freeze());
+    }
+
+    /// Tells the client how far it has seen.
+    fn push_bookmark(&mut self, initial_events_end: bool) {
+        let mut object = json!({
+            "kind": self.resource.kind.kind,
+            "apiVersion": self.resource.api_version(),
+            "metadata": {"resourceVersion": self.seen.to_string()},
+        });
+        if initial_events_end {
+            object["metadata"]["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+        }
+        let object = Object::new(object, self.seen);
+        self.push("BOOKMARK", &object);
+    }
+}

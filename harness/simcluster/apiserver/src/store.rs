@@ -1,0 +1,301 @@
+//! The one owner of the cluster's state: objects, the global revision, and the log of changes.
+//!
+//! Synchronous and pure: no clock, no I/O, no async, no knowledge of HTTP or of any kind. Whoever
+//! writes has already decided what the object shall be; the store only orders the writes, refuses
+//! those made against an outdated version, and remembers enough to answer about the recent past.
+
+mod object;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+use imbl::OrdMap;
+use serde_json::Value;
+
+pub use self::object::Object;
+
+/// Where objects of one kind live, `group/resource`: `/pods`, `apps/deployments`.
+pub type Collection = Arc<str>;
+
+/// The place of an object in its collection: `namespace/name`, or `name` for cluster-scoped kinds.
+pub type Key = Arc<str>;
+
+/// Objects of a collection in key order, at one revision; cloning is cheap and shares everything.
+pub type Objects = OrdMap<Key, Arc<Object>>;
+
+/// What happened to an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It was created.
+    Added,
+    /// A new version replaced it.
+    Modified,
+    /// It was removed; the event carries its last state.
+    Deleted,
+}
+
+/// One entry of the log.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// The revision this change made.
+    pub revision: u64,
+    /// What happened.
+    pub change: Change,
+    /// To which object.
+    pub key: Key,
+    /// Its state after the change, or the last one when it was deleted.
+    pub object: Arc<Object>,
+    /// Its state before the change.
+    pub previous: Option<Arc<Object>>,
+}
+
+/// Why a write or a look into the past was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// An object with this key is there already.
+    #[error("the key {0} is taken; read the object and update it")]
+    Exists(Key),
+    /// There is no object with this key.
+    #[error("there is no object with the key {0}")]
+    Missing(Key),
+    /// The object changed since the version that the write is based on.
+    #[error("the object {key} is at revision {current}; read it again and repeat the change")]
+    Stale {
+        /// Which object.
+        key: Key,
+        /// The revision of its present version.
+        current: u64,
+    },
+    /// The log does not reach back that far.
+    #[error("revision {asked} was compacted, the oldest known is {oldest}; list again")]
+    Compacted {
+        /// The revision asked for.
+        asked: u64,
+        /// The oldest one that can be answered.
+        oldest: u64,
+    },
+    /// The revision has not happened yet.
+    #[error("revision {asked} is in the future, the newest is {current}")]
+    Future {
+        /// The revision asked for.
+        asked: u64,
+        /// The newest one.
+        current: u64,
+    },
+}
+
+/// The objects of a collection at one revision.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The global revision it shows.
+    pub revision: u64,
+    /// The objects.
+    pub objects: Objects,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Shelf {
+    objects: Objects,
+    log: VecDeque<Arc<Event>>,
+    /// Changes up to this revision are no longer in the log.
+    compacted: u64,
+    /// The revision of the last change.
+    changed: u64,
+}
+
+/// See the module's documentation.
+#[derive(Clone, Debug)]
+pub struct Store {
+    revision: u64,
+    shelves: HashMap<Collection, Shelf>,
+    log_limit: usize,
+}
+
+impl Store {
+    /// An empty store that remembers up to `log_limit` changes of each collection.
+    pub fn new(log_limit: usize) -> Self {
+        Self {
+            revision: 1,
+            shelves: HashMap::new(),
+            log_limit: log_limit.max(1),
+        }
+    }
+
+    /// The revision of the last change to anything.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// The revision of the last change to this collection, 0 if there was none.
+    pub fn changed(&self, collection: &str) -> u64 {
+        self.shelves
+            .get(collection)
+            .map_or(0, |shelf| shelf.changed)
+    }
+
+    /// How many objects the collection has now.
+    pub fn len(&self, collection: &str) -> usize {
+        self.shelves
+            .get(collection)
+            .map_or(0, |shelf| shelf.objects.len())
+    }
+
+    /// Whether the collection has no objects now.
+    pub fn is_empty(&self, collection: &str) -> bool {
+        self.len(collection) == 0
+    }
+
+    /// The object's present version.
+    pub fn get(&self, collection: &str, key: &str) -> Option<Arc<Object>> {
+        self.shelves.get(collection)?.objects.get(key).cloned()
+    }
+
+    /// The collection as it is now.
+    pub fn snapshot(&self, collection: &str) -> Snapshot {
+        Snapshot {
+            revision: self.revision,
+            objects: self
+                .shelves
+                .get(collection)
+                .map(|shelf| shelf.objects.clone())
+                .unwrap_or_default(),
+        }
+    }
+
+    /// The collection as it was at `revision`: the present one with the changes since then undone.
+    pub fn snapshot_at(&self, collection: &str, revision: u64) -> Result<Snapshot, StoreError> {
+        let mut snapshot = self.snapshot(collection);
+        for event in self.events_since(collection, revision)?.iter().rev() {
+            match &event.previous {
+                Some(previous) => snapshot.objects.insert(event.key.clone(), previous.clone()),
+                None => snapshot.objects.remove(&event.key),
+            };
+        }
+        snapshot.revision = revision;
+        Ok(snapshot)
+    }
+
+    /// The changes after `revision`, oldest first.
+    pub fn events_since(
+        &self,
+        collection: &str,
+        revision: u64,
+    ) -> Result<Vec<Arc<Event>>, StoreError> {
+        if revision > self.revision {
+            return Err(StoreError::Future {
+                asked: revision,
+                current: self.revision,
+            });
+        }
+        let Some(shelf) = self.shelves.get(collection) else {
+            return Ok(Vec::new());
+        };
+        if revision < shelf.compacted {
+            return Err(StoreError::Compacted {
+                asked: revision,
+                oldest: shelf.compacted,
+            });
+        }
+        let first = shelf
+            .log
+            .partition_point(|event| event.revision <= revision);
+        Ok(shelf.log.range(first..).cloned().collect())
+    }
+
+    /// Forgets the changes up to `revision` of every collection.
+    pub fn compact(&mut self, revision: u64) {
+        let revision = revision.min(self.revision);
+        for shelf in self.shelves.values_mut() {
+            let kept = shelf
+                .log
+                .partition_point(|event| event.revision <= revision);
+            shelf.log.drain(..kept);
+            shelf.compacted = shelf.compacted.max(revision);
+        }
+    }
+
+    /// Adds an object; the revision it is given goes into its `metadata.resourceVersion`.
+    pub fn create(
+        &mut self,
+        collection: &Collection,
+        key: &Key,
+        value: Value,
+    ) -> Result<Arc<Object>, StoreError> {
+        if self.get(collection, key).is_some() {
+            return Err(StoreError::Exists(key.clone()));
+        }
+        Ok(self.commit(collection, key, Change::Added, value))
+    }
+
+    /// Replaces the version `based_on` of an object by a new one.
+    pub fn update(
+        &mut self,
+        collection: &Collection,
+        key: &Key,
+        based_on: u64,
+        value: Value,
+    ) -> Result<Arc<Object>, StoreError> {
+        self.check(collection, key, based_on)?;
+        Ok(self.commit(collection, key, Change::Modified, value))
+    }
+
+    /// Removes the version `based_on` of an object, whose last state is `value`.
+    pub fn delete(
+        &mut self,
+        collection: &Collection,
+        key: &Key,
+        based_on: u64,
+        value: Value,
+    ) -> Result<Arc<Object>, StoreError> {
+        self.check(collection, key, based_on)?;
+        Ok(self.commit(collection, key, Change::Deleted, value))
+    }
+
+    fn check(&self, collection: &str, key: &Key, based_on: u64) -> Result<(), StoreError> {
+        let object = self
+            .get(collection, key)
+            .ok_or_else(|| StoreError::Missing(key.clone()))?;
+        if object.revision() != based_on {
+            return Err(StoreError::Stale {
+                key: key.clone(),
+                current: object.revision(),
+            });
+        }
+        Ok(())
+    }
+
+    fn commit(
+        &mut self,
+        collection: &Collection,
+        key: &Key,
+        change: Change,
+        value: Value,
+    ) -> Arc<Object> {
+        self.revision += 1;
+        let revision = self.revision;
+        let object = Arc::new(Object::new(value, revision));
+        let shelf = self.shelves.entry(collection.clone()).or_default();
+        let previous = match change {
+            Change::Deleted => shelf.objects.remove(key),
+            Change::Added | Change::Modified => shelf.objects.insert(key.clone(), object.clone()),
+        };
+        shelf.changed = revision;
+        if shelf.log.len() >= self.log_limit
+            && let Some(forgotten) = shelf.log.pop_front()
+        {
+            shelf.compacted = forgotten.revision;
+        }
+        shelf.log.push_back(Arc::new(Event {
+            revision,
+            change,
+            key: key.clone(),
+            object: object.clone(),
+            previous,
+        }));
+        object
+    }
+}

@@ -1,0 +1,149 @@
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::{Change, Store, StoreError};
+
+fn map(name: &str, data: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"k": data}})
+}
+
+#[test]
+fn one_revision_orders_all_collections() {
+    let mut store = Store::new(10);
+    let a = store
+        .create(&"/configmaps".into(), &"ns/a".into(), map("a", "1"))
+        .unwrap();
+    let b = store
+        .create(&"/secrets".into(), &"ns/b".into(), map("b", "1"))
+        .unwrap();
+    assert!(a.revision() < b.revision());
+    assert_eq!(store.revision(), b.revision());
+    assert_eq!(
+        b.value()["metadata"]["resourceVersion"],
+        b.revision().to_string()
+    );
+}
+
+#[test]
+fn stale_update_is_a_conflict() {
+    let mut store = Store::new(10);
+    let (shelf, key) = ("/configmaps".into(), "ns/a".into());
+    let first = store.create(&shelf, &key, map("a", "1")).unwrap();
+    let second = store
+        .update(&shelf, &key, first.revision(), map("a", "2"))
+        .unwrap();
+    assert_eq!(
+        store
+            .update(&shelf, &key, first.revision(), map("a", "3"))
+            .unwrap_err(),
+        StoreError::Stale {
+            key: key.clone(),
+            current: second.revision()
+        }
+    );
+    assert_eq!(
+        store.create(&shelf, &key, map("a", "4")).unwrap_err(),
+        StoreError::Exists(key)
+    );
+}
+
+#[test]
+fn the_past_is_read_until_it_is_compacted() {
+    let mut store = Store::new(100);
+    let shelf = "/configmaps".into();
+    let a = store.create(&shelf, &"ns/a".into(), map("a", "1")).unwrap();
+    let then = store.revision();
+    store
+        .update(&shelf, &"ns/a".into(), a.revision(), map("a", "2"))
+        .unwrap();
+    store.create(&shelf, &"ns/b".into(), map("b", "1")).unwrap();
+    let a = store.get(&shelf, "ns/a").unwrap();
+    store
+        .delete(&shelf, &"ns/a".into(), a.revision(), a.value().clone())
+        .unwrap();
+
+    let past = store.snapshot_at(&shelf, then).unwrap();
+    assert_eq!(past.objects.len(), 1);
+    assert_eq!(past.objects["ns/a"].value()["data"]["k"], "1");
+    assert_eq!(
+        store
+            .snapshot(&shelf)
+            .objects
+            .keys()
+            .map(|k| &**k)
+            .collect::<Vec<_>>(),
+        ["ns/b"]
+    );
+    let changes: Vec<Change> = store
+        .events_since(&shelf, then)
+        .unwrap()
+        .iter()
+        .map(|event| event.change)
+        .collect();
+    assert_eq!(changes, [Change::Modified, Change::Added, Change::Deleted]);
+
+    store.compact(store.revision() - 1);
+    assert!(matches!(
+        store.snapshot_at(&shelf, then),
+        Err(StoreError::Compacted { .. })
+    ));
+    assert_eq!(
+        store
+            .events_since(&shelf, store.revision() - 1)
+            .unwrap()
+            .len(),
+        1
+    );
+    assert!(matches!(
+        store.events_since(&shelf, store.revision() + 1),
+        Err(StoreError::Future { .. })
+    ));
+}
+
+#[test]
+fn the_log_is_bounded() {
+    let mut store = Store::new(3);
+    let shelf = "/configmaps".into();
+    let begin = store.revision();
+    for n in 0..5 {
+        store
+            .create(&shelf, &format!("ns/{n}").into(), map("x", "1"))
+            .unwrap();
+    }
+    assert!(matches!(
+        store.events_since(&shelf, begin),
+        Err(StoreError::Compacted { .. })
+    ));
+    assert_eq!(store.events_since(&shelf, begin + 2).unwrap().len(), 3);
+}
+
+#[test]
+fn a_snapshot_does_not_see_later_writes() {
+    let mut store = Store::new(10);
+    let shelf = "/configmaps".into();
+    store.create(&shelf, &"ns/a".into(), map("a", "1")).unwrap();
+    let snapshot = store.snapshot(&shelf);
+    store.create(&shelf, &"ns/b".into(), map("b", "1")).unwrap();
+    assert_eq!(snapshot.objects.len(), 1);
+}
+
+#[test]
+fn json_text_is_made_once_and_can_leave_out_the_type() {
+    let mut store = Store::new(10);
+    let object = store
+        .create(&"/configmaps".into(), &"ns/a".into(), map("a", "1"))
+        .unwrap();
+    let parsed: Value = serde_json::from_slice(&object.json()).unwrap();
+    assert_eq!(&parsed, object.value());
+    let mut bare = b"{".to_vec();
+    bare.extend_from_slice(object.json_without_type());
+    let bare: Value = serde_json::from_slice(&bare).unwrap();
+    assert!(bare.get("kind").is_none() && bare.get("data").is_some());
+    assert_eq!(object.json().as_ptr(), object.json().as_ptr());
+    assert_eq!(
+        Arc::strong_count(&object),
+        3,
+        "held by the map, the log and this test"
+    );
+}
