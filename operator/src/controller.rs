@@ -73,7 +73,7 @@ pub async fn reconcile(trigger: Arc<MySQL>, context: Arc<Context>) -> Result<Act
     let Some(resource) = observe::resource(client, &instance).await?.map(Arc::new) else {
         return Ok(Action::await_change());
     };
-    let observed = observe::observe(client, &instance, &resource).await?;
+    let observed = Box::pin(observe::observe(client, &instance, &resource)).await?;
     let now = Timestamp::now();
     let fresh = Ledger::generate(&mut rand::rng());
     let validated = match validate::validate(&resource, &observed, settings, fresh) {

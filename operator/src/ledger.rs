@@ -239,7 +239,7 @@ impl Ledger {
 
     /// Begins the record of another resource with the same name: its data are new unless taken over.
     pub fn begin(&mut self, uid: &str, adopted: bool) {
-        self.record.instance_uid = uid.to_owned();
+        uid.clone_into(&mut self.record.instance_uid);
         self.record.restored = None;
         self.record.final_backup = None;
         self.record.applied = self.record.applied.filter(|_| adopted);

@@ -133,7 +133,7 @@ async fn definition(resources: &Api<MySQL>) -> Result<(), Error> {
                 return Err(Error::Forbidden(Box::new(error)));
             }
             Err(error) => {
-                tracing::info!(error = %chain(&error), "waiting for the MySQL definition")
+                tracing::info!(error = %chain(&error), "waiting for the MySQL definition");
             }
         }
         tokio::time::sleep(DEFINITION_POLL).await;

@@ -124,12 +124,22 @@ pub struct Restore {
     pub generation: Option<String>,
     /// A backup is known to have existed: finding none is a failure.
     pub expect_backup: bool,
-    /// Restore nothing, only set the password.
-    pub skip: bool,
+    /// What people wish.
+    pub mode: RestoreMode,
     /// The data volume was taken over with its data: rows in it are not touched and no failure.
     pub adopt: bool,
-    /// Restore in spite of another flavour or an older server.
-    pub force: bool,
+}
+
+/// What a restore may do, by the wish of people.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RestoreMode {
+    /// Restore what fits.
+    #[default]
+    Normal,
+    /// Restore nothing, only set the password.
+    Skip,
+    /// Restore in spite of another flavour, an older server or another instance.
+    Force,
 }
 
 /// `backup`
@@ -223,9 +233,8 @@ impl Command {
                 from_database: options.take("from-database"),
                 generation: options.take("generation"),
                 expect_backup: options.flag("expect-backup"),
-                skip: options.flag("skip"),
+                mode: options.mode(),
                 adopt: options.flag("adopt"),
-                force: options.flag("force"),
             }),
             "backup" => Self::Backup(Backup {
                 job: options.job(Operation::Backup)?,
@@ -284,6 +293,14 @@ impl Options {
 
     fn flag(&mut self, name: &str) -> bool {
         self.take(name).is_some()
+    }
+
+    fn mode(&mut self) -> RestoreMode {
+        match (self.flag("skip"), self.flag("force")) {
+            (true, _) => RestoreMode::Skip,
+            (false, true) => RestoreMode::Force,
+            (false, false) => RestoreMode::Normal,
+        }
     }
 
     fn need(&mut self, name: &'static str) -> Result<String, ArgumentError> {

@@ -7,7 +7,7 @@
 use std::io::Read;
 use std::path::PathBuf;
 
-use crate::arguments::Restore;
+use crate::arguments::{Restore, RestoreMode};
 use crate::client::{self, ClientError, FeedError, Session};
 use crate::dump;
 use crate::fence;
@@ -45,7 +45,7 @@ pub fn restore(task: &Restore) -> Result<Success, Failure> {
 
 /// Chooses what to restore and verifies it, before the server is touched.
 fn choose(volume: &Volume, task: &Restore) -> Result<Option<Source>, Failure> {
-    if task.skip {
+    if task.mode == RestoreMode::Skip {
         return Ok(None);
     }
     let wanted = match &task.generation {
@@ -96,7 +96,7 @@ fn acceptable(generation: &Generation, task: &Restore) -> Result<(), Failure> {
             ),
         ));
     }
-    if manifest.instance != task.job.instance && !task.force {
+    if manifest.instance != task.job.instance && task.mode != RestoreMode::Force {
         return Err(Failure::permanent(
             "ForeignBackup",
             format!(
@@ -157,7 +157,7 @@ fn nothing(server: &mut Server, task: &Restore) -> Result<Success, Failure> {
     };
     let mut ensure = ensure;
     ensure().map_err(|error| failed(task, &error))?;
-    let (reason, detail) = if task.skip {
+    let (reason, detail) = if task.mode == RestoreMode::Skip {
         ("RestoreSkipped", "restoring was switched off by annotation")
     } else {
         ("NoBackup", "the backup volume has no backup")
@@ -225,7 +225,7 @@ fn check_server(source: &Source, server: &Server, task: &Restore) -> Result<(), 
     let Source::Generation(generation) = source else {
         return Ok(());
     };
-    if task.force {
+    if task.mode == RestoreMode::Force {
         return Ok(());
     }
     manifest::compatible(&generation.manifest.server, &server.facts).map_err(|why| {

@@ -102,7 +102,7 @@ pub fn connect(job: &Job) -> Result<Server, Failure> {
         match Session::open(&tools, &login, &job.work) {
             Ok(session) => break session,
             Err(error) if error.is_unreachable() && Instant::now() < deadline => {
-                thread::sleep(POLL)
+                thread::sleep(POLL);
             }
             Err(error) if error.is_access_denied() => {
                 make_account(job, &tools, &login, &error)?;

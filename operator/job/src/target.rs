@@ -11,6 +11,10 @@ pub const MARKER: &str = "_otus_restore";
 
 /// What was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "four facts that do not depend on one another"
+)]
 pub struct Seen {
     /// The database has tables, views, routines or events.
     pub occupied: bool,
@@ -64,36 +68,72 @@ pub fn judge(database: &str, seen: Seen) -> Result<Verdict, Failure> {
 mod tests {
     use super::*;
 
-    fn verdict(occupied: bool, marked: bool, recorded: bool, adopted: bool) -> Option<Verdict> {
-        judge(
-            "db",
-            Seen {
-                occupied,
-                marked,
-                recorded,
-                adopted,
-            },
-        )
-        .ok()
+    const NOTHING: Seen = Seen {
+        occupied: false,
+        marked: false,
+        recorded: false,
+        adopted: false,
+    };
+    const OCCUPIED: Seen = Seen {
+        occupied: true,
+        ..NOTHING
+    };
+
+    fn verdict(seen: Seen) -> Option<Verdict> {
+        judge("db", seen).ok()
     }
 
     #[test]
     fn only_an_empty_database_or_our_own_attempt_is_restored_into() {
-        assert_eq!(verdict(false, false, false, false), Some(Verdict::Restore));
-        assert_eq!(verdict(true, true, false, false), Some(Verdict::Redo));
-        assert_eq!(verdict(false, true, false, false), Some(Verdict::Redo));
-        assert_eq!(verdict(true, false, false, false), None);
+        assert_eq!(verdict(NOTHING), Some(Verdict::Restore));
+        assert_eq!(
+            verdict(Seen {
+                marked: true,
+                ..OCCUPIED
+            }),
+            Some(Verdict::Redo)
+        );
+        assert_eq!(
+            verdict(Seen {
+                marked: true,
+                ..NOTHING
+            }),
+            Some(Verdict::Redo)
+        );
+        assert_eq!(verdict(OCCUPIED), None);
     }
 
     #[test]
     fn a_restore_that_was_recorded_is_not_repeated_over_rows() {
-        assert_eq!(verdict(true, false, true, false), Some(Verdict::Done));
-        assert_eq!(verdict(true, true, true, false), Some(Verdict::Done));
-        assert_eq!(verdict(false, false, true, false), Some(Verdict::Restore));
+        let recorded = Seen {
+            recorded: true,
+            ..OCCUPIED
+        };
+        assert_eq!(verdict(recorded), Some(Verdict::Done));
+        assert_eq!(
+            verdict(Seen {
+                marked: true,
+                ..recorded
+            }),
+            Some(Verdict::Done)
+        );
+        assert_eq!(
+            verdict(Seen {
+                recorded: true,
+                ..NOTHING
+            }),
+            Some(Verdict::Restore)
+        );
     }
 
     #[test]
     fn rows_of_a_volume_that_was_taken_over_stay() {
-        assert_eq!(verdict(true, false, false, true), Some(Verdict::Keep));
+        assert_eq!(
+            verdict(Seen {
+                adopted: true,
+                ..OCCUPIED
+            }),
+            Some(Verdict::Keep)
+        );
     }
 }

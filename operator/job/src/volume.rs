@@ -200,7 +200,7 @@ impl Volume {
     /// Bytes that are free; `None` if the file system does not say.
     pub fn free_bytes(&self) -> Option<u64> {
         let stat = nix::sys::statvfs::statvfs(&self.root).ok()?;
-        Some(u64::from(stat.blocks_available()).saturating_mul(u64::from(stat.fragment_size())))
+        Some(stat.blocks_available().saturating_mul(stat.fragment_size()))
     }
 
     /// Records that this instance has its rows: no later restore may touch them.

@@ -228,8 +228,8 @@ async fn ensure(writer: &Writer<'_>, world: &World<'_>) -> Result<(), Error> {
         .ensure_volume(
             data_volume.as_ref(),
             named(
-                &observed.data_volume,
-                &observed.data_volume_apart,
+                observed.data_volume.as_ref(),
+                observed.data_volume_apart.as_ref(),
                 data_volume.as_ref(),
             ),
         )
@@ -241,8 +241,8 @@ async fn ensure(writer: &Writer<'_>, world: &World<'_>) -> Result<(), Error> {
         .ensure_volume(
             backup_volume.as_ref(),
             named(
-                &observed.backup_volume,
-                &observed.backup_volume_apart,
+                observed.backup_volume.as_ref(),
+                observed.backup_volume_apart.as_ref(),
                 backup_volume.as_ref(),
             ),
         )
@@ -261,8 +261,8 @@ async fn ensure(writer: &Writer<'_>, world: &World<'_>) -> Result<(), Error> {
 
 /// Of the two volumes that were looked for, the one that is meant.
 fn named<'a>(
-    usual: &'a Option<PersistentVolume>,
-    apart: &'a Option<PersistentVolume>,
+    usual: Option<&'a PersistentVolume>,
+    apart: Option<&'a PersistentVolume>,
     meant: Option<&PersistentVolume>,
 ) -> Option<&'a PersistentVolume> {
     let name = meant?.name_any();
@@ -309,7 +309,11 @@ async fn remove_job(writer: &Writer<'_>, world: &World<'_>, kind: JobKind) -> Re
 async fn remove_data_volume(writer: &Writer<'_>, world: &World<'_>) -> Result<(), Error> {
     let observed = world.observed;
     let meant = world.resources.data_volume.as_ref();
-    let volume = named(&observed.data_volume, &observed.data_volume_apart, meant);
+    let volume = named(
+        observed.data_volume.as_ref(),
+        observed.data_volume_apart.as_ref(),
+        meant,
+    );
     writer.remove(volume, PropagationPolicy::Background).await
 }
 
@@ -333,8 +337,8 @@ async fn release_backup_volume(writer: &Writer<'_>, world: &World<'_>) -> Result
     let observed = world.observed;
     let meant = world.resources.backup_volume.as_ref();
     let Some(volume) = named(
-        &observed.backup_volume,
-        &observed.backup_volume_apart,
+        observed.backup_volume.as_ref(),
+        observed.backup_volume_apart.as_ref(),
         meant,
     ) else {
         return Ok(());

@@ -60,7 +60,7 @@ pub(crate) fn observed(objects: &str) -> Observed {
 
 fn put(observed: &mut Observed, kind: &str, name: &str, object: Value) {
     fn read<T: serde::de::DeserializeOwned>(object: Value) -> Option<T> {
-        Some(serde_json::from_value(object).unwrap())
+        serde_json::from_value(object).unwrap()
     }
     match (kind, name) {
         ("Namespace", _) => observed.namespace = read(object),

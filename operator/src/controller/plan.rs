@@ -212,8 +212,7 @@ impl View<'_> {
 
     /// The time for another try after a failure has come; otherwise how long until then.
     pub fn wait_after(&self, ended: Option<Timestamp>) -> Option<Duration> {
-        let Some(ended) = ended else { return None };
-        let passed = Duration::try_from(self.now.duration_since(ended)).unwrap_or_default();
+        let passed = Duration::try_from(self.now.duration_since(ended?)).unwrap_or_default();
         self.settings
             .retry
             .checked_sub(passed)

@@ -6,6 +6,7 @@
 
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Secret};
 use kube::{Resource, ResourceExt as _};
+use mysql_job::arguments::RestoreMode;
 use thiserror::Error;
 
 use super::observe::{Observed, is_reserved_elsewhere};
@@ -79,10 +80,8 @@ pub enum Ending {
 /// What restoring may do, by the wish of people.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RestoreWish {
-    /// Begin without rows, or with those there are.
-    pub skip: bool,
-    /// In spite of another flavour, an older server or another instance.
-    pub force: bool,
+    /// Whether to restore, and how strictly.
+    pub mode: RestoreMode,
     /// From a backup of this database.
     pub from_database: Option<String>,
     /// From this generation.
@@ -91,6 +90,10 @@ pub struct RestoreWish {
 
 /// An instance that can be planned and built for.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts that do not depend on one another"
+)]
 pub struct Validated {
     /// Its names.
     pub instance: Instance,
@@ -229,8 +232,7 @@ pub fn validate(
             .and_then(|backup| backup.keep)
             .unwrap_or(3),
         restore: RestoreWish {
-            skip: annotation(names::RESTORE).as_deref() == Some("skip"),
-            force: annotation(names::RESTORE).as_deref() == Some("force"),
+            mode: restore_mode(annotation(names::RESTORE).as_deref()),
             from_database: annotation(names::RESTORE_AS),
             generation: annotation(names::RESTORE_GENERATION),
         },
@@ -247,6 +249,14 @@ pub fn validate(
         instance,
         uid,
     })
+}
+
+fn restore_mode(annotation: Option<&str>) -> RestoreMode {
+    match annotation {
+        Some("skip") => RestoreMode::Skip,
+        Some("force") => RestoreMode::Force,
+        Some(_) | None => RestoreMode::Normal,
+    }
 }
 
 fn or(recorded: &str, specified: &str) -> String {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use mysql_job::arguments::{Restore, RestoreMode};
 use mysql_job::{backup, restore};
 
 use crate::server::Server;
@@ -45,9 +46,9 @@ fn rows_views_routines_triggers_and_events_come_back() {
 }
 
 /// The same instance after a fence: the restore of the next life must find no fence left.
-fn restoring(server: &Server, id: &str) -> mysql_job::arguments::Restore {
-    mysql_job::arguments::Restore {
-        skip: true,
+fn restoring(server: &Server, id: &str) -> Restore {
+    Restore {
+        mode: RestoreMode::Skip,
         ..server.restore(id)
     }
 }
@@ -101,7 +102,7 @@ fn rows_that_no_restore_has_put_there_are_never_overwritten() {
     let failure = restore::restore(&server.restore("r")).unwrap_err();
     assert_eq!((failure.retry, failure.reason), (false, "TargetNotEmpty"));
     assert_eq!(server.sql(COUNT), "3");
-    let kept = restore::restore(&mysql_job::arguments::Restore {
+    let kept = restore::restore(&Restore {
         adopt: true,
         ..server.restore("r")
     });
@@ -147,7 +148,7 @@ fn a_damaged_backup_is_refused_before_the_server_is_touched() {
     assert_eq!(failure.reason, "ChecksumMismatch");
     assert!(failure.detail.contains(&good), "{}", failure.detail);
     assert_eq!(server.sql("SHOW TABLES"), "");
-    let task = mysql_job::arguments::Restore {
+    let task = Restore {
         generation: Some(good),
         ..server.restore("r")
     };
@@ -230,7 +231,7 @@ fn every_row_acknowledged_before_the_fence_is_in_the_backup() {
             }
             acknowledged
         });
-        while server.sql(COUNT) < "5".to_owned() {
+        while server.sql(COUNT).parse::<u64>().unwrap() < 5 {
             assert!(!writer.is_finished(), "the writer could not write");
         }
         let success = backup::backup(&server.backup("f", true)).unwrap();
@@ -274,14 +275,14 @@ fn another_database_or_an_older_server_is_refused_with_the_way_out() {
         .unwrap()
         .generation
         .unwrap();
-    let other = mysql_job::arguments::Restore {
+    let other = Restore {
         database: "other".into(),
         ..server.restore("r")
     };
     let failure = restore::restore(&other).unwrap_err();
     assert_eq!(failure.reason, "DatabaseMismatch");
     assert!(failure.detail.contains("restore-as=otus-database"));
-    let renamed = mysql_job::arguments::Restore {
+    let renamed = Restore {
         from_database: Some("otus-database".into()),
         ..other
     };
@@ -297,8 +298,8 @@ fn another_database_or_an_older_server_is_refused_with_the_way_out() {
         restore::restore(&server.restore("r2")).unwrap_err().reason,
         "ServerMismatch"
     );
-    let forced = mysql_job::arguments::Restore {
-        force: true,
+    let forced = Restore {
+        mode: RestoreMode::Force,
         ..server.restore("r2")
     };
     restore::restore(&forced).unwrap();
@@ -309,7 +310,7 @@ fn a_backup_that_must_be_there_and_is_not_blocks() {
     let Some(server) = Server::start() else {
         return;
     };
-    let task = mysql_job::arguments::Restore {
+    let task = Restore {
         expect_backup: true,
         ..server.restore("r")
     };

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use mysql_job::arguments::{Backup, Job, Password, Restore};
+use mysql_job::arguments::{Backup, Job, Password, Restore, RestoreMode};
 use mysql_job::report::Operation;
 
 /// The operator's password on the test server: with everything in it that could break on the way.
@@ -217,9 +217,8 @@ impl Server {
             from_database: None,
             generation: None,
             expect_backup: false,
-            skip: false,
+            mode: RestoreMode::Normal,
             adopt: false,
-            force: false,
         }
     }
 

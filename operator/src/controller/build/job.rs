@@ -8,6 +8,7 @@ use k8s_openapi::api::batch::v1::{
 };
 use k8s_openapi::api::core::v1::{PodTemplateSpec, VolumeMount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use mysql_job::arguments::RestoreMode;
 use mysql_job::report::EXIT_PERMANENT;
 
 use super::{labels, metadata, pod};
@@ -51,8 +52,8 @@ pub(super) fn restore(validated: &Validated, ledger: &Ledger) -> Job {
         }
     }
     let flags = [
-        ("--skip", wish.skip),
-        ("--force", wish.force),
+        ("--skip", wish.mode == RestoreMode::Skip),
+        ("--force", wish.mode == RestoreMode::Force),
         ("--expect-backup", validated.expect_backup),
         ("--adopt", ledger.record.adopted),
     ];
@@ -64,7 +65,7 @@ pub(super) fn restore(validated: &Validated, ledger: &Ledger) -> Job {
     );
     job(
         validated,
-        Intent {
+        &Intent {
             command: "restore",
             name: validated.instance.restore_job(),
             component: "restore",
@@ -86,7 +87,7 @@ pub(super) fn backup(validated: &Validated, ledger: &Ledger) -> Job {
     }
     job(
         validated,
-        Intent {
+        &Intent {
             command: "backup",
             name: validated.instance.backup_job(),
             component: "backup",
@@ -103,7 +104,7 @@ pub(super) fn backup(validated: &Validated, ledger: &Ledger) -> Job {
 pub(super) fn password(validated: &Validated, ledger: &Ledger) -> Job {
     job(
         validated,
-        Intent {
+        &Intent {
             command: "password",
             name: validated.instance.password_job(),
             component: "password",
@@ -126,7 +127,7 @@ fn backup_arguments(validated: &Validated) -> Vec<String> {
     ]
 }
 
-fn job(validated: &Validated, intent: Intent<'_>) -> Job {
+fn job(validated: &Validated, intent: &Intent<'_>) -> Job {
     let mut metadata = metadata(validated, intent.name.clone(), intent.component);
     let annotations = metadata.annotations.get_or_insert_default();
     annotations.insert(names::OPERATION_ID.to_owned(), intent.operation.clone());
@@ -158,7 +159,7 @@ fn job(validated: &Validated, intent: Intent<'_>) -> Job {
     }
 }
 
-fn template(validated: &Validated, intent: Intent<'_>) -> PodTemplateSpec {
+fn template(validated: &Validated, intent: &Intent<'_>) -> PodTemplateSpec {
     let backups = intent
         .with_backups
         .then(|| pod::mount("backups", &validated.instance.backup_mount()));
@@ -175,7 +176,7 @@ fn template(validated: &Validated, intent: Intent<'_>) -> PodTemplateSpec {
     ));
     let mut main = pod::container(CONTAINER, &validated.image, ("64Mi", "1Gi"));
     main.command = Some(vec![program]);
-    main.args = Some(arguments(validated, &intent));
+    main.args = Some(arguments(validated, intent));
     main.termination_message_policy = Some("FallbackToLogsOnError".to_owned());
     main.volume_mounts = Some(with(
         vec![
@@ -192,7 +193,7 @@ fn template(validated: &Validated, intent: Intent<'_>) -> PodTemplateSpec {
     spec.containers = vec![main];
     let mut volumes = vec![
         pod::scratch("program"),
-        credentials(validated, &intent),
+        credentials(validated, intent),
         pod::scratch_in_memory("work"),
         pod::scratch("tmp"),
     ];

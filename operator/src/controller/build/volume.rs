@@ -20,14 +20,14 @@ pub(super) fn data(validated: &Validated) -> Option<PersistentVolume> {
         "{}/data/{}/{}/{}",
         validated.host_path_root, instance.namespace, instance.name, validated.uid
     );
-    volume(
+    Some(volume(
         validated,
         validated.data_volume.clone()?,
         &instance.name,
         instance.data_claim(),
         path,
         "data",
-    )
+    ))
 }
 
 pub(super) fn backup(validated: &Validated) -> Option<PersistentVolume> {
@@ -37,14 +37,14 @@ pub(super) fn backup(validated: &Validated) -> Option<PersistentVolume> {
         validated.host_path_root, instance.namespace, instance.name
     );
     let usage = format!("backup-{}", instance.name);
-    volume(
+    Some(volume(
         validated,
         validated.backup_volume.clone()?,
         &usage,
         instance.backup_claim(),
         path,
         "backup",
-    )
+    ))
 }
 
 fn volume(
@@ -54,7 +54,7 @@ fn volume(
     claim: String,
     path: String,
     component: &str,
-) -> Option<PersistentVolume> {
+) -> PersistentVolume {
     let namespace = validated.instance.namespace.clone();
     let mut metadata = metadata(validated, name, component);
     metadata.namespace = None;
@@ -62,7 +62,7 @@ fn volume(
         labels.insert(names::PV_USAGE.to_owned(), usage.to_owned());
         labels.insert(names::INSTANCE_NAMESPACE.to_owned(), namespace.clone());
     }
-    Some(PersistentVolume {
+    PersistentVolume {
         metadata,
         spec: Some(PersistentVolumeSpec {
             capacity: Some([("storage".to_owned(), Quantity(validated.storage.clone()))].into()),
@@ -83,5 +83,5 @@ fn volume(
             ..PersistentVolumeSpec::default()
         }),
         ..PersistentVolume::default()
-    })
+    }
 }

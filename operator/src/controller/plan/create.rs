@@ -53,7 +53,7 @@ pub fn restore_operation(validated: &Validated) -> String {
         hasher.update(part);
         hasher.update([0]);
     }
-    hasher.update([u8::from(wish.skip), u8::from(wish.force)]);
+    hasher.update(format!("{:?}", wish.mode));
     let hash = hasher.finalize();
     format!(
         "{}-{:02x}{:02x}{:02x}",

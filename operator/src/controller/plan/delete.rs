@@ -3,6 +3,7 @@
 //! The spec decides nothing here but how to end; what the instance is comes from its record. The
 //! data volume goes only after a backup that is known to be good, or by the explicit wish of people.
 
+use k8s_openapi::api::core::v1::PersistentVolume;
 use kube::{Resource, ResourceExt as _};
 use mysql_job::report::Outcome;
 
@@ -170,7 +171,7 @@ fn remove(view: View<'_>, plan: &mut Plan, jobs_left: bool) -> Option<State> {
 }
 
 /// The data volume, if it is one that we make.
-fn own_data_volume<'a>(view: View<'a>) -> Option<&'a k8s_openapi::api::core::v1::PersistentVolume> {
+fn own_data_volume(view: View<'_>) -> Option<&PersistentVolume> {
     let name = view.validated.data_volume.as_ref()?;
     [&view.observed.data_volume, &view.observed.data_volume_apart]
         .into_iter()
