@@ -159,28 +159,7 @@ pub fn validate(
     if !deleting {
         refuse_conflicts(observed, &uid, is_set(names::ADOPT))?;
     }
-    let adopted = observed
-        .data_claim
-        .as_ref()
-        .is_some_and(|claim| is_of_another(claim, &uid));
-    let mut ledger = match observed.secret.as_ref().map(Ledger::from_secret) {
-        None => {
-            let mut ledger = fresh;
-            ledger.begin(&uid, adopted);
-            remember_from_status(&mut ledger, resource, observed);
-            ledger
-        }
-        Some(Ok(ledger)) => ledger,
-        Some(Err(source)) => {
-            return Err(Refusal::SecretUnusable {
-                name: instance.secret(),
-                source,
-            });
-        }
-    };
-    if ledger.record.instance_uid != uid {
-        ledger.begin(&uid, adopted);
-    }
+    let mut ledger = ledger_of(resource, observed, &instance, fresh)?;
     let password_trouble = if deleting {
         None
     } else {
@@ -249,6 +228,39 @@ pub fn validate(
         instance,
         uid,
     })
+}
+
+/// The instance's ledger, begun anew if it is another resource's.
+fn ledger_of(
+    resource: &MySQL,
+    observed: &Observed,
+    instance: &Instance,
+    fresh: Ledger,
+) -> Result<Ledger, Refusal> {
+    let uid = resource.uid().unwrap_or_default();
+    let adopted = observed
+        .data_claim
+        .as_ref()
+        .is_some_and(|claim| is_of_another(claim, &uid));
+    let mut ledger = match observed.secret.as_ref().map(Ledger::from_secret) {
+        None => {
+            let mut ledger = fresh;
+            ledger.begin(&uid, adopted);
+            remember_from_status(&mut ledger, resource, observed);
+            ledger
+        }
+        Some(Ok(ledger)) => ledger,
+        Some(Err(source)) => {
+            return Err(Refusal::SecretUnusable {
+                name: instance.secret(),
+                source,
+            });
+        }
+    };
+    if ledger.record.instance_uid != uid {
+        ledger.begin(&uid, adopted);
+    }
+    Ok(ledger)
 }
 
 fn restore_mode(annotation: Option<&str>) -> RestoreMode {

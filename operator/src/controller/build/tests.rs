@@ -115,7 +115,7 @@ fn jobs_do_not_carry_the_label_of_the_servers_pod() {
 fn changing_the_password_leaves_the_server_alone() {
     let before = resources(&resource(|_| {})).deployment;
     let after = resources(&resource(|resource| {
-        resource.spec.password = Some("new".into())
+        resource.spec.password = Some("new".into());
     }));
     assert_eq!(before, after.deployment);
 }
