@@ -19,12 +19,19 @@ use tokio_util::sync::CancellationToken;
 mod cache;
 mod clock;
 mod context;
+mod cron_job;
+mod daemon_set;
 mod deployment;
+mod disruption;
+mod endpoint_slice;
+mod endpoints;
 mod events;
 mod garbage_collector;
 mod hash;
+mod history;
 mod job;
 mod namespace;
+mod node_lifecycle;
 mod objects;
 mod ownership;
 mod pods;
@@ -32,8 +39,14 @@ mod protection;
 mod provisioner;
 mod quantity;
 mod replica_set;
+mod resource_quota;
+mod scheduler;
 mod selector;
+mod service_account;
+mod services;
 mod settings;
+mod stateful_set;
+mod ttl_after_finished;
 mod universe;
 mod volume_binder;
 mod volumes;
@@ -73,14 +86,24 @@ pub async fn run(client: Client, settings: Settings, shutdown: CancellationToken
 
 fn start(controller: Controller, context: &Context) -> BoxFuture<'static, ()> {
     match controller {
+        Controller::CronJob => Box::pin(cron_job::start(context)),
+        Controller::DaemonSet => Box::pin(daemon_set::start(context)),
         Controller::Deployment => Box::pin(deployment::start(context)),
+        Controller::Disruption => Box::pin(disruption::start(context)),
+        Controller::Endpoints => Box::pin(endpoints::start(context)),
+        Controller::EndpointSlice => Box::pin(endpoint_slice::start(context)),
         Controller::GarbageCollector => Box::pin(garbage_collector::start(context)),
-        Controller::Namespace => Box::pin(namespace::start(context)),
         Controller::Job => Box::pin(job::start(context)),
+        Controller::Namespace => Box::pin(namespace::start(context)),
+        Controller::NodeLifecycle => Box::pin(node_lifecycle::start(context)),
         Controller::Protection => Box::pin(protection::start(context)),
         Controller::Provisioner => Box::pin(provisioner::start(context)),
-        Controller::VolumeBinder => Box::pin(volume_binder::start(context)),
         Controller::ReplicaSet => Box::pin(replica_set::start(context)),
-        _ => Box::pin(std::future::pending()),
+        Controller::ResourceQuota => Box::pin(resource_quota::start(context)),
+        Controller::Scheduler => Box::pin(scheduler::start(context)),
+        Controller::ServiceAccount => Box::pin(service_account::start(context)),
+        Controller::StatefulSet => Box::pin(stateful_set::start(context)),
+        Controller::TtlAfterFinished => Box::pin(ttl_after_finished::start(context)),
+        Controller::VolumeBinder => Box::pin(volume_binder::start(context)),
     }
 }

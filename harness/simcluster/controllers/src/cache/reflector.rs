@@ -64,6 +64,46 @@ where
     }
 }
 
+/// Whole objects of one name, in all namespaces.
+#[derive(Debug)]
+pub(crate) struct Named<K> {
+    pub(crate) api: Api<K>,
+    pub(crate) name: &'static str,
+}
+
+impl<K> Source<K> for Named<K>
+where
+    K: Resource<DynamicType = ()>
+        + Clone
+        + DeserializeOwned
+        + std::fmt::Debug
+        + Send
+        + Sync
+        + 'static,
+{
+    fn describe(&self) -> String {
+        format!("{} named {}", K::plural(&()), self.name)
+    }
+
+    async fn list(&self) -> kube::Result<(Vec<K>, Option<String>)> {
+        let fields = format!("metadata.name={}", self.name);
+        let list = self
+            .api
+            .list(&ListParams::default().fields(&fields))
+            .await?;
+        Ok((list.items, list.metadata.resource_version))
+    }
+
+    async fn watch(
+        &self,
+        revision: &str,
+    ) -> kube::Result<BoxStream<'static, kube::Result<WatchEvent<K>>>> {
+        let fields = format!("metadata.name={}", self.name);
+        let params = WatchParams::default().fields(&fields);
+        Ok(self.api.watch(&params, revision).await?.boxed())
+    }
+}
+
 /// The metadata of the objects of any kind.
 #[derive(Debug)]
 pub(crate) struct MetadataOnly {
