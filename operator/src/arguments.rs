@@ -1,11 +1,13 @@
 //! The command line of the operator, and the environment that the deployment sets.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::Parser;
 use kube::Client;
 use tokio_util::sync::CancellationToken;
 
+use crate::lease::Election;
 use crate::settings::Settings;
 use crate::telemetry::{self, LogFormat};
 use crate::{crd, watch};
@@ -26,6 +28,15 @@ pub struct Arguments {
     /// Watch this namespace only.
     #[arg(long, env = "WATCH_NAMESPACE")]
     watch_namespace: Option<String>,
+    /// Where to serve /healthz and /metrics.
+    #[arg(long, env = "HTTP_ADDRESS", default_value = "0.0.0.0:8080")]
+    http_address: SocketAddr,
+    /// The namespace of the Lease that makes this operator the only one at work.
+    #[arg(long, env = "POD_NAMESPACE")]
+    lease_namespace: Option<String>,
+    /// This operator's name in the Lease.
+    #[arg(long, env = "POD_NAME", default_value = "mysql-operator")]
+    identity: String,
     /// How log lines look.
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Human)]
     log_format: LogFormat,
@@ -41,6 +52,11 @@ impl Arguments {
         let settings = Settings {
             operator_image: self.operator_image,
             host_path_root: self.host_path_root,
+            http: Some(self.http_address),
+            election: self.lease_namespace.map(|namespace| Election {
+                namespace,
+                identity: self.identity,
+            }),
             watch_namespace: self
                 .watch_namespace
                 .filter(|namespace| !namespace.is_empty()),

@@ -19,6 +19,7 @@ pub mod trouble;
 pub mod validate;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use kube::runtime::controller::Action;
@@ -28,9 +29,11 @@ use thiserror::Error;
 
 use crate::crd::MySQL;
 use crate::ledger::Ledger;
+use crate::metrics::{Metrics, Outcome};
 use crate::names::Instance;
 use crate::retries::Retries;
 use crate::settings::Settings;
+use crate::telemetry;
 
 /// What every reconcile needs.
 #[derive(Clone)]
@@ -44,6 +47,8 @@ pub struct Context {
     pub recorder: Recorder,
     /// How often each instance failed in a row.
     pub retries: Retries,
+    /// Counts.
+    pub metrics: Metrics,
 }
 
 /// A reconcile that failed; one variant for each verb that can.
@@ -62,25 +67,33 @@ pub enum Error {
 
 /// Brings one instance a step nearer to its spec.
 pub async fn reconcile(trigger: Arc<MySQL>, context: Arc<Context>) -> Result<Action, Error> {
+    let begun = Instant::now();
+    let instance = instance_of(&trigger);
+    let (outcome, action) = Box::pin(step(&instance, &context)).await?;
+    context.retries.succeeded(&instance);
+    context.metrics.reconciled(outcome, begun.elapsed());
+    Ok(action)
+}
+
+async fn step(instance: &Instance, context: &Context) -> Result<(Outcome, Action), Error> {
     let Context {
         client,
         settings,
         recorder,
-        retries,
-    } = &*context;
-    let instance = Instance::new(trigger.namespace().unwrap_or_default(), trigger.name_any());
-    // The resource that triggered us may be out of date by now.
-    let Some(resource) = observe::resource(client, &instance).await?.map(Arc::new) else {
-        return Ok(Action::await_change());
+        ..
+    } = context;
+    // What triggered us may be out of date by now.
+    let Some(resource) = observe::resource(client, instance).await?.map(Arc::new) else {
+        return Ok((Outcome::Done, Action::await_change()));
     };
-    let observed = Box::pin(observe::observe(client, &instance, &resource)).await?;
+    let observed = observe::observe(client, instance, &resource).await?;
     let now = Timestamp::now();
     let fresh = Ledger::generate(&mut rand::rng());
     let validated = match validate::validate(&resource, &observed, settings, fresh) {
         Ok(validated) => validated,
         Err(refusal) => {
             report::report_refusal(client, recorder, &resource, &refusal, now).await?;
-            return Ok(Action::requeue(settings.retry));
+            return Ok((Outcome::Refused, Action::requeue(settings.retry)));
         }
     };
     let plan = plan::plan(plan::View {
@@ -89,6 +102,7 @@ pub async fn reconcile(trigger: Arc<MySQL>, context: Arc<Context>) -> Result<Act
         settings,
         now,
     });
+    tracing::debug!(%instance, state = ?plan.state, steps = ?plan.steps, "planned");
     let resources = build::build(&validated, &plan.ledger);
     let world = apply::World {
         resource: &resource,
@@ -96,11 +110,12 @@ pub async fn reconcile(trigger: Arc<MySQL>, context: Arc<Context>) -> Result<Act
         observed: &observed,
         resources: &resources,
     };
-    tracing::debug!(%instance, state = ?plan.state, steps = ?plan.steps, "planned");
     apply::apply(client, world, &plan).await?;
     report::report(client, recorder, &resource, &validated, &plan, now).await?;
-    retries.succeeded(&instance);
-    Ok(Action::requeue(plan.again))
+    if plan.backed_up.is_some() {
+        context.metrics.backed_up();
+    }
+    Ok((Outcome::Done, Action::requeue(plan.again)))
 }
 
 /// When to try again: at once if somebody was faster, later and later otherwise.
@@ -109,9 +124,17 @@ pub async fn reconcile(trigger: Arc<MySQL>, context: Arc<Context>) -> Result<Act
     reason = "the signature is the runtime's"
 )]
 pub fn on_error(trigger: Arc<MySQL>, error: &Error, context: Arc<Context>) -> Action {
-    let instance = Instance::new(trigger.namespace().unwrap_or_default(), trigger.name_any());
+    let instance = instance_of(&trigger);
     let conflict = matches!(error, Error::Apply(error) if error.is_conflict());
     let delay = context.retries.failed(&instance, conflict);
-    tracing::warn!(%instance, error = %crate::telemetry::chain(error), ?delay, "reconcile failed");
+    context.metrics.reconciled(Outcome::Failed, Duration::ZERO);
+    tracing::warn!(%instance, error = %telemetry::chain(error), ?delay, "reconcile failed");
     Action::requeue(delay)
+}
+
+fn instance_of(resource: &MySQL) -> Instance {
+    Instance::new(
+        resource.namespace().unwrap_or_default(),
+        resource.name_any(),
+    )
 }

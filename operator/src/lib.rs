@@ -8,7 +8,10 @@
 pub mod arguments;
 pub mod controller;
 pub mod crd;
+pub mod http;
+pub mod lease;
 pub mod ledger;
+pub mod metrics;
 pub mod names;
 pub mod retries;
 pub mod settings;

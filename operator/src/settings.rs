@@ -1,6 +1,9 @@
 //! What can be set from outside. Defaults suit a cluster with one node.
 
+use std::net::SocketAddr;
 use std::time::Duration;
+
+use crate::lease::Election;
 
 /// How the operator works; the same for all instances.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +20,10 @@ pub struct Settings {
     pub retry: Duration,
     /// How long a stopping operator goes on with deletions under way.
     pub shutdown_grace: Duration,
+    /// Where to serve `/healthz` and `/metrics`; nowhere if `None`.
+    pub http: Option<SocketAddr>,
+    /// The election to win before working; without one this operator is the only one.
+    pub election: Option<Election>,
     /// User and group of the server's and the Jobs' processes; 999 in all official images.
     pub run_as: i64,
 }
@@ -30,6 +37,8 @@ impl Default for Settings {
             resync: Duration::from_secs(300),
             retry: Duration::from_secs(60),
             shutdown_grace: Duration::from_secs(20),
+            http: None,
+            election: None,
             run_as: 999,
         }
     }

@@ -22,6 +22,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::controller::{self, Context};
 use crate::crd::MySQL;
+use crate::http;
+use crate::lease::Elector;
+use crate::metrics::Metrics;
 use crate::names;
 use crate::retries::Retries;
 use crate::settings::Settings;
@@ -32,7 +35,7 @@ const DEFINITION_POLL: Duration = Duration::from_millis(500);
 /// How many instances are worked on at the same time.
 const CONCURRENCY: u16 = 32;
 
-/// The operator cannot work at all.
+/// The operator cannot work, or not any more.
 #[derive(Debug, Error)]
 pub enum Error {
     /// The API server refuses what nothing works without.
@@ -40,6 +43,18 @@ pub enum Error {
         "the API server does not let the operator list MySQL resources; give it the role in deploy/role.yml"
     )]
     Forbidden(#[source] Box<kube::Error>),
+    /// Another operator may be working by now.
+    #[error("the Lease could not be kept; this operator ends before another one begins")]
+    LeaseLost,
+    /// The address is taken, or not one of this machine.
+    #[error("cannot serve /healthz and /metrics at {address}; choose another address")]
+    Http {
+        /// Where.
+        address: std::net::SocketAddr,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
 }
 
 /// Runs the operator until `shutdown`; deletions under way are then brought to their end, within
@@ -49,7 +64,40 @@ pub async fn run(
     settings: Settings,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
-    let resources: Api<MySQL> = api(&client, &settings);
+    let metrics = Metrics::default();
+    let _serving = match settings.http {
+        Some(address) => Some(
+            http::start(address, metrics.clone())
+                .await
+                .map_err(|source| Error::Http { address, source })?,
+        ),
+        None => None,
+    };
+    let Some(election) = &settings.election else {
+        return lead(&client, &settings, metrics, shutdown).await;
+    };
+    let elector = Elector::new(&client, election);
+    if !elector.acquire(&shutdown).await {
+        return Ok(());
+    }
+    tokio::select! {
+        // Dropping the work in the middle is as safe as a crash: every step can be repeated.
+        () = elector.hold() => Err(Error::LeaseLost),
+        done = lead(&client, &settings, metrics, shutdown) => {
+            elector.release().await;
+            done
+        }
+    }
+}
+
+/// Works, as the only operator.
+async fn lead(
+    client: &Client,
+    settings: &Settings,
+    metrics: Metrics,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    let resources: Api<MySQL> = api(client, settings);
     tokio::select! {
         () = shutdown.cancelled() => return Ok(()),
         found = definition(&resources) => found?,
@@ -58,32 +106,31 @@ pub async fn run(
         watcher::Config::default().labels(&format!("{}={}", names::MANAGED_BY, names::MANAGER));
     let controller = Controller::new(resources, watcher::Config::default());
     let store = controller.store();
-    let grace = settings.shutdown_grace;
+    metrics.watch(store.clone());
     let context = Context {
         client: client.clone(),
         settings: settings.clone(),
         recorder: Recorder::new(client.clone(), reporter()),
         retries: Retries::default(),
+        metrics,
     };
     controller
         .with_config(kube::runtime::controller::Config::default().concurrency(CONCURRENCY))
-        .watches(
-            api::<Deployment>(&client, &settings),
-            own.clone(),
-            |object| owner(&object),
-        )
-        .watches(api::<Service>(&client, &settings), own.clone(), |object| {
+        .watches(api::<Deployment>(client, settings), own.clone(), |object| {
+            owner(&object)
+        })
+        .watches(api::<Service>(client, settings), own.clone(), |object| {
             owner(&object)
         })
         .watches(
-            api::<PersistentVolumeClaim>(&client, &settings),
+            api::<PersistentVolumeClaim>(client, settings),
             own.clone(),
             |object| owner(&object),
         )
-        .watches(api::<Job>(&client, &settings), own.clone(), |object| {
+        .watches(api::<Job>(client, settings), own.clone(), |object| {
             owner(&object)
         })
-        .watches(api::<Pod>(&client, &settings), own.clone(), |object| {
+        .watches(api::<Pod>(client, settings), own.clone(), |object| {
             owner(&object)
         })
         .watches(
@@ -91,7 +138,7 @@ pub async fn run(
             own,
             |object| owner(&object),
         )
-        .graceful_shutdown_on(stop(shutdown, store, grace))
+        .graceful_shutdown_on(stop(shutdown, store, settings.shutdown_grace))
         .run(
             controller::reconcile,
             controller::on_error,
