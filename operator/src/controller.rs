@@ -69,7 +69,7 @@ pub enum Error {
 pub async fn reconcile(trigger: Arc<MySQL>, context: Arc<Context>) -> Result<Action, Error> {
     let begun = Instant::now();
     let instance = instance_of(&trigger);
-    let (outcome, action) = Box::pin(step(&instance, &context)).await?;
+    let (outcome, action) = step(&instance, &context).await?;
     context.retries.succeeded(&instance);
     context.metrics.reconciled(outcome, begun.elapsed());
     Ok(action)
@@ -86,7 +86,7 @@ async fn step(instance: &Instance, context: &Context) -> Result<(Outcome, Action
     let Some(resource) = observe::resource(client, instance).await?.map(Arc::new) else {
         return Ok((Outcome::Done, Action::await_change()));
     };
-    let observed = observe::observe(client, instance, &resource).await?;
+    let observed = Box::pin(observe::observe(client, instance, &resource)).await?;
     let now = Timestamp::now();
     let fresh = Ledger::generate(&mut rand::rng());
     let validated = match validate::validate(&resource, &observed, settings, fresh) {
