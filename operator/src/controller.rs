@@ -69,7 +69,7 @@ pub enum Error {
 pub async fn reconcile(trigger: Arc<MySQL>, context: Arc<Context>) -> Result<Action, Error> {
     let begun = Instant::now();
     let instance = instance_of(&trigger);
-    let (outcome, action) = step(&instance, &context).await?;
+    let (outcome, action) = Box::pin(step(&instance, &context)).await?;
     context.retries.succeeded(&instance);
     context.metrics.reconciled(outcome, begun.elapsed());
     Ok(action)
