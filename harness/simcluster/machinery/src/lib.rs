@@ -6,6 +6,8 @@
 pub mod apply;
 #[cfg(test)]
 mod arbitrary;
+pub mod cel;
+pub mod crd;
 pub mod custom;
 pub mod decode;
 pub mod default;
@@ -15,6 +17,7 @@ pub mod jsonpath;
 pub mod kind;
 pub mod name;
 pub mod patch;
+mod pattern;
 pub mod prune;
 pub mod quantity;
 pub mod schema;

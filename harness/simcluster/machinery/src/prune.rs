@@ -17,6 +17,16 @@ pub fn prune(object: &mut Value, schema: &Schema) -> Vec<String> {
     walk.dropped
 }
 
+/// The same for a value that is no object of its own.
+pub fn prune_value(value: &mut Value, schema: &Schema) -> Vec<String> {
+    let mut walk = Walk {
+        dropped: Vec::new(),
+    };
+    walk.value(value, Some(schema), "", false);
+    walk.dropped.sort_unstable();
+    walk.dropped
+}
+
 /// Drops nulls where the schema neither allows them nor has a default to put in their place.
 pub fn drop_nulls(value: &mut Value, schema: &Schema) {
     match value {

@@ -129,7 +129,7 @@ fn bounds(map: &Map<String, Value>) -> Option<Arc<Bounds>> {
         pattern: text(map, "pattern")
             .filter(|source| !source.is_empty())
             .map(|source| Pattern {
-                regex: regex::Regex::new(&source).ok(),
+                regex: crate::pattern::compile(&source).ok(),
                 source,
             }),
         min_items: count("minItems"),
