@@ -9,19 +9,52 @@
 //! * create: decode, [`KindRules::default`], mutating admission ([`admission`]), metadata filled in
 //!   by the server (name, uid, creationTimestamp), addresses allocated ([`service`]),
 //!   [`KindRules::prepare_create`], [`KindRules::check_create`].
-//! * update: decode, [`KindRules::default`], admission, [`KindRules::prepare_update`],
-//!   [`KindRules::check_update`].
+//! * update: decode, [`KindRules::default`], admission, [`carry_server_fields`], addresses,
+//!   [`KindRules::prepare_update`], [`KindRules::check_update`].
 //! * status: decode, [`KindRules::default`], [`KindRules::prepare_status_update`],
-//!   [`KindRules::check_status_update`].
+//!   [`KindRules::stamp_status`], [`KindRules::check_status_update`].
 
+pub mod admission;
+mod checks;
+mod config_map;
+mod cron_job;
+mod daemon_set;
+mod deployment;
+mod endpoint_slice;
+mod endpoints;
+mod event;
+mod horizontal_pod_autoscaler;
+mod ingress;
+mod job;
+mod lease;
+mod limit_range;
 mod meta;
+pub mod namespace;
+mod network_policy;
+mod node;
+mod persistent_volume;
+mod persistent_volume_claim;
+pub mod pod;
+mod pod_disruption_budget;
+mod priority_class;
+mod rbac;
 mod read;
 mod registry;
+mod replica_set;
+mod replication_controller;
+mod resource_quota;
+mod resources;
 mod rules;
+mod secret;
+pub mod service;
+mod service_account;
+mod stateful_set;
+mod storage_class;
+mod stored;
 pub mod table;
 
 pub use meta::{
-    NameRule, Scope, carry_server_fields, validate as validate_meta,
+    NameRule, Scope, carry_server_fields, keep_all_but_status, validate as validate_meta,
     validate_update as validate_meta_update,
 };
 pub use registry::rules;

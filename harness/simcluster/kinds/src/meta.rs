@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use simcluster_machinery::field::{Error, Path};
 use simcluster_machinery::name;
 
@@ -69,7 +69,12 @@ pub fn validate(object: &Value, scope: Scope, names: NameRule, path: &Path) -> V
     let generate_name = meta.text("generateName");
     if !generate_name.is_empty() {
         let place = path.child("generateName");
-        complain(&mut errors, &place, generate_name, names.complaints(generate_name, true));
+        complain(
+            &mut errors,
+            &place,
+            generate_name,
+            names.complaints(generate_name, true),
+        );
     }
     let name = meta.text("name");
     let place = path.child("name");
@@ -83,7 +88,12 @@ pub fn validate(object: &Value, scope: Scope, names: NameRule, path: &Path) -> V
     match scope {
         Scope::Namespaced if namespace.is_empty() => errors.push(Error::required(&place, "")),
         Scope::Namespaced => {
-            complain(&mut errors, &place, namespace, name::dns1123_label(namespace));
+            complain(
+                &mut errors,
+                &place,
+                namespace,
+                name::dns1123_label(namespace),
+            );
         }
         Scope::Cluster if !namespace.is_empty() => {
             errors.push(Error::forbidden(&place, "not allowed on this type"));
@@ -106,8 +116,11 @@ pub fn validate_update(new: &Value, old: &Value, path: &Path) -> Vec<Error> {
     );
     if old.at("deletionTimestamp").is_some() {
         let known: BTreeSet<&str> = old.texts("finalizers").into_iter().collect();
-        let added: BTreeSet<&str> =
-            new.texts("finalizers").into_iter().filter(|one| !known.contains(one)).collect();
+        let added: BTreeSet<&str> = new
+            .texts("finalizers")
+            .into_iter()
+            .filter(|one| !known.contains(one))
+            .collect();
         if !added.is_empty() {
             let quoted: Vec<String> = added.iter().map(|one| format!("{one:?}")).collect();
             errors.push(Error::forbidden(
@@ -122,13 +135,21 @@ pub fn validate_update(new: &Value, old: &Value, path: &Path) -> Vec<Error> {
     }
     if new.lacks("resourceVersion") {
         let place = path.child("resourceVersion");
-        errors.push(Error::invalid(&place, "", "must be specified for an update"));
+        errors.push(Error::invalid(
+            &place,
+            "",
+            "must be specified for an update",
+        ));
     }
     for field in IMMUTABLE {
         let value = new.at(field);
         if value != old.at(field) {
             let value = value.cloned().unwrap_or(Value::Null);
-            errors.push(Error::invalid(&path.child(field), value, "field is immutable"));
+            errors.push(Error::invalid(
+                &path.child(field),
+                value,
+                "field is immutable",
+            ));
         }
     }
     validate_labels(new, "labels", &path.child("labels"), &mut errors);
@@ -159,7 +180,11 @@ pub(crate) fn complain(
     value: &str,
     complaints: impl IntoIterator<Item = String>,
 ) {
-    errors.extend(complaints.into_iter().map(|detail| Error::invalid(path, value, detail)));
+    errors.extend(
+        complaints
+            .into_iter()
+            .map(|detail| Error::invalid(path, value, detail)),
+    );
 }
 
 /// Keys and values of the labels in the field `field` of `value`.
@@ -190,7 +215,11 @@ fn validate_owner_references(meta: &Value, path: &Path, errors: &mut Vec<Error>)
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         if version.is_empty() {
             let place = path.child("apiVersion");
-            errors.push(Error::invalid(&place, api_version, "version must not be empty"));
+            errors.push(Error::invalid(
+                &place,
+                api_version,
+                "version must not be empty",
+            ));
         }
         for field in ["kind", "name", "uid"] {
             if reference.lacks(field) {
@@ -199,13 +228,21 @@ fn validate_owner_references(meta: &Value, path: &Path, errors: &mut Vec<Error>)
         }
         let kind = reference.text("kind");
         if (group, version, kind) == ("", "v1", "Event") {
-            let detail = format!("{group}/{version}, Kind={kind} is disallowed from being an owner");
-            errors.push(Error::invalid_shown(path, owner_reference_json(reference), detail));
+            let detail =
+                format!("{group}/{version}, Kind={kind} is disallowed from being an owner");
+            errors.push(Error::invalid_shown(
+                path,
+                owner_reference_json(reference),
+                detail,
+            ));
         }
         if reference.flag("controller") {
             let this = format!("{kind}/{}", reference.text("name"));
             if let Some(first) = &controller {
-                let all = meta.list("ownerReferences").iter().map(owner_reference_json);
+                let all = meta
+                    .list("ownerReferences")
+                    .iter()
+                    .map(owner_reference_json);
                 let all: Vec<String> = all.collect();
                 errors.push(Error::invalid_shown(
                     path,
@@ -223,8 +260,14 @@ fn validate_owner_references(meta: &Value, path: &Path, errors: &mut Vec<Error>)
 }
 
 fn owner_reference_json(reference: &Value) -> String {
-    const ORDER: [&str; 6] =
-        ["apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion"];
+    const ORDER: [&str; 6] = [
+        "apiVersion",
+        "kind",
+        "name",
+        "uid",
+        "controller",
+        "blockOwnerDeletion",
+    ];
     in_order(reference, &ORDER)
 }
 
@@ -258,7 +301,10 @@ pub fn carry_server_fields(new: &mut Value, old: &Value) {
         keep(new, old, "metadata.uid");
     }
     keep(new, old, "metadata.creationTimestamp");
-    for field in ["metadata.deletionTimestamp", "metadata.deletionGracePeriodSeconds"] {
+    for field in [
+        "metadata.deletionTimestamp",
+        "metadata.deletionGracePeriodSeconds",
+    ] {
         if old.at(field).is_some() {
             keep(new, old, field);
         }
@@ -282,11 +328,6 @@ pub(crate) fn carry_generation(new: &mut Value, old: &Value, bump: bool) {
     }
 }
 
-/// An empty status, as a kind with a status starts.
-pub(crate) fn reset_status(object: &mut Value) {
-    object.put("status", Map::new());
-}
-
 /// The field `field` as it was in `old`, also when it was absent.
 pub(crate) fn keep(new: &mut Value, old: &Value, field: &str) {
     match old.at(field) {
@@ -295,11 +336,25 @@ pub(crate) fn keep(new: &mut Value, old: &Value, field: &str) {
     }
 }
 
-/// Only the status of `new`, all else of `old`. Of the metadata, what any write may change
-/// (managedFields, resourceVersion as a precondition) is taken from `new`.
-pub(crate) fn keep_all_but_status(new: &mut Value, old: &Value) {
+/// All but metadata and status as in `old`, and the generation too.
+pub(crate) fn keep_for_status_update(new: &mut Value, old: &Value) {
     let mut kept = old.clone();
-    for field in ["status", "metadata.managedFields", "metadata.resourceVersion"] {
+    for field in ["metadata", "status"] {
+        keep(&mut kept, new, field);
+    }
+    keep(&mut kept, old, "metadata.generation");
+    *new = kept;
+}
+
+/// What an update of the status of a custom resource keeps: all but the status. Of the metadata,
+/// what any write may change (managedFields, resourceVersion as a precondition) is `new`'s.
+pub fn keep_all_but_status(new: &mut Value, old: &Value) {
+    let mut kept = old.clone();
+    for field in [
+        "status",
+        "metadata.managedFields",
+        "metadata.resourceVersion",
+    ] {
         keep(&mut kept, new, field);
     }
     *new = kept;

@@ -27,7 +27,10 @@ pub(crate) trait Read {
 
     /// A list, empty when absent.
     fn list(&self, path: &str) -> &[Value] {
-        self.at(path).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+        self.at(path)
+            .and_then(Value::as_array)
+            .map(Vec::as_slice)
+            .unwrap_or_default()
     }
 
     /// The strings of a list.
@@ -37,7 +40,10 @@ pub(crate) trait Read {
 
     /// The entries of a map, none when absent.
     fn map<'a>(&'a self, path: &str) -> impl Iterator<Item = (&'a String, &'a Value)> {
-        self.at(path).and_then(Value::as_object).into_iter().flatten()
+        self.at(path)
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
     }
 
     /// Whether the value is absent, an empty string, list or map.
@@ -54,7 +60,9 @@ pub(crate) trait Read {
 
 impl Read for Value {
     fn at(&self, path: &str) -> Option<&Value> {
-        let value = path.split('.').try_fold(self, |value, name| value.get(name))?;
+        let value = path
+            .split('.')
+            .try_fold(self, |value, name| value.get(name))?;
         (!value.is_null()).then_some(value)
     }
 }
@@ -118,7 +126,11 @@ impl Fill for Value {
 
     fn take_field(&mut self, path: &str) -> Option<Value> {
         let (parent, name) = split(path);
-        let parent = if parent.is_empty() { Some(self) } else { self.inner(parent) };
+        let parent = if parent.is_empty() {
+            Some(self)
+        } else {
+            self.inner(parent)
+        };
         parent?.as_object_mut()?.remove(name)
     }
 
@@ -130,7 +142,9 @@ impl Fill for Value {
     }
 
     fn inner(&mut self, path: &str) -> Option<&mut Value> {
-        let value = path.split('.').try_fold(self, |value, name| value.get_mut(name))?;
+        let value = path
+            .split('.')
+            .try_fold(self, |value, name| value.get_mut(name))?;
         (!value.is_null()).then_some(value)
     }
 }
@@ -160,7 +174,10 @@ mod tests {
         object.fill("a.x", "new");
         object.fill("a.y", "filled");
         object.fill("b.c.d", 1);
-        assert_eq!(object, json!({"a": {"x": "kept", "y": "filled"}, "b": {"c": {"d": 1}}}));
+        assert_eq!(
+            object,
+            json!({"a": {"x": "kept", "y": "filled"}, "b": {"c": {"d": 1}}})
+        );
         assert_eq!(object.take_field("b.c.d"), Some(json!(1)));
     }
 }

@@ -2,7 +2,7 @@
 //! answers of a kind that has nothing special.
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 use simcluster_machinery::field::{Error, Path};
 
 use crate::meta::{self, NameRule, Scope};
@@ -19,7 +19,7 @@ pub trait KindRules: Sync {
     fn prepare_create(&self, object: &mut Value) {
         meta::begin_generation(object, self.has_generation());
         if self.has_status() {
-            meta::reset_status(object);
+            object["status"] = self.initial_status();
         }
     }
 
@@ -32,10 +32,15 @@ pub trait KindRules: Sync {
         meta::carry_generation(new, old, self.bumps_generation(new, old));
     }
 
-    /// Makes an update of the status ready: all but the status stays as it was.
+    /// Makes an update of the status ready: the spec stays as it was. Labels, annotations and
+    /// finalizers may be changed this way for built-in kinds, not for custom resources.
     fn prepare_status_update(&self, new: &mut Value, old: &Value) {
-        meta::keep_all_but_status(new, old);
+        meta::keep_for_status_update(new, old);
     }
+
+    /// Writes the times that the server sets when a status changes. Runs after
+    /// [`KindRules::prepare_status_update`].
+    fn stamp_status(&self, _new: &mut Value, _old: &Value, _now: Timestamp) {}
 
     /// What is wrong with a new object, besides its metadata.
     fn validate_create(&self, _object: &Value) -> Vec<Error> {
@@ -96,6 +101,11 @@ pub trait KindRules: Sync {
         false
     }
 
+    /// The status of a new object, as Go writes the zero value of its type.
+    fn initial_status(&self) -> Value {
+        json!({})
+    }
+
     /// Whether the kind counts changes of its spec in `metadata.generation`.
     fn has_generation(&self) -> bool {
         false
@@ -138,11 +148,11 @@ pub trait KindRules: Sync {
     }
 
     /// This object's row: as many cells as columns. Ages are counted up to `now`.
-    fn row(&self, object: &Value, now: Timestamp) -> Row {
-        Row::new(vec![crate::table::name(object), crate::table::age(object, now)])
+    fn row(&self, object: &Value, _now: Timestamp) -> Row {
+        let created = object["metadata"]["creationTimestamp"].clone();
+        Row::new(vec![crate::table::name(object), created])
     }
 }
-
 
 /// A real server's generic code and its kind's own code both look at the metadata of an update, and
 /// both causes are in its answer.

@@ -24,17 +24,32 @@ pub struct Column {
 impl Column {
     /// A column of text that is always shown.
     pub const fn text(name: &'static str) -> Self {
-        Self { name, kind: "string", format: "", priority: 0 }
+        Self {
+            name,
+            kind: "string",
+            format: "",
+            priority: 0,
+        }
     }
 
     /// A column of text that is shown with `-o wide`.
     pub const fn wide(name: &'static str) -> Self {
-        Self { name, kind: "string", format: "", priority: 1 }
+        Self {
+            name,
+            kind: "string",
+            format: "",
+            priority: 1,
+        }
     }
 
     /// A column of integers that is always shown.
     pub const fn integer(name: &'static str) -> Self {
-        Self { name, kind: "integer", format: "", priority: 0 }
+        Self {
+            name,
+            kind: "integer",
+            format: "",
+            priority: 0,
+        }
     }
 
     /// The same column, with another type.
@@ -45,13 +60,25 @@ impl Column {
 }
 
 /// The first column of every table.
-pub const NAME: Column = Column { name: "Name", kind: "string", format: "name", priority: 0 };
+pub const NAME: Column = Column {
+    name: "Name",
+    kind: "string",
+    format: "name",
+    priority: 0,
+};
 /// The column of ages.
 pub const AGE: Column = Column::text("Age");
 
 /// The columns of a kind that has none of its own.
-pub const NAME_AND_AGE: &[Column] =
-    &[NAME, Column { name: "Created At", kind: "date", format: "", priority: 0 }];
+pub const NAME_AND_AGE: &[Column] = &[
+    NAME,
+    Column {
+        name: "Created At",
+        kind: "date",
+        format: "",
+        priority: 0,
+    },
+];
 
 /// One row.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -65,7 +92,10 @@ pub struct Row {
 impl Row {
     /// A row without conditions.
     pub fn new(cells: Vec<Value>) -> Self {
-        Self { cells, conditions: Vec::new() }
+        Self {
+            cells,
+            conditions: Vec::new(),
+        }
     }
 }
 
@@ -95,7 +125,11 @@ pub fn human_duration(duration: SignedDuration) -> String {
     const YEAR: i64 = 365 * DAY;
     let seconds = duration.as_secs();
     let two = |count: i64, unit: char, rest: i64, rest_unit: char| {
-        if rest == 0 { format!("{count}{unit}") } else { format!("{count}{unit}{rest}{rest_unit}") }
+        if rest == 0 {
+            format!("{count}{unit}")
+        } else {
+            format!("{count}{unit}{rest}{rest_unit}")
+        }
     };
     match seconds {
         ..=-2 => "<invalid>".to_owned(),
@@ -116,7 +150,10 @@ pub fn human_duration(duration: SignedDuration) -> String {
 pub(crate) fn containers(template_spec: &Value) -> [Value; 2] {
     let join = |field: &str| {
         let containers = template_spec.list("containers");
-        let texts: Vec<&str> = containers.iter().map(|container| container.text(field)).collect();
+        let texts: Vec<&str> = containers
+            .iter()
+            .map(|container| container.text(field))
+            .collect();
         Value::from(texts.join(","))
     };
     [join("name"), join("image")]
@@ -134,20 +171,31 @@ pub(crate) fn selector_text(selector: Option<&Value>) -> String {
     };
     let mut terms: Vec<(&str, String)> = selector
         .map("matchLabels")
-        .map(|(key, value)| (key.as_str(), format!("{key}={}", value.as_str().unwrap_or_default())))
+        .map(|(key, value)| {
+            (
+                key.as_str(),
+                format!("{key}={}", value.as_str().unwrap_or_default()),
+            )
+        })
         .collect();
     for expression in selector.list("matchExpressions") {
         let key = expression.text("key");
-        let mut values: Vec<&str> =
-            expression.list("values").iter().filter_map(Value::as_str).collect();
+        let mut values: Vec<&str> = expression
+            .list("values")
+            .iter()
+            .filter_map(Value::as_str)
+            .collect();
         values.sort_unstable();
         let values = values.join(",");
-        terms.push((key, match expression.text("operator") {
-            "In" => format!("{key} in ({values})"),
-            "NotIn" => format!("{key} notin ({values})"),
-            "Exists" => key.to_owned(),
-            _ => format!("!{key}"),
-        }));
+        terms.push((
+            key,
+            match expression.text("operator") {
+                "In" => format!("{key} in ({values})"),
+                "NotIn" => format!("{key} notin ({values})"),
+                "Exists" => key.to_owned(),
+                _ => format!("!{key}"),
+            },
+        ));
     }
     terms.sort_by_key(|(key, _)| *key);
     let terms: Vec<String> = terms.into_iter().map(|(_, text)| text).collect();
@@ -188,7 +236,11 @@ mod tests {
             (63_158_400, "2y1d"),
             (252_288_000, "8y"),
         ] {
-            assert_eq!(human_duration(SignedDuration::from_secs(seconds)), text, "{seconds}");
+            assert_eq!(
+                human_duration(SignedDuration::from_secs(seconds)),
+                text,
+                "{seconds}"
+            );
         }
     }
 

@@ -10,38 +10,53 @@ fn texts(errors: &[Error]) -> Vec<String> {
 
 fn of(metadata: Value) -> Vec<String> {
     let object = json!({ "metadata": metadata });
-    texts(&validate(&object, Scope::Namespaced, NameRule::Subdomain, &Path::new("metadata")))
+    texts(&validate(
+        &object,
+        Scope::Namespaced,
+        NameRule::Subdomain,
+        &Path::new("metadata"),
+    ))
 }
 
 #[test]
 fn a_generated_name_may_end_with_a_hyphen() {
     assert!(of(json!({"generateName": "a-", "name": "a-x", "namespace": "n"})).is_empty());
-    assert_eq!(of(json!({"namespace": "n"})), [
-        "metadata.name: Required value: name or generateName is required"
-    ]);
+    assert_eq!(
+        of(json!({"namespace": "n"})),
+        ["metadata.name: Required value: name or generateName is required"]
+    );
 }
 
 #[test]
 fn a_cluster_scoped_object_has_no_namespace() {
     let object = json!({"metadata": {"name": "a", "namespace": "n"}});
-    let errors = validate(&object, Scope::Cluster, NameRule::Label, &Path::new("metadata"));
-    assert_eq!(texts(&errors), ["metadata.namespace: Forbidden: not allowed on this type"]);
+    let errors = validate(
+        &object,
+        Scope::Cluster,
+        NameRule::Label,
+        &Path::new("metadata"),
+    );
+    assert_eq!(
+        texts(&errors),
+        ["metadata.namespace: Forbidden: not allowed on this type"]
+    );
 }
 
 #[test]
 fn owner_references_are_shown_in_go_s_order() {
-    let owner = |name: &str, uid: &str| {
-        json!({"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid, "controller": true})
-    };
+    let owner = |name: &str, uid: &str| json!({"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid, "controller": true});
     let meta = json!({"name": "x", "namespace": "n",
         "ownerReferences": [owner("a", "1"), owner("b", "2")]});
-    assert_eq!(of(meta), [concat!(
-        "metadata.ownerReferences: Invalid value: ",
-        r#"[{"apiVersion":"v1","kind":"Pod","name":"a","uid":"1","controller":true},"#,
-        r#"{"apiVersion":"v1","kind":"Pod","name":"b","uid":"2","controller":true}]: "#,
-        "Only one reference can have Controller set to true. ",
-        r#"Found "true" in references for Pod/a and Pod/b"#,
-    )]);
+    assert_eq!(
+        of(meta),
+        [concat!(
+            "metadata.ownerReferences: Invalid value: ",
+            r#"[{"apiVersion":"v1","kind":"Pod","name":"a","uid":"1","controller":true},"#,
+            r#"{"apiVersion":"v1","kind":"Pod","name":"b","uid":"2","controller":true}]: "#,
+            "Only one reference can have Controller set to true. ",
+            r#"Found "true" in references for Pod/a and Pod/b"#,
+        )]
+    );
 }
 
 #[test]
@@ -51,10 +66,13 @@ fn no_finalizer_is_added_to_an_object_that_is_being_deleted() {
     let mut new = old.clone();
     new["metadata"]["finalizers"] = json!(["a/b", "c/d"]);
     let errors = validate_update(&new, &old, &Path::new("metadata"));
-    assert_eq!(texts(&errors), [
-        "metadata.finalizers: Forbidden: no new finalizers can be added if the object is being \
+    assert_eq!(
+        texts(&errors),
+        [
+            "metadata.finalizers: Forbidden: no new finalizers can be added if the object is being \
          deleted, found new finalizers []string{\"c/d\"}"
-    ]);
+        ]
+    );
     new["metadata"]["finalizers"] = json!([]);
     assert!(validate_update(&new, &old, &Path::new("metadata")).is_empty());
 }

@@ -1,0 +1,157 @@
+//! EndpointSlice.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use simcluster_machinery::field::{Error, Path};
+use simcluster_machinery::name;
+
+use crate::checks::{immutable, one_of, required_one_of};
+use crate::endpoints::{first_few, validate_address};
+use crate::meta::complain;
+use crate::read::{Fill, Read, text_or};
+use crate::rules::KindRules;
+use crate::table::{self, AGE, Column, NAME, Row};
+
+const MAX_ENDPOINTS: usize = 1000;
+const MAX_ADDRESSES: usize = 100;
+
+pub(crate) struct EndpointSlice;
+
+impl KindRules for EndpointSlice {
+    fn default(&self, slice: &mut Value) {
+        for port in slice.items("ports") {
+            if let Some(fields) = port.as_object_mut()
+                && fields.get("name").is_none_or(Value::is_null)
+            {
+                fields.insert("name".to_owned(), json!(""));
+            }
+            port.fill("protocol", "TCP");
+        }
+    }
+
+    fn validate_create(&self, slice: &Value) -> Vec<Error> {
+        let mut errors = Vec::new();
+        let types = ["FQDN", "IPv4", "IPv6"];
+        required_one_of(slice, "addressType", &types, &Path::root(), &mut errors);
+        let endpoints = slice.list("endpoints");
+        if endpoints.len() > MAX_ENDPOINTS {
+            let path = Path::new("endpoints");
+            errors.push(Error::too_many(&path, endpoints.len(), MAX_ENDPOINTS));
+        }
+        for (index, endpoint) in endpoints.iter().enumerate() {
+            let path = Path::new("endpoints").index(index);
+            validate_endpoint(endpoint, slice.text("addressType"), &path, &mut errors);
+        }
+        validate_ports(slice.list("ports"), &mut errors);
+        errors
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value) -> Vec<Error> {
+        let mut errors = self.validate_create(new);
+        immutable(new, old, &["addressType"], &Path::root(), &mut errors);
+        errors
+    }
+
+    fn has_generation(&self) -> bool {
+        true
+    }
+
+    fn bumps_generation(&self, new: &Value, old: &Value) -> bool {
+        ["addressType", "endpoints", "ports"]
+            .iter()
+            .any(|field| new.at(field) != old.at(field))
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const {
+            &[
+                NAME,
+                Column::text("AddressType"),
+                Column::text("Ports"),
+                Column::text("Endpoints"),
+                AGE,
+            ]
+        }
+    }
+
+    fn row(&self, slice: &Value, now: Timestamp) -> Row {
+        let ports: Vec<String> = slice.list("ports").iter().map(port_text).collect();
+        let addresses: Vec<String> = slice
+            .list("endpoints")
+            .iter()
+            .flat_map(|endpoint| endpoint.texts("addresses"))
+            .map(str::to_owned)
+            .collect();
+        let cell = |all: &[String]| json!(text_or(&first_few(all), "<unset>"));
+        Row::new(vec![
+            table::name(slice),
+            json!(slice.text("addressType")),
+            cell(&ports),
+            cell(&addresses),
+            table::age(slice, now),
+        ])
+    }
+}
+
+fn port_text(port: &Value) -> String {
+    match port.integer("port") {
+        Some(number) => number.to_string(),
+        None => text_or(port.text("name"), "*").to_owned(),
+    }
+}
+
+fn validate_endpoint(endpoint: &Value, address_type: &str, path: &Path, errors: &mut Vec<Error>) {
+    let addresses = endpoint.texts("addresses");
+    let list = path.child("addresses");
+    if addresses.is_empty() {
+        errors.push(Error::required(&list, "must contain at least 1 address"));
+    } else if addresses.len() > MAX_ADDRESSES {
+        errors.push(Error::too_many(&list, addresses.len(), MAX_ADDRESSES));
+    }
+    for (index, address) in addresses.into_iter().enumerate() {
+        let path = list.index(index);
+        if address_type == "FQDN" {
+            complain(errors, &path, address, name::dns1123_subdomain(address));
+            continue;
+        }
+        let before = errors.len();
+        validate_address(address, &path, errors);
+        let wrong_family = match address_type {
+            "IPv4" => address.contains(':').then_some("must be an IPv4 address"),
+            "IPv6" => (!address.contains(':')).then_some("must be an IPv6 address"),
+            _ => None,
+        };
+        if let Some(detail) = wrong_family.filter(|_| errors.len() == before) {
+            errors.push(Error::invalid(&path, address, detail));
+        }
+    }
+    let host = endpoint.text("hostname");
+    if !host.is_empty() {
+        complain(
+            errors,
+            &path.child("hostname"),
+            host,
+            name::dns1123_label(host),
+        );
+    }
+}
+
+fn validate_ports(ports: &[Value], errors: &mut Vec<Error>) {
+    let mut names = std::collections::BTreeSet::new();
+    for (index, port) in ports.iter().enumerate() {
+        let path = Path::new("ports").index(index);
+        let own_name = port.text("name");
+        if !own_name.is_empty() {
+            complain(
+                errors,
+                &path.child("name"),
+                own_name,
+                name::dns1123_label(own_name),
+            );
+        }
+        if !names.insert(own_name) {
+            errors.push(Error::duplicate(&path.child("name"), own_name));
+        }
+        one_of(port, "protocol", &["SCTP", "TCP", "UDP"], &path, errors);
+    }
+}

@@ -1,0 +1,225 @@
+//! What is wrong with the containers of a pod.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use simcluster_machinery::field::{Error, Path};
+use simcluster_machinery::name;
+
+use super::{env, handler, security};
+use crate::checks::{one_of, port_number, required_one_of};
+use crate::meta::complain;
+use crate::read::Read;
+use crate::resources;
+
+const PULL_POLICIES: [&str; 3] = ["Always", "IfNotPresent", "Never"];
+const MESSAGE_POLICIES: [&str; 2] = ["FallbackToLogsOnError", "File"];
+const PROTOCOLS: [&str; 3] = ["SCTP", "TCP", "UDP"];
+
+/// The containers of a pod's spec (at `path`).
+pub(super) fn validate_all(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
+    let containers = spec.list("containers");
+    if containers.is_empty() {
+        errors.push(Error::required(&path.child("containers"), ""));
+    }
+    let mut names = BTreeSet::new();
+    for (index, container) in containers.iter().enumerate() {
+        let path = path.child("containers").index(index);
+        validate(spec, container, &path, &mut names, errors);
+        handler::validate(container, &path, errors);
+    }
+    for (index, container) in spec.list("initContainers").iter().enumerate() {
+        let path = path.child("initContainers").index(index);
+        validate(spec, container, &path, &mut names, errors);
+        if container.text("restartPolicy") == "Always" {
+            handler::validate(container, &path, errors);
+        } else {
+            handler::validate_absent(container, &path, errors);
+        }
+    }
+    let mut host_ports = BTreeSet::new();
+    for (index, container) in containers.iter().enumerate() {
+        let path = path.child("containers").index(index);
+        validate_host_ports(spec, container, &path, &mut host_ports, errors);
+    }
+}
+
+fn validate<'a>(
+    spec: &Value,
+    container: &'a Value,
+    path: &Path,
+    names: &mut BTreeSet<&'a str>,
+    errors: &mut Vec<Error>,
+) {
+    let own_name = container.text("name");
+    let place = path.child("name");
+    if own_name.is_empty() {
+        errors.push(Error::required(&place, ""));
+    } else {
+        complain(errors, &place, own_name, name::dns1123_label(own_name));
+        if !names.insert(own_name) {
+            errors.push(Error::duplicate(&place, own_name));
+        }
+    }
+    validate_image(container, path, errors);
+    required_one_of(
+        container,
+        "terminationMessagePolicy",
+        &MESSAGE_POLICIES,
+        path,
+        errors,
+    );
+    required_one_of(container, "imagePullPolicy", &PULL_POLICIES, path, errors);
+    one_of(
+        container,
+        "restartPolicy",
+        &["Always", "OnFailure", "Never"],
+        path,
+        errors,
+    );
+    validate_ports(container, path, errors);
+    env::validate(container, path, errors);
+    validate_mounts(spec, container, path, errors);
+    if let Some(requirements) = container.at("resources") {
+        errors.extend(resources::validate_requirements(
+            requirements,
+            &path.child("resources"),
+        ));
+    }
+    if let Some(context) = container.at("securityContext") {
+        security::validate_container(context, &path.child("securityContext"), errors);
+    }
+}
+
+/// The image is there and has no space around it.
+pub(super) fn validate_image(container: &Value, path: &Path, errors: &mut Vec<Error>) {
+    let image = container.text("image");
+    let place = path.child("image");
+    if image.is_empty() {
+        errors.push(Error::required(&place, ""));
+    } else if image.trim() != image {
+        errors.push(Error::invalid(
+            &place,
+            image,
+            "must not have leading or trailing whitespace",
+        ));
+    }
+}
+
+fn validate_ports(container: &Value, path: &Path, errors: &mut Vec<Error>) {
+    let mut names = BTreeSet::new();
+    for (index, port) in container.list("ports").iter().enumerate() {
+        let path = path.child("ports").index(index);
+        let own_name = port.text("name");
+        if !own_name.is_empty() {
+            let complaints = name::port_name(own_name);
+            if complaints.is_empty() && !names.insert(own_name) {
+                errors.push(Error::duplicate(&path.child("name"), own_name));
+            }
+            complain(errors, &path.child("name"), own_name, complaints);
+        }
+        match port.integer("containerPort").unwrap_or(0) {
+            0 => errors.push(Error::required(&path.child("containerPort"), "")),
+            number => port_number(number, &path.child("containerPort"), errors),
+        }
+        if let Some(number) = port.integer("hostPort").filter(|number| *number != 0) {
+            port_number(number, &path.child("hostPort"), errors);
+        }
+        required_one_of(port, "protocol", &PROTOCOLS, &path, errors);
+    }
+}
+
+fn validate_host_ports(
+    spec: &Value,
+    container: &Value,
+    path: &Path,
+    taken: &mut BTreeSet<String>,
+    errors: &mut Vec<Error>,
+) {
+    for (index, port) in container.list("ports").iter().enumerate() {
+        let path = path.child("ports").index(index);
+        let host_port = port.integer("hostPort").unwrap_or(0);
+        if host_port == 0 {
+            continue;
+        }
+        if spec.flag("hostNetwork") && port.integer("containerPort") != Some(host_port) {
+            errors.push(Error::invalid(
+                &path.child("containerPort"),
+                port["containerPort"].clone(),
+                "must match `hostPort` when `hostNetwork` is true",
+            ));
+        }
+        let key = format!(
+            "{}/{}/{host_port}",
+            port.text("protocol"),
+            port.text("hostIP")
+        );
+        if !taken.insert(key.clone()) {
+            errors.push(Error::duplicate(&path.child("hostPort"), key));
+        }
+    }
+}
+
+fn validate_mounts(spec: &Value, container: &Value, path: &Path, errors: &mut Vec<Error>) {
+    let volumes: BTreeSet<&str> = spec
+        .list("volumes")
+        .iter()
+        .map(|volume| volume.text("name"))
+        .collect();
+    let mut mount_paths = BTreeSet::new();
+    for (index, mount) in container.list("volumeMounts").iter().enumerate() {
+        let path = path.child("volumeMounts").index(index);
+        let volume = mount.text("name");
+        if volume.is_empty() {
+            errors.push(Error::required(&path.child("name"), ""));
+        }
+        if !volumes.contains(volume) {
+            errors.push(Error::not_found(&path.child("name"), volume));
+        }
+        let mount_path = mount.text("mountPath");
+        if mount_path.is_empty() {
+            errors.push(Error::required(&path.child("mountPath"), ""));
+        }
+        if !mount_paths.insert(mount_path) {
+            errors.push(Error::invalid(
+                &path.child("mountPath"),
+                mount_path,
+                "must be unique",
+            ));
+        }
+        for field in ["subPath", "subPathExpr"] {
+            descending_path(mount.text(field), &path.child(field), errors);
+        }
+        if !mount.text("subPath").is_empty() && !mount.text("subPathExpr").is_empty() {
+            errors.push(Error::invalid(
+                &path.child("subPathExpr"),
+                mount.text("subPathExpr"),
+                "subPathExpr and subPath are mutually exclusive",
+            ));
+        }
+        let propagations = ["Bidirectional", "HostToContainer", "None"];
+        one_of(mount, "mountPropagation", &propagations, &path, errors);
+    }
+    for (index, device) in container.list("volumeDevices").iter().enumerate() {
+        let path = path.child("volumeDevices").index(index);
+        let volume = device.text("name");
+        if volume.is_empty() {
+            errors.push(Error::required(&path.child("name"), ""));
+        } else if !volumes.contains(volume) {
+            errors.push(Error::not_found(&path.child("name"), volume));
+        }
+        if device.text("devicePath").is_empty() {
+            errors.push(Error::required(&path.child("devicePath"), ""));
+        }
+    }
+}
+
+/// A relative path that does not climb out.
+pub(super) fn descending_path(value: &str, path: &Path, errors: &mut Vec<Error>) {
+    if value.starts_with('/') {
+        errors.push(Error::invalid(path, value, "must be a relative path"));
+    }
+    if value.split('/').any(|part| part == "..") {
+        errors.push(Error::invalid(path, value, "must not contain '..'"));
+    }
+}

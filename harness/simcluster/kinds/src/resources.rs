@@ -1,0 +1,128 @@
+//! Lists of resources (`cpu`, `memory`, …): rounding, sums, and what may stand in requests and
+//! limits of a container.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use simcluster_machinery::field::{Error, Path};
+use simcluster_machinery::name;
+use simcluster_machinery::quantity::Quantity;
+
+use crate::read::{Fill, Read};
+
+const NEGATIVE: &str = "must be greater than or equal to 0";
+
+/// The quantities of a resource list by name; what is no quantity is left out.
+pub(crate) fn quantities(value: &Value, path: &str) -> BTreeMap<String, Quantity> {
+    let entries = value.map(path);
+    entries
+        .filter_map(|(name, text)| Some((name.clone(), parse(text)?)))
+        .collect()
+}
+
+/// A quantity, which JSON may hold as a number too.
+pub(crate) fn parse(value: &Value) -> Option<Quantity> {
+    match value {
+        Value::String(text) => text.parse().ok(),
+        Value::Number(number) => number.to_string().parse().ok(),
+        _ => None,
+    }
+}
+
+/// Rounds quantities up to thousandths, the finest that resources are counted in.
+pub(crate) fn round_list(value: &mut Value, path: &str) {
+    let Some(Value::Object(list)) = value.inner(path) else {
+        return;
+    };
+    for quantity in list.values_mut() {
+        let Some(parsed) = parse(quantity) else {
+            continue;
+        };
+        let rounded = Quantity::from_millis(parsed.milli_value());
+        if rounded != parsed {
+            *quantity = Value::from(rounded.to_string());
+        }
+    }
+}
+
+fn is_standard(name: &str) -> bool {
+    matches!(name, "cpu" | "memory" | "ephemeral-storage") || name.starts_with("hugepages-")
+}
+
+fn is_integer_resource(name: &str) -> bool {
+    name.contains('/') && !name.contains("kubernetes.io/")
+}
+
+/// Whether a container may ask for more of it at times than it is promised.
+fn is_overcommit_allowed(name: &str) -> bool {
+    !name.contains('/') && !name.starts_with("hugepages-")
+}
+
+fn validate_name(name: &str, path: &Path, errors: &mut Vec<Error>) {
+    let complaints = name::qualified_name(name);
+    let sound = complaints.is_empty();
+    crate::meta::complain(errors, path, name, complaints);
+    if sound && !name.contains('/') && !is_standard(name) {
+        errors.push(Error::invalid(
+            path,
+            name,
+            "must be a standard resource for containers",
+        ));
+    }
+}
+
+/// What is wrong with a quantity of the resource `name`.
+pub(crate) fn validate_quantity(
+    name: &str,
+    quantity: Quantity,
+    path: &Path,
+    errors: &mut Vec<Error>,
+) {
+    if quantity.is_negative() {
+        errors.push(Error::invalid(path, quantity.to_string(), NEGATIVE));
+    }
+    if is_integer_resource(name) && !quantity.is_integer() {
+        errors.push(Error::invalid(
+            path,
+            quantity.to_string(),
+            "must be an integer",
+        ));
+    }
+}
+
+/// What is wrong with the `resources` of a container (at `path`).
+pub(crate) fn validate_requirements(resources: &Value, path: &Path) -> Vec<Error> {
+    let mut errors = Vec::new();
+    let limits = quantities(resources, "limits");
+    let requests = quantities(resources, "requests");
+    let limits_path = path.child("limits");
+    for (name, quantity) in &limits {
+        validate_name(name, &limits_path, &mut errors);
+        validate_quantity(name, *quantity, &limits_path.key(name), &mut errors);
+    }
+    let requests_path = path.child("requests");
+    for (name, quantity) in &requests {
+        validate_name(name, &requests_path, &mut errors);
+        validate_quantity(name, *quantity, &requests_path.key(name), &mut errors);
+        match limits.get(name) {
+            Some(limit) if quantity != limit && !is_overcommit_allowed(name) => {
+                errors.push(Error::invalid(
+                    &requests_path,
+                    quantity.to_string(),
+                    format!("must be equal to {name} limit of {limit}"),
+                ));
+            }
+            Some(limit) if quantity > limit => errors.push(Error::invalid(
+                &requests_path,
+                quantity.to_string(),
+                format!("must be less than or equal to {name} limit of {limit}"),
+            )),
+            None if !is_overcommit_allowed(name) => {
+                let detail = "Limit must be set for non overcommitable resources";
+                errors.push(Error::required(&limits_path, detail));
+            }
+            _ => {}
+        }
+    }
+    errors
+}

@@ -1,0 +1,281 @@
+//! What is wrong with a service, and what it may not change.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use serde_json::{Value, json};
+use simcluster_machinery::field::{Error, Path};
+use simcluster_machinery::name;
+
+use super::is_external;
+use crate::checks::{one_of, port_number, port_number_or_name, required_one_of};
+use crate::meta::{complain, validate_labels};
+use crate::read::Read;
+
+const TYPES: [&str; 4] = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
+const PROTOCOLS: [&str; 3] = ["SCTP", "TCP", "UDP"];
+const SESSION_LIMIT: i64 = 86_400;
+const BAD_ADDRESS: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+
+/// A whole service.
+pub(super) fn service(service: &Value) -> Vec<Error> {
+    let mut errors = Vec::new();
+    let (spec, path) = (&service["spec"], Path::new("spec"));
+    let kind = spec.text("type");
+    let headless = spec.texts("clusterIPs").first() == Some(&"None");
+    if spec.lacks("ports") && !headless && kind != "ExternalName" {
+        errors.push(Error::required(&path.child("ports"), ""));
+    }
+    of_type(spec, headless, &path, &mut errors);
+    ports(spec, &path, &mut errors);
+    validate_labels(spec, "selector", &path.child("selector"), &mut errors);
+    session_affinity(spec, &path, &mut errors);
+    cluster_ips(spec, &path, &mut errors);
+    for (index, address) in spec.texts("externalIPs").into_iter().enumerate() {
+        if address.parse::<IpAddr>().is_err() {
+            let place = path.child("externalIPs").index(index);
+            errors.push(Error::invalid(&place, address, BAD_ADDRESS));
+        }
+    }
+    required_one_of(spec, "type", &TYPES, &path, &mut errors);
+    traffic(spec, kind, &path, &mut errors);
+    errors
+}
+
+fn of_type(spec: &Value, headless: bool, path: &Path, errors: &mut Vec<Error>) {
+    let kind = spec.text("type");
+    match kind {
+        "LoadBalancer" | "NodePort" if headless => errors.push(Error::invalid(
+            &path.child("clusterIPs").index(0),
+            "None",
+            format!("may not be set to 'None' for {kind} services"),
+        )),
+        "ExternalName" => {
+            for field in ["clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
+                if !spec.lacks(field) {
+                    let detail = "may not be set for ExternalName services";
+                    errors.push(Error::forbidden(&path.child(field), detail));
+                }
+            }
+            let target = spec.text("externalName");
+            let place = path.child("externalName");
+            if target.is_empty() {
+                errors.push(Error::required(&place, ""));
+            } else {
+                let name = target.strip_suffix('.').unwrap_or(target);
+                complain(errors, &place, name, name::dns1123_subdomain(name));
+            }
+        }
+        _ => {}
+    }
+    if kind != "LoadBalancer" && !spec.lacks("loadBalancerClass") {
+        let detail = "may only be used when `type` is 'LoadBalancer'";
+        errors.push(Error::forbidden(&path.child("loadBalancerClass"), detail));
+    }
+}
+
+fn ports(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
+    let ports = spec.list("ports");
+    let mut names = BTreeSet::new();
+    for (index, port) in ports.iter().enumerate() {
+        let path = path.child("ports").index(index);
+        let own_name = port.text("name");
+        let place = path.child("name");
+        if own_name.is_empty() {
+            if ports.len() > 1 {
+                errors.push(Error::required(&place, ""));
+            }
+        } else {
+            complain(errors, &place, own_name, name::dns1123_label(own_name));
+            if !names.insert(own_name) {
+                errors.push(Error::duplicate(&place, own_name));
+            }
+        }
+        port_number(
+            port.integer("port").unwrap_or(0),
+            &path.child("port"),
+            errors,
+        );
+        required_one_of(port, "protocol", &PROTOCOLS, &path, errors);
+        port_number_or_name(port, "targetPort", &path, errors);
+        let protocol = port.text("appProtocol");
+        if !protocol.is_empty() {
+            complain(
+                errors,
+                &path.child("appProtocol"),
+                protocol,
+                name::qualified_name(protocol),
+            );
+        }
+    }
+    node_ports(spec, ports, path, errors);
+    duplicates(ports, path, errors);
+}
+
+fn node_ports(spec: &Value, ports: &[Value], path: &Path, errors: &mut Vec<Error>) {
+    let mut taken = BTreeSet::new();
+    for (index, port) in ports.iter().enumerate() {
+        let Some(number) = port.integer("nodePort").filter(|number| *number != 0) else {
+            continue;
+        };
+        let path = path.child("ports").index(index).child("nodePort");
+        if matches!(spec.text("type"), "ClusterIP" | "ExternalName") {
+            let detail = format!("may not be used when `type` is '{}'", spec.text("type"));
+            errors.push(Error::forbidden(&path, detail));
+        }
+        if !taken.insert((port.text("protocol"), number)) {
+            errors.push(Error::duplicate(&path, number));
+        }
+    }
+}
+
+fn duplicates(ports: &[Value], path: &Path, errors: &mut Vec<Error>) {
+    let mut seen = BTreeSet::new();
+    for (index, port) in ports.iter().enumerate() {
+        let (protocol, number) = (port.text("protocol"), port.integer("port").unwrap_or(0));
+        if !seen.insert((protocol, number)) {
+            let shown = format!(
+                "{{\"Name\":\"\",\"Protocol\":{},\"AppProtocol\":null,\"Port\":{number},\
+                 \"TargetPort\":0,\"NodePort\":0}}",
+                json!(protocol)
+            );
+            let mut error = Error::duplicate(&path.child("ports").index(index), Value::Null);
+            error.shown = Some(shown);
+            errors.push(error);
+        }
+    }
+}
+
+fn session_affinity(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
+    required_one_of(spec, "sessionAffinity", &["ClientIP", "None"], path, errors);
+    let config = path.child("sessionAffinityConfig");
+    match spec.text("sessionAffinity") {
+        "ClientIP" => {
+            let seconds = spec.integer("sessionAffinityConfig.clientIP.timeoutSeconds");
+            if let Some(seconds) = seconds.filter(|one| !(1..=SESSION_LIMIT).contains(one)) {
+                errors.push(Error::invalid(
+                    &config.child("clientIP").child("timeoutSeconds"),
+                    seconds,
+                    format!("must be greater than 0 and less than {SESSION_LIMIT}"),
+                ));
+            }
+        }
+        "None" if spec.at("sessionAffinityConfig").is_some() => {
+            let detail = "must not be set when session affinity is None";
+            errors.push(Error::forbidden(&config, detail));
+        }
+        _ => {}
+    }
+}
+
+fn cluster_ips(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
+    if spec.text("type") == "ExternalName" {
+        return;
+    }
+    let addresses = spec.texts("clusterIPs");
+    let (single, first) = (spec.text("clusterIP"), addresses.first().copied());
+    match first {
+        None if !single.is_empty() => {
+            errors.push(Error::required(&path.child("clusterIPs"), ""));
+        }
+        Some(_) if single.is_empty() => {
+            let detail = "must be empty when `clusterIP` is not specified";
+            errors.push(Error::invalid(
+                &path.child("clusterIPs"),
+                json!(addresses),
+                detail,
+            ));
+        }
+        Some(first) if first != single => {
+            let detail = "first value must match `clusterIP`";
+            errors.push(Error::invalid(
+                &path.child("clusterIPs"),
+                json!(addresses),
+                detail,
+            ));
+        }
+        _ => {}
+    }
+    for (index, address) in addresses.iter().enumerate() {
+        let place = path.child("clusterIPs").index(index);
+        if *address == "None" {
+            if addresses.len() > 1 {
+                errors.push(Error::invalid(
+                    &place,
+                    *address,
+                    "may not be set to 'None' when multiple clusterIPs are specified",
+                ));
+            }
+        } else if address.parse::<IpAddr>().is_err() {
+            errors.push(Error::invalid(&place, *address, BAD_ADDRESS));
+        }
+    }
+    let policies = ["PreferDualStack", "RequireDualStack", "SingleStack"];
+    one_of(spec, "ipFamilyPolicy", &policies, path, errors);
+    for (index, family) in spec.texts("ipFamilies").into_iter().enumerate() {
+        if !matches!(family, "IPv4" | "IPv6") {
+            let place = path.child("ipFamilies").index(index);
+            errors.push(Error::not_supported(&place, family, &["IPv4", "IPv6"]));
+        }
+    }
+}
+
+fn traffic(spec: &Value, kind: &str, path: &Path, errors: &mut Vec<Error>) {
+    let policy = spec.text("externalTrafficPolicy");
+    let external = is_external(kind) || !spec.lacks("externalIPs");
+    if !external && !policy.is_empty() {
+        errors.push(Error::invalid(
+            &path.child("externalTrafficPolicy"),
+            policy,
+            "may only be set for externally-accessible services",
+        ));
+    } else {
+        one_of(
+            spec,
+            "externalTrafficPolicy",
+            &["Cluster", "Local"],
+            path,
+            errors,
+        );
+    }
+    one_of(
+        spec,
+        "internalTrafficPolicy",
+        &["Cluster", "Local"],
+        path,
+        errors,
+    );
+    let distributions = ["PreferClose", "PreferSameNode", "PreferSameZone"];
+    one_of(spec, "trafficDistribution", &distributions, path, errors);
+}
+
+/// An address that was given stays for as long as the service has one.
+pub(super) fn update(new: &Value, old: &Value) -> Vec<Error> {
+    let mut errors = Vec::new();
+    let has_address = |service: &Value| {
+        matches!(
+            service.text("spec.type"),
+            "ClusterIP" | "NodePort" | "LoadBalancer"
+        )
+    };
+    if !has_address(new) || !has_address(old) {
+        return errors;
+    }
+    for (field, list) in [
+        ("clusterIPs", "spec.clusterIPs"),
+        ("ipFamilies", "spec.ipFamilies"),
+    ] {
+        let (after, before) = (new.texts(list), old.texts(list));
+        let (Some(first), Some(first_before)) = (after.first(), before.first()) else {
+            continue;
+        };
+        if first != first_before {
+            errors.push(Error::invalid(
+                &Path::new("spec").child(field).index(0),
+                json!(after),
+                "may not change once set",
+            ));
+        }
+    }
+    errors
+}

@@ -1,0 +1,172 @@
+//! StatefulSet.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use simcluster_machinery::field::{Error, Path};
+
+use crate::checks::{non_negative, required};
+use crate::meta::{self, NameRule};
+use crate::persistent_volume_claim;
+use crate::pod::defaults;
+use crate::read::{Fill, Read};
+use crate::replica_set::{validate_selector, validate_template};
+use crate::rules::KindRules;
+use crate::table::{self, AGE, Column, NAME, Row};
+
+/// The fields of the spec that may change.
+const MUTABLE: [&str; 7] = [
+    "replicas",
+    "ordinals",
+    "template",
+    "updateStrategy",
+    "revisionHistoryLimit",
+    "persistentVolumeClaimRetentionPolicy",
+    "minReadySeconds",
+];
+
+pub(crate) struct StatefulSet;
+
+impl KindRules for StatefulSet {
+    fn default(&self, set: &mut Value) {
+        set.fill("spec.podManagementPolicy", "OrderedReady");
+        set.fill("spec.updateStrategy.type", "RollingUpdate");
+        if set.text("spec.updateStrategy.type") == "RollingUpdate" {
+            set.fill("spec.updateStrategy.rollingUpdate.partition", 0);
+        }
+        for field in ["whenDeleted", "whenScaled"] {
+            set.fill(
+                &format!("spec.persistentVolumeClaimRetentionPolicy.{field}"),
+                "Retain",
+            );
+        }
+        set.fill("spec.replicas", 1);
+        set.fill("spec.revisionHistoryLimit", 10);
+        for claim in set.items("spec.volumeClaimTemplates") {
+            claim.put("apiVersion", "v1");
+            claim.put("kind", "PersistentVolumeClaim");
+            claim.object("metadata");
+            persistent_volume_claim::defaults(claim);
+        }
+        defaults::template(&mut set["spec"]["template"]);
+    }
+
+    fn initial_status(&self) -> Value {
+        json!({"replicas": 0, "availableReplicas": 0})
+    }
+
+    fn validate_create(&self, set: &Value) -> Vec<Error> {
+        let mut errors = Vec::new();
+        let (spec, path) = (&set["spec"], Path::new("spec"));
+        let policy = spec.text("podManagementPolicy");
+        if !matches!(policy, "OrderedReady" | "Parallel") {
+            let detail = "must be 'OrderedReady' or 'Parallel'";
+            errors.push(Error::invalid(
+                &path.child("podManagementPolicy"),
+                policy,
+                detail,
+            ));
+        }
+        validate_strategy(
+            &spec["updateStrategy"],
+            &path.child("updateStrategy"),
+            &mut errors,
+        );
+        let retention = "persistentVolumeClaimRetentionPolicy";
+        for field in ["whenDeleted", "whenScaled"] {
+            let policy = spec.text(&format!("{retention}.{field}"));
+            if !matches!(policy, "Retain" | "Delete") {
+                let place = path.child(retention).child(field);
+                errors.push(Error::not_supported(&place, policy, &["Retain", "Delete"]));
+            }
+        }
+        non_negative(spec, &["replicas", "minReadySeconds"], &path, &mut errors);
+        let start = spec.get("ordinals").unwrap_or(&Value::Null);
+        non_negative(start, &["start"], &path.child("ordinals"), &mut errors);
+        validate_selector(spec, "statefulset", &path, &mut errors);
+        validate_template(spec, "StatefulSet", &path, &mut errors);
+        errors
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value) -> Vec<Error> {
+        let mut errors = self.validate_create(new);
+        let mut restored = new["spec"].clone();
+        for field in MUTABLE {
+            meta::keep(&mut restored, &old["spec"], field);
+        }
+        if restored != old["spec"] {
+            errors.push(Error::forbidden(
+                &Path::new("spec"),
+                "updates to statefulset spec for fields other than 'replicas', 'ordinals', \
+                 'template', 'updateStrategy', 'revisionHistoryLimit', \
+                 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden",
+            ));
+        }
+        errors
+    }
+
+    fn name_rule(&self) -> NameRule {
+        NameRule::Label
+    }
+
+    fn update_validates_whole_metadata(&self) -> bool {
+        false
+    }
+
+    fn has_status(&self) -> bool {
+        true
+    }
+
+    fn has_generation(&self) -> bool {
+        true
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const {
+            &[
+                NAME,
+                Column::text("Ready"),
+                AGE,
+                Column::wide("Containers"),
+                Column::wide("Images"),
+            ]
+        }
+    }
+
+    fn row(&self, set: &Value, now: Timestamp) -> Row {
+        let count = |path: &str| set.integer(path).unwrap_or(0);
+        let [names, images] = table::containers(&set["spec"]["template"]["spec"]);
+        Row::new(vec![
+            table::name(set),
+            json!(format!(
+                "{}/{}",
+                count("status.readyReplicas"),
+                count("spec.replicas")
+            )),
+            table::age(set, now),
+            names,
+            images,
+        ])
+    }
+}
+
+fn validate_strategy(strategy: &Value, path: &Path, errors: &mut Vec<Error>) {
+    let rolling = path.child("rollingUpdate");
+    match strategy.text("type") {
+        "" => required(strategy, "type", path, errors),
+        "OnDelete" => {
+            if let Some(update) = strategy.at("rollingUpdate") {
+                let detail = "only allowed for updateStrategy 'RollingUpdate'";
+                errors.push(Error::invalid(&rolling, update.clone(), detail));
+            }
+        }
+        "RollingUpdate" => {
+            let update = strategy.get("rollingUpdate").unwrap_or(&Value::Null);
+            non_negative(update, &["partition"], &rolling, errors);
+        }
+        _ => errors.push(Error::invalid(
+            path,
+            strategy.clone(),
+            "must be 'RollingUpdate' or 'OnDelete'",
+        )),
+    }
+}

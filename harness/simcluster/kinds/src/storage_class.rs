@@ -1,0 +1,87 @@
+//! StorageClass.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use simcluster_machinery::field::{Error, Path};
+
+use crate::checks::{immutable, required, required_one_of};
+use crate::read::{Fill, Read};
+use crate::rules::KindRules;
+use crate::table::{self, AGE, Column, NAME, Row};
+
+const DEFAULT: [&str; 2] = [
+    "storageclass.kubernetes.io/is-default-class",
+    "storageclass.beta.kubernetes.io/is-default-class",
+];
+
+pub(crate) struct StorageClass;
+
+impl KindRules for StorageClass {
+    fn default(&self, class: &mut Value) {
+        class.fill("reclaimPolicy", "Delete");
+        class.fill("volumeBindingMode", "Immediate");
+    }
+
+    fn validate_create(&self, class: &Value) -> Vec<Error> {
+        let mut errors = Vec::new();
+        let path = Path::root();
+        required(class, "provisioner", &path, &mut errors);
+        required_one_of(
+            class,
+            "reclaimPolicy",
+            &["Delete", "Retain"],
+            &path,
+            &mut errors,
+        );
+        let modes = ["Immediate", "WaitForFirstConsumer"];
+        required_one_of(class, "volumeBindingMode", &modes, &path, &mut errors);
+        errors
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value) -> Vec<Error> {
+        let mut errors = self.validate_create(new);
+        for field in ["parameters", "provisioner", "reclaimPolicy"] {
+            if new.at(field) != old.at(field) {
+                let detail = format!("updates to {field} are forbidden.");
+                errors.push(Error::forbidden(&Path::new(field), detail));
+            }
+        }
+        immutable(new, old, &["volumeBindingMode"], &Path::root(), &mut errors);
+        errors
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const {
+            &[
+                NAME,
+                Column::text("Provisioner"),
+                Column::text("ReclaimPolicy"),
+                Column::text("VolumeBindingMode"),
+                Column::text("AllowVolumeExpansion"),
+                AGE,
+            ]
+        }
+    }
+
+    fn row(&self, class: &Value, now: Timestamp) -> Row {
+        let mark = if is_default(class) { " (default)" } else { "" };
+        Row::new(vec![
+            json!(format!("{}{mark}", class.text("metadata.name"))),
+            json!(class.text("provisioner")),
+            json!(class.text("reclaimPolicy")),
+            json!(class.text("volumeBindingMode")),
+            json!(class.flag("allowVolumeExpansion")),
+            table::age(class, now),
+        ])
+    }
+}
+
+/// Whether claims without a class get this one.
+pub(crate) fn is_default(class: &Value) -> bool {
+    let annotations = class.at("metadata.annotations");
+    DEFAULT.iter().any(|key| {
+        annotations
+            .and_then(|all| all.get(*key))
+            .is_some_and(|one| one == "true")
+    })
+}

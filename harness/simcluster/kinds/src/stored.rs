@@ -1,0 +1,213 @@
+//! Kinds that are only stored here: they have columns of their own and nothing else.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::read::{Read, text_or};
+use crate::rules::KindRules;
+use crate::table::{self, AGE, Column, NAME, Row};
+
+/// A kind that is known by its columns.
+pub(crate) struct Stored {
+    columns: &'static [Column],
+    /// The cells between the name and the age, which is where columns end.
+    cells: fn(&Value) -> Vec<Value>,
+    status: Option<fn() -> Value>,
+    generation: bool,
+}
+
+impl KindRules for Stored {
+    fn has_status(&self) -> bool {
+        self.status.is_some()
+    }
+
+    fn initial_status(&self) -> Value {
+        self.status.map_or_else(|| json!({}), |status| status())
+    }
+
+    fn has_generation(&self) -> bool {
+        self.generation
+    }
+
+    /// All that is not metadata or status counts.
+    fn bumps_generation(&self, new: &Value, old: &Value) -> bool {
+        let counted = |object: &Value| -> Vec<(String, Value)> {
+            let fields = object.as_object().into_iter().flatten();
+            fields
+                .filter(|(name, _)| !matches!(name.as_str(), "metadata" | "status"))
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect()
+        };
+        self.generation && counted(new) != counted(old)
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        self.columns
+    }
+
+    fn row(&self, object: &Value, now: Timestamp) -> Row {
+        let mut cells = vec![table::name(object)];
+        cells.extend((self.cells)(object));
+        cells.push(table::age(object, now));
+        Row::new(cells)
+    }
+}
+
+const fn stored(columns: &'static [Column], cells: fn(&Value) -> Vec<Value>) -> Stored {
+    Stored {
+        columns,
+        cells,
+        status: None,
+        generation: false,
+    }
+}
+
+const fn counted(columns: &'static [Column], cells: fn(&Value) -> Vec<Value>) -> Stored {
+    Stored {
+        columns,
+        cells,
+        status: None,
+        generation: true,
+    }
+}
+
+pub(crate) static CONTROLLER_REVISION: Stored = stored(
+    &[
+        NAME,
+        Column::text("Controller"),
+        Column::text("Revision"),
+        AGE,
+    ],
+    |revision| {
+        let owners = revision.list("metadata.ownerReferences");
+        let owner = owners.iter().find(|owner| owner.flag("controller"));
+        let owner = owner.map(|owner| {
+            let (group, _) = owner
+                .text("apiVersion")
+                .rsplit_once('/')
+                .unwrap_or_default();
+            let dot = if group.is_empty() { "" } else { "." };
+            format!(
+                "{}{dot}{group}/{}",
+                owner.text("kind").to_lowercase(),
+                owner.text("name")
+            )
+        });
+        let count = revision.integer("revision").unwrap_or(0);
+        vec![json!(owner.as_deref().unwrap_or("<none>")), json!(count)]
+    },
+);
+
+pub(crate) static RUNTIME_CLASS: Stored = stored(&[NAME, Column::text("Handler"), AGE], |class| {
+    vec![json!(class.text("handler"))]
+});
+
+pub(crate) static WEBHOOK_CONFIGURATION: Stored =
+    counted(&[NAME, Column::integer("Webhooks"), AGE], |configuration| {
+        vec![json!(configuration.list("webhooks").len())]
+    });
+
+pub(crate) static CSI_NODE: Stored = stored(&[NAME, Column::integer("Drivers"), AGE], |node| {
+    vec![json!(node.list("spec.drivers").len())]
+});
+
+pub(crate) static POD_TEMPLATE: Stored = counted(
+    &[
+        NAME,
+        Column::text("Containers"),
+        Column::text("Images"),
+        Column::text("Pod Labels"),
+        AGE,
+    ],
+    |template| {
+        let [names, images] = table::containers(&template["template"]["spec"]);
+        vec![
+            names,
+            images,
+            table::labels(template, "template.metadata.labels"),
+        ]
+    },
+);
+
+pub(crate) static VOLUME_ATTACHMENT: Stored = Stored {
+    columns: &[
+        NAME,
+        Column::text("Attacher"),
+        Column::text("PV"),
+        Column::text("Node"),
+        Column::text("Attached").of("boolean"),
+        AGE,
+    ],
+    cells: |attachment| {
+        vec![
+            json!(attachment.text("spec.attacher")),
+            json!(attachment.text("spec.source.persistentVolumeName")),
+            json!(attachment.text("spec.nodeName")),
+            json!(attachment.flag("status.attached")),
+        ]
+    },
+    status: Some(|| json!({"attached": false})),
+    generation: false,
+};
+
+pub(crate) static CERTIFICATE_SIGNING_REQUEST: Stored = Stored {
+    columns: &[
+        NAME,
+        Column::text("SignerName"),
+        Column::text("Requestor"),
+        Column::text("Condition"),
+        AGE,
+    ],
+    cells: |request| {
+        let has = |kind: &str| {
+            request
+                .list("status.conditions")
+                .iter()
+                .any(|one| one.text("type") == kind)
+        };
+        let mut states: Vec<&str> = ["Approved", "Denied", "Failed"]
+            .into_iter()
+            .filter(|kind| has(kind))
+            .collect();
+        if states.is_empty() {
+            states.push("Pending");
+        }
+        if !request.lacks("status.certificate") {
+            states.push("Issued");
+        }
+        vec![
+            json!(text_or(request.text("spec.signerName"), "<none>")),
+            json!(request.text("spec.username")),
+            json!(states.join(",")),
+        ]
+    },
+    status: Some(|| json!({})),
+    generation: false,
+};
+
+pub(crate) static API_SERVICE: Stored = Stored {
+    columns: &[
+        NAME,
+        Column::text("Service"),
+        Column::text("Available"),
+        AGE,
+    ],
+    cells: |service| {
+        let target = match service.at("spec.service") {
+            Some(target) => format!("{}/{}", target.text("namespace"), target.text("name")),
+            None => "Local".to_owned(),
+        };
+        let conditions = service.list("status.conditions");
+        let available = conditions
+            .iter()
+            .find(|one| one.text("type") == "Available");
+        let available = match available.map(|one| (one.text("status"), one.text("reason"))) {
+            Some(("True", _)) => "True".to_owned(),
+            Some((status, reason)) => format!("{status} ({reason})"),
+            None => "Unknown".to_owned(),
+        };
+        vec![json!(target), json!(available)]
+    },
+    status: Some(|| json!({})),
+    generation: false,
+};
