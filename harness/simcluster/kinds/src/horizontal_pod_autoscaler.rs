@@ -133,14 +133,13 @@ fn targets(autoscaler: &Value) -> String {
         .collect();
     for metric in autoscaler.list("spec.metrics") {
         let resource = metric.text("resource.name");
-        let text = match metric.integer("resource.target.averageUtilization") {
-            Some(percent) => format!("{resource}: <unknown>/{percent}%"),
-            None => {
-                let wanted = metric.text("resource.target.averageValue");
-                format!("{resource}: <unknown>/{wanted}")
-            }
-        };
-        texts.push(text);
+        let wanted = metric
+            .integer("resource.target.averageUtilization")
+            .map_or_else(
+                || metric.text("resource.target.averageValue").to_owned(),
+                |percent| format!("{percent}%"),
+            );
+        texts.push(format!("{resource}: <unknown>/{wanted}"));
     }
     if texts.is_empty() {
         "<none>".to_owned()

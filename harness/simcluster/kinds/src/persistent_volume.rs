@@ -72,11 +72,11 @@ impl KindRules for PersistentVolume {
     }
 
     fn stamp_status(&self, new: &mut Value, old: &Value, now: Timestamp) {
-        if new.at("status.phase") != old.at("status.phase") {
+        if new.at("status.phase") == old.at("status.phase") {
+            meta::keep(new, old, SINCE);
+        } else {
             let now = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
             new.put(SINCE, now);
-        } else {
-            meta::keep(new, old, SINCE);
         }
     }
 
@@ -227,12 +227,14 @@ fn validate_spec(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
     );
     if let Some(selector) = spec.at("nodeAffinity") {
         let path = path.child("nodeAffinity");
-        match selector.at("required") {
-            Some(selector) => validate_node_selector(selector, &path.child("required"), errors),
-            None => {
-                let detail = "must specify required node constraints";
-                errors.push(Error::required(&path.child("required"), detail));
-            }
+        let path = path.child("required");
+        if let Some(selector) = selector.at("required") {
+            validate_node_selector(selector, &path, errors);
+        } else {
+            errors.push(Error::required(
+                &path,
+                "must specify required node constraints",
+            ));
         }
     }
     validate_source(spec, path, errors);

@@ -112,15 +112,13 @@ fn validate_type(secret: &Value, path: &Path, errors: &mut Vec<Error>) {
                 }
             }
         }
-        "kubernetes.io/basic-auth" => {
-            if value("username").is_none() && value("password").is_none() {
-                require(&["username", "password"]);
-            }
+        "kubernetes.io/basic-auth"
+            if value("username").is_none() && value("password").is_none() =>
+        {
+            require(&["username", "password"]);
         }
-        "kubernetes.io/ssh-auth" => {
-            if value("ssh-privatekey").is_none_or(|key| key == "") {
-                require(&["ssh-privatekey"]);
-            }
+        "kubernetes.io/ssh-auth" if value("ssh-privatekey").is_none_or(|key| key == "") => {
+            require(&["ssh-privatekey"]);
         }
         "kubernetes.io/tls" => {
             for key in ["tls.crt", "tls.key"] {

@@ -228,7 +228,7 @@ pub(super) fn validate_resource_ref(
     let Some(divisor) = reference.at("divisor").and_then(Value::as_str) else {
         return;
     };
-    let (allowed, words): (&[&str], _) = if resource.ends_with(".cpu") {
+    let (allowed, words): (&[&str], _) = if matches!(resource, "limits.cpu" | "requests.cpu") {
         (
             &["", "0", "1", "1m"],
             "only divisor's values 1m and 1 are supported with the cpu resource",
