@@ -55,8 +55,7 @@ impl ObjectType {
     fn absent(&self, like: &Value) -> Value {
         let mut object = match self {
             Self::Builtin(schema) => decode::typed_value(json!({}), schema)
-                .map(|decoded| decoded.value)
-                .unwrap_or_else(|_| json!({})),
+                .map_or_else(|_| json!({}), |decoded| decoded.value),
             Self::Custom(_) | Self::Untyped => json!({}),
         };
         for name in ["apiVersion", "kind"] {
@@ -180,7 +179,7 @@ pub fn apply(
         ManagedFields::decode(take_managed_fields(&mut live).as_ref()).unwrap_or_default();
 
     match attempt(&live, configuration, root, &mut managed, writer, force) {
-        Ok(merged) => Ok(finish(live, merged, managed, created)),
+        Ok(merged) => Ok(finish(live, merged, &managed, created)),
         Err(conflicts) if writer.manager == "kubectl" => {
             // What a client-side apply wrote last, and nobody changed since, is kubectl's own.
             let allowed = last_applied(&live, root, writer);
@@ -193,22 +192,19 @@ pub fn apply(
             }
             let merged = attempt(&live, configuration, root, &mut managed, writer, true)
                 .map_err(ApplyError::Conflict)?;
-            Ok(finish(live, merged, managed, created))
+            Ok(finish(live, merged, &managed, created))
         }
         Err(conflicts) => Err(ApplyError::Conflict(conflicts)),
     }
 }
 
-fn finish(live: Value, merged: Option<Value>, managed: ManagedFields, created: bool) -> Value {
-    let mut object = match merged {
-        Some(merged) => merged,
-        None => live,
-    };
+fn finish(live: Value, merged: Option<Value>, managed: &ManagedFields, created: bool) -> Value {
+    let mut object = merged.unwrap_or(live);
     // An object that does not exist yet is created even when nothing is said about it.
     if created && object.get("metadata").is_none_or(Value::is_null) {
         object["metadata"] = json!({});
     }
-    put_managed_fields(&mut object, &managed);
+    put_managed_fields(&mut object, managed);
     object
 }
 

@@ -38,7 +38,7 @@ pub struct Rules {
 
 #[derive(Debug)]
 struct Rule {
-    rule: ValidationRule,
+    said: ValidationRule,
     /// The parsed rule, or why there is none.
     program: Result<IdedExpr, String>,
     message: Option<IdedExpr>,
@@ -147,7 +147,7 @@ impl Rules {
         let old = old.map(|old| value::convert(old, &self.schema, self.is_object));
         let kind = self.schema.kind.map_or("", Type::as_str);
         for rule in &self.own {
-            let optional = rule.rule.optional_old_self.unwrap_or(false);
+            let optional = rule.said.optional_old_self.unwrap_or(false);
             if rule.uses_old_self && old.is_none() && !optional {
                 continue;
             }
@@ -198,15 +198,15 @@ impl Rule {
                 path => field_path(path, schema, true).ok().map(|(path, _)| path),
             },
             program: program.map(source::prepare),
-            rule: rule.clone(),
+            said: rule.clone(),
         }
     }
 
     /// How errors name the rule.
     fn name(&self) -> &str {
-        let message = self.rule.message.trim();
+        let message = self.said.message.trim();
         if message.is_empty() {
-            self.rule.rule.trim()
+            self.said.rule.trim()
         } else {
             message
         }
@@ -220,9 +220,9 @@ impl Rule {
         message: Option<String>,
     ) -> Error {
         let detail = message.unwrap_or_else(|| {
-            let message = self.rule.message.trim();
+            let message = self.said.message.trim();
             if message.is_empty() {
-                format!("failed rule: {}", self.rule.rule.trim())
+                format!("failed rule: {}", self.said.rule.trim())
             } else {
                 message.to_owned()
             }
@@ -233,7 +233,7 @@ impl Rule {
         };
         // Objects and lists are not shown, they could be anything.
         let hidden = matches!(schema.kind, Some(Type::Object | Type::Array));
-        let mut error = match self.rule.reason.as_deref() {
+        let mut error = match self.said.reason.as_deref() {
             Some("FieldValueForbidden") => return Error::forbidden(&path, detail),
             Some("FieldValueRequired") => return Error::required(&path, detail),
             Some("FieldValueDuplicate") => Error::duplicate(&path, value.clone()),

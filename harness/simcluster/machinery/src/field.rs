@@ -239,11 +239,11 @@ impl Error {
             text.push_str(shown);
         } else if let Some(value) = &self.value {
             text.push_str(": ");
-            text.push_str(&match value {
-                Value::String(s) => format!("{s:?}"),
-                Value::Null => "null".to_owned(),
-                other => other.to_string(),
-            });
+            match value {
+                // As Go quotes it.
+                Value::String(value) => text.push_str(&crate::go::quote(value)),
+                other => text.push_str(&other.to_string()),
+            }
         }
         if !self.detail.is_empty() {
             text.push_str(": ");

@@ -124,6 +124,10 @@ impl Quantity {
 
     /// The sum, written like the first unless that is zero.
     #[must_use]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "which suffix the result has is no matter of course"
+    )]
     pub fn add(self, other: Self) -> Self {
         let format = if self.is_zero() {
             other.format
@@ -138,6 +142,10 @@ impl Quantity {
 
     /// The difference, written like the first unless that is zero.
     #[must_use]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "which suffix the result has is no matter of course"
+    )]
     pub fn sub(self, other: Self) -> Self {
         let format = if self.is_zero() {
             other.format

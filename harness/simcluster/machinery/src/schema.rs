@@ -280,6 +280,10 @@ pub(crate) enum Shape {
 
 /// The shape of a value.
 #[derive(Clone, Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a keyword of its own"
+)]
 pub struct Schema {
     /// `type`; absent means any.
     pub kind: Option<Type>,

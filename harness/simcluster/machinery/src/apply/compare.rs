@@ -123,7 +123,6 @@ impl Walk<'_> {
 
     fn leaf(&mut self, before: Option<&Value>, after: Option<&Value>) -> bool {
         match (before, after) {
-            (None, None) => {}
             (None, Some(_)) => self.found.added.insert(&self.path),
             (Some(_), None) => self.found.removed.insert(&self.path),
             (Some(before), Some(after)) if before != after => {

@@ -43,14 +43,13 @@ fn compare(left: &Value, right: &Value) -> Ordering {
     match (left, right) {
         (Value::String(left), Value::String(right)) => left.cmp(right),
         (Value::Bool(left), Value::Bool(right)) => left.cmp(right),
-        (Value::Number(left), Value::Number(right)) => match (left.as_i64(), right.as_i64()) {
-            (Some(left), Some(right)) => left.cmp(&right),
-            _ => {
-                let (left, right) = (left.as_f64(), right.as_f64());
-                left.unwrap_or(f64::NAN)
-                    .total_cmp(&right.unwrap_or(f64::NAN))
+        (Value::Number(left), Value::Number(right)) => {
+            if let (Some(left), Some(right)) = (left.as_i64(), right.as_i64()) {
+                return left.cmp(&right);
             }
-        },
+            let float = |number: &serde_json::Number| number.as_f64().unwrap_or(f64::NAN);
+            float(left).total_cmp(&float(right))
+        }
         (Value::Array(left), Value::Array(right)) => {
             let pairs = left
                 .iter()

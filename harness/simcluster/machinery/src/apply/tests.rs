@@ -446,7 +446,8 @@ fn what_kubectl_applied_from_its_side_is_no_conflict() {
     assert_eq!(result["data"], json!({"a": "2"}));
 }
 
-fn with_meta(spec: Value) -> Value {
+fn with_meta(spec: impl Into<Value>) -> Value {
+    let spec = spec.into();
     json!({"apiVersion": "x/v1", "kind": "X", "metadata": {"name": "x"}, "spec": spec})
 }
 

@@ -340,9 +340,8 @@ fn arithmetic(name: &str, left: &Ty, right: &Ty) -> Option<Ty> {
             };
             Some(Ty::List(element.clone()))
         }
-        (operators::ADD, Ty::Timestamp, Ty::Duration)
-        | (operators::ADD, Ty::Duration, Ty::Timestamp)
-        | (operators::SUBSTRACT, Ty::Timestamp, Ty::Duration) => Some(Ty::Timestamp),
+        (operators::ADD | operators::SUBSTRACT, Ty::Timestamp, Ty::Duration)
+        | (operators::ADD, Ty::Duration, Ty::Timestamp) => Some(Ty::Timestamp),
         (operators::SUBSTRACT, Ty::Timestamp, Ty::Timestamp)
         | (operators::ADD | operators::SUBSTRACT, Ty::Duration, Ty::Duration) => Some(Ty::Duration),
         (operators::ADD, Ty::Map(_) | Ty::Object(..), Ty::Map(_) | Ty::Object(..)) => {

@@ -105,13 +105,15 @@ impl Ty {
     /// Whether a value of this type may stand where `other` is expected.
     pub(super) fn fits(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Dyn, _) | (_, Self::Dyn) => true,
             (Self::List(left), Self::List(right)) | (Self::Map(left), Self::Map(right)) => {
                 left.fits(right)
             }
             (Self::Optional(left), Self::Optional(right)) => left.fits(right),
-            (Self::Map(_), Self::Object(..)) | (Self::Object(..), Self::Map(_)) => true,
-            (Self::Null, Self::Object(..) | Self::Duration | Self::Timestamp | Self::Map(_))
+            (Self::Dyn, _)
+            | (_, Self::Dyn)
+            | (Self::Map(_), Self::Object(..))
+            | (Self::Object(..), Self::Map(_))
+            | (Self::Null, Self::Object(..) | Self::Duration | Self::Timestamp | Self::Map(_))
             | (Self::Object(..) | Self::Duration | Self::Timestamp | Self::Map(_), Self::Null) => {
                 true
             }

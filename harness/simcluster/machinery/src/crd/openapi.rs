@@ -58,14 +58,11 @@ pub(super) fn validate(schema: &Object, status: bool, path: &Path) -> Vec<Error>
     }
     let is_structural = errors.len() == before;
     let mut walk = Walk { errors: Vec::new() };
-    walk.schema(
-        schema,
-        &place,
-        Context {
-            root: true,
-            ..Context::default()
-        },
-    );
+    let context = Context {
+        root: true,
+        ..Context::default()
+    };
+    walk.schema(schema, &place, &context);
     let keywords = walk.errors;
     // Rules are compiled only where the schema they speak of is sound.
     let sound = keywords.is_empty() && is_structural;
@@ -127,14 +124,14 @@ impl Walk {
         self.push(Error::forbidden(&path.child(name), why));
     }
 
-    fn schema(&mut self, schema: &Object, path: &Path, context: Context) {
-        self.unsupported(schema, path, &context);
+    fn schema(&mut self, schema: &Object, path: &Path, context: &Context) {
+        self.unsupported(schema, path, context);
         if flag(schema, "uniqueItems") {
             let why = "uniqueItems cannot be set to true since the runtime complexity becomes \
                        quadratic";
             self.forbid(path, "uniqueItems", why);
         }
-        self.children(schema, path, &context);
+        self.children(schema, path, context);
         self.extensions(schema, path);
         self.list_type(schema, path);
         self.keys(schema, path);
@@ -196,7 +193,7 @@ impl Walk {
                     let why = "inside additionalProperties applying to object metadata";
                     below.no_default = Some(why.to_owned());
                 }
-                self.schema(values, &place, below);
+                self.schema(values, &place, &below);
             }
         }
         let embedded = flag(schema, "x-kubernetes-embedded-resource");
@@ -212,20 +209,20 @@ impl Walk {
                     below.no_default = Some(format!("in top-level {name}"));
                 }
             }
-            self.schema(property, &path.child("properties").key(name), below);
+            self.schema(property, &path.child("properties").key(name), &below);
         }
         if let Some(not) = object(schema, "not") {
-            self.schema(not, &path.child("not"), below.clone());
+            self.schema(not, &path.child("not"), &below);
         }
         for name in ["allOf", "oneOf", "anyOf"] {
             for (index, one) in list(schema, name).iter().enumerate() {
                 if let Value::Object(one) = one {
-                    self.schema(one, &path.child(name).index(index), below.clone());
+                    self.schema(one, &path.child(name).index(index), &below);
                 }
             }
         }
         if let Some(items) = object(schema, "items") {
-            self.schema(items, &path.child("items"), below);
+            self.schema(items, &path.child("items"), &below);
         }
     }
 

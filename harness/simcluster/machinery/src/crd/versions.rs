@@ -209,24 +209,24 @@ fn deprecation_warning(version: &Value, path: &Path) -> Vec<Error> {
         return Vec::new();
     };
     let deprecated = version.get("deprecated") == Some(&Value::Bool(true));
-    let mut complaints = Vec::new();
-    if !deprecated {
-        complaints.push("can only be set for deprecated versions".to_owned());
-    } else {
-        if warning.len() > 256 {
-            complaints.push("must be <= 256 characters long".to_owned());
-        }
-        if warning.is_empty() {
-            complaints.push("must not be an empty string".to_owned());
-        }
-        if let Some((index, _)) = warning.char_indices().find(|(_, char)| char.is_control()) {
-            complaints.push(format!(
-                "must only contain printable UTF-8 characters; non-printable character found at \
-                 index {index}"
-            ));
-        }
-    }
     let path = path.child("deprecationWarning");
+    if !deprecated {
+        let why = "can only be set for deprecated versions";
+        return vec![Error::invalid(&path, warning, why)];
+    }
+    let mut complaints = Vec::new();
+    if warning.len() > 256 {
+        complaints.push("must be <= 256 characters long".to_owned());
+    }
+    if warning.is_empty() {
+        complaints.push("must not be an empty string".to_owned());
+    }
+    if let Some((index, _)) = warning.char_indices().find(|(_, char)| char.is_control()) {
+        complaints.push(format!(
+            "must only contain printable UTF-8 characters; non-printable character found at index \
+             {index}"
+        ));
+    }
     complaints
         .into_iter()
         .map(|why| Error::invalid(&path, warning, why))

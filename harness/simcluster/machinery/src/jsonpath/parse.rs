@@ -119,14 +119,13 @@ impl<'a> Parser<'a> {
         for (index, char) in self.rest.char_indices() {
             match quote {
                 Some(open) if char == open => quote = None,
-                Some(_) => {}
                 None if char == '\'' || char == '"' => quote = Some(char),
                 None if char == ']' => {
                     let (inside, rest) = self.rest.split_at(index);
                     self.rest = &rest[1..];
                     return Ok(inside);
                 }
-                None => {}
+                _ => {}
             }
         }
         Err(ParseError("unterminated array".to_owned()))
