@@ -9,6 +9,7 @@ pub mod clock;
 mod convert;
 pub mod custom;
 mod decode;
+mod definitions;
 mod discovery;
 mod dispatch;
 mod effects;

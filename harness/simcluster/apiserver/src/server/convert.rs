@@ -28,7 +28,7 @@ fn needs_defaults(resource: &Resource) -> bool {
 pub(crate) fn served_value(resource: &Resource, stored: &Value) -> Value {
     let mut value = convert(stored, &resource.api_version()).into_owned();
     if let Some(version) = &resource.custom {
-        version.read(&mut value);
+        version.refresh(&mut value);
     }
     value
 }

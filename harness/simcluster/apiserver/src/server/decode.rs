@@ -179,10 +179,15 @@ fn finish(
     mut decoded: Decoded,
 ) -> Result<Value, Failure> {
     if let Some(version) = &resource.custom {
-        decoded.problems.extend(version.prune(&mut decoded.value));
+        let problems = version
+            .coerce(&mut decoded.value)
+            .map_err(|error| Box::new(Status::bad_request(error.to_string())))?;
+        decoded.problems.extend(problems);
     }
     let mut value = report(call, kind, decoded)?;
-    set_type(&mut value, kind);
+    if resource.custom.is_none() {
+        set_type(&mut value, kind);
+    }
     Ok(value)
 }
 

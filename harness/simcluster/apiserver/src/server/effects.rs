@@ -5,42 +5,82 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{Failure, Inner, call::Call, registry::Resource};
+use super::{Failure, Inner, call::Call, clock, definitions, registry::Resource};
 use crate::store::Object;
 
-/// Before a new object is prepared.
+fn is_definition(resource: &Resource) -> bool {
+    resource.is("apiextensions.k8s.io", "customresourcedefinitions")
+}
+
+/// After decoding, where a kind's own defaults are.
+pub(crate) fn default(resource: &Resource, object: &mut Value) {
+    resource.rules().default(object);
+    if is_definition(resource) {
+        definitions::default(object);
+    }
+}
+
+/// When a new object was prepared, before it is validated.
 pub(crate) fn before_create(
-    _call: &Call,
-    _object: &mut Value,
+    call: &Call,
+    object: &mut Value,
     _dry_run: bool,
 ) -> Result<(), Failure> {
+    if is_definition(&call.resource) {
+        definitions::prepare_create(object);
+    }
     Ok(())
 }
 
-/// Before an update is prepared.
+/// When an update was prepared, before it is validated.
 pub(crate) fn before_update(
-    _call: &Call,
-    _new: &mut Value,
+    call: &Call,
+    new: &mut Value,
     _old: &Value,
     _dry_run: bool,
 ) -> Result<(), Failure> {
+    if is_definition(&call.resource) {
+        definitions::prepare_update(new);
+    }
     Ok(())
 }
 
+/// What a deletion adds to an object before it is judged whether anything holds it.
+pub(crate) fn before_delete(resource: &Resource, object: &mut Value) {
+    if is_definition(resource) && object["metadata"]["deletionTimestamp"].is_null() {
+        let finalizers = &mut object["metadata"]["finalizers"];
+        match finalizers.as_array_mut() {
+            Some(finalizers) if finalizers.iter().any(|own| own == definitions::FINALIZER) => {}
+            Some(finalizers) => finalizers.push(definitions::FINALIZER.into()),
+            None => *finalizers = json!([definitions::FINALIZER]),
+        }
+    }
+}
+
 /// When an object is marked for deletion.
-pub(crate) fn mark_deleted(resource: &Resource, object: &mut Value) {
+pub(crate) fn mark_deleted(server: &Inner, resource: &Resource, object: &mut Value) {
     if resource.is("", "namespaces") {
         object["status"]["phase"] = "Terminating".into();
+    }
+    if is_definition(resource) {
+        definitions::mark_deleted(object, &clock::rfc3339(server.config.clock.now()));
     }
 }
 
 /// After a write was stored: before it was `old`, now it is `new`.
 pub(crate) fn after_write(
-    _server: &Arc<Inner>,
-    _resource: &Resource,
-    _old: Option<&Arc<Object>>,
-    _new: Option<&Arc<Object>>,
+    server: &Arc<Inner>,
+    resource: &Resource,
+    old: Option<&Arc<Object>>,
+    new: Option<&Arc<Object>>,
 ) {
+    if is_definition(resource) {
+        if let Some(object) = new.or(old) {
+            definitions::changed(server, object.name());
+        }
+    } else if resource.custom.is_some() && new.is_none() {
+        definitions::object_gone(server, &resource.name);
+    }
 }

@@ -42,8 +42,12 @@ pub(crate) struct ListMeta {
 }
 
 impl ListMeta {
-    fn value(&self) -> Value {
+    fn value(&self, custom: bool) -> Value {
         let mut meta = Map::new();
+        if custom {
+            // Lists of custom resources name all their fields.
+            meta.insert("continue".to_owned(), "".into());
+        }
         meta.insert(
             "resourceVersion".to_owned(),
             self.revision.to_string().into(),
@@ -117,7 +121,7 @@ impl Former {
                 json!({
                     "kind": "PartialObjectMetadataList",
                     "apiVersion": self.meta_api_version(),
-                    "metadata": meta.value(),
+                    "metadata": meta.value(false),
                     "items": items,
                 })
                 .to_string()
@@ -125,7 +129,9 @@ impl Former {
             }
             Form::Table => {
                 let objects: Vec<&Object> = objects.iter().map(|object| &**object).collect();
-                self.table(&objects, meta.value(), true).to_string().into()
+                self.table(&objects, meta.value(false), true)
+                    .to_string()
+                    .into()
             }
         }
     }
@@ -139,7 +145,7 @@ impl Former {
             "{{\"kind\":{},\"apiVersion\":{},\"metadata\":{},\"items\":[",
             Value::from(self.resource.list_kind.as_str()),
             Value::from(self.resource.api_version()),
-            meta.value()
+            meta.value(!typed)
         );
         text.extend_from_slice(head.as_bytes());
         for (n, object) in objects.iter().enumerate() {

@@ -21,7 +21,7 @@ impl Selection {
     pub(crate) fn of(call: &Call) -> Result<Self, Failure> {
         let bad = |why: String| Box::new(Status::bad_request(why));
         let labels = LabelSelector::parse(call.query.get("labelSelector"))
-            .map_err(|error| bad(format!("unable to parse requirement: {error}")))?;
+            .map_err(|error| bad(error.to_string()))?;
         let mut fields = FieldSelector::parse(call.query.get("fieldSelector"))
             .map_err(|error| bad(error.to_string()))?;
         for term in &mut fields.terms {
@@ -59,7 +59,7 @@ fn known(resource: &Resource, field: &str) -> Result<String, String> {
         return if version.selects_by(field) {
             Ok(field.to_owned())
         } else {
-            Err(version.unknown_field(field))
+            Err(format!("field label not supported: {field}"))
         };
     }
     let rules = resource.rules();

@@ -7,8 +7,12 @@ mod list;
 mod list_options;
 mod modify;
 mod patch;
+mod pods;
 mod read;
+mod reviews;
 mod scale;
+mod streams;
+mod tokens;
 mod watch;
 mod write_options;
 
@@ -32,6 +36,10 @@ pub(crate) enum Part {
     Whole,
     /// The status.
     Status,
+    /// A namespace's `spec.finalizers`.
+    Finalize,
+    /// Whatever the server itself has decided.
+    Direct,
 }
 
 /// Does what the request asks for.
@@ -47,15 +55,28 @@ async fn dispatch(call: &mut Call) -> Result<Reply, Failure> {
     if call.method == Method::HEAD || verb.is_empty() {
         return Err(Box::new(Status::method_not_allowed()));
     }
+    if let Some(version) = &call.resource.custom {
+        call.warnings.extend(version.deprecation.clone());
+    }
     let subresource = call.route.subresource.clone();
     match subresource.as_str() {
         "" => whole(call, verb),
-        "status" => part(call, verb),
+        "status" => part(call, verb, Part::Status),
         "scale" => scale::run(call, verb),
-        other => Err(Box::new(Status::not_implemented(&format!(
-            "{verb} of {}/{other}",
-            call.resource.name
-        )))),
+        other => match (call.resource.collection.as_ref(), other, verb) {
+            ("/pods", "binding", "create") => pods::bind(call),
+            ("/pods", "eviction", "create") => pods::evict(call),
+            ("/pods", "log", "get") => streams::log(call).await,
+            ("/pods", "exec", "get" | "create") => streams::session(call, false).await,
+            ("/pods", "attach", "get" | "create") => streams::session(call, true).await,
+            ("/pods", "portforward", "get" | "create") => streams::port_forward(call).await,
+            ("/namespaces", "finalize", "update") => modify::update(call, Part::Finalize),
+            ("/serviceaccounts", "token", "create") => tokens::request(call),
+            _ => Err(Box::new(Status::not_implemented(&format!(
+                "{verb} of {}/{other}",
+                call.resource.name
+            )))),
+        },
     }
 }
 
@@ -67,6 +88,14 @@ fn whole(call: &mut Call, verb: &str) -> Result<Reply, Failure> {
     }
     if !call.resource.allows(verb) {
         return Err(wrong_method(call));
+    }
+    if verb == "create" {
+        if let Some(answer) = reviews::answer(call) {
+            return answer;
+        }
+        if call.resource.is("", "bindings") {
+            return pods::bind_in_collection(call);
+        }
     }
     match verb {
         "get" => read::get(call),
@@ -81,11 +110,11 @@ fn whole(call: &mut Call, verb: &str) -> Result<Reply, Failure> {
     }
 }
 
-fn part(call: &mut Call, verb: &str) -> Result<Reply, Failure> {
+fn part(call: &mut Call, verb: &str, part: Part) -> Result<Reply, Failure> {
     match verb {
         "get" => read::get(call),
-        "update" => modify::update(call, Part::Status),
-        "patch" => patch::patch(call, Part::Status),
+        "update" => modify::update(call, part),
+        "patch" => patch::patch(call, part),
         _ => Err(wrong_method(call)),
     }
 }

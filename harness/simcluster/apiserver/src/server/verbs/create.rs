@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use rand::Rng as _;
 use serde_json::{Map, Value};
-use simcluster_machinery::status::Status;
+use simcluster_machinery::status::{Details, Status};
 
 use super::{
     Part, object_reply,
@@ -89,15 +89,25 @@ fn once(
     }
     if let Some(version) = &resource.custom {
         version.check_type(&object)?;
+        if version.terminating {
+            let why = "create not allowed while custom resource definition is terminating";
+            return Err(Box::new(
+                Status::failure(405, "MethodNotAllowed", why).with_details(Details {
+                    group: resource.name.group.clone(),
+                    kind: resource.name.resource.clone(),
+                    ..Details::default()
+                }),
+            ));
+        }
     }
-    resource.rules().default(&mut object);
+    effects::default(&resource, &mut object);
     admit::create(call, &mut object)?;
     if matches!(how, Admitted::Create | Admitted::Update) {
         managed::record(call, None, &mut object, Part::Whole);
     }
     fill_metadata(call, &mut object);
-    effects::before_create(call, &mut object, options.dry_run)?;
     resource.rules().prepare_create(&mut object);
+    effects::before_create(call, &mut object, options.dry_run)?;
     let errors = resource.rules().check_create(&object, resource.scope());
     call.refuse_invalid(&object, &errors)?;
     admit::validate_create(call, &object)?;

@@ -49,6 +49,11 @@ pub(crate) struct DeleteOptions {
 }
 
 impl DeleteOptions {
+    /// Delete nothing in truth.
+    pub(crate) fn set_dry_run(&mut self) {
+        self.dry_run = true;
+    }
+
     /// From a `DeleteOptions` object.
     pub(crate) fn of_object(body: &Value) -> Result<Self, Failure> {
         let mut errors = Vec::new();
@@ -234,6 +239,7 @@ fn once(
     let grace = grace_period(resource, old, options);
     let marked = !old["metadata"]["deletionTimestamp"].is_null();
 
+    effects::before_delete(resource, &mut new);
     set_propagation_finalizers(resource, &mut new, options.propagation);
     let held = has_finalizers(resource, &new);
     let waits = grace.is_some_and(|grace| grace > 0);
@@ -253,7 +259,7 @@ fn once(
                 count_generation(&mut new);
             }
         }
-        effects::mark_deleted(resource, &mut new);
+        effects::mark_deleted(&call.server, resource, &mut new);
         if new == *old {
             return Ok(Outcome::Marked(Arc::clone(current)));
         }

@@ -29,7 +29,7 @@ pub(super) fn update(call: &mut Call, part: Part) -> Result<Reply, Failure> {
     let mut object = decode::object(call)?;
     match_name(call, &object)?;
     create::match_namespace(call, &mut object)?;
-    call.resource.rules().default(&mut object);
+    effects::default(&call.resource, &mut object);
     if part == Part::Whole && call.resource.creates_on_update() && super::read::find(call).is_err()
     {
         if object["metadata"]["resourceVersion"]
@@ -130,23 +130,30 @@ fn once(
     let insisted = check_identity(call, part, &new, old, current.revision())?;
     simcluster_kinds::carry_server_fields(&mut new, old);
     admit::update(call, part, &mut new, old)?;
-    if !recorded {
+    if !recorded && part != Part::Direct {
         managed::record(call, Some(old), &mut new, part);
     }
-    effects::before_update(call, &mut new, old, options.dry_run)?;
     let managers = new["metadata"].get("managedFields").cloned();
     match part {
         Part::Whole => resource.rules().prepare_update(&mut new, old),
         Part::Status => resource.rules().prepare_status_update(&mut new, old),
+        Part::Finalize => {
+            let finalizers = new["spec"]["finalizers"].clone();
+            new = old.clone();
+            new["spec"]["finalizers"] = finalizers;
+        }
+        Part::Direct => {}
     }
+    effects::before_update(call, &mut new, old, options.dry_run)?;
     new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"].clone();
-    if part == Part::Status {
+    if matches!(part, Part::Status | Part::Finalize) {
         // The rules bring back all but the status; who owns it has changed, though.
         keep_managers(&mut new, managers);
     }
     let errors = match part {
         Part::Whole => resource.rules().check_update(&new, old, resource.scope()),
         Part::Status => resource.rules().check_status_update(&new, old),
+        Part::Finalize | Part::Direct => Vec::new(),
     };
     call.refuse_invalid(&new, &errors)?;
     admit::validate_update(call, part, &new, old)?;
