@@ -76,7 +76,10 @@ pub struct Tried {
 }
 
 /// The error of an I/O operation on `path`, to be used with `map_err`.
-pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> ImageError {
+pub(crate) fn io(
+    action: &'static str,
+    path: impl Into<PathBuf>,
+) -> impl FnOnce(io::Error) -> ImageError {
     let path = path.into();
     move |source| ImageError::Io {
         action,
@@ -87,10 +90,12 @@ pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(
 
 fn list(tried: &[Tried]) -> String {
     use std::fmt::Write as _;
-    tried.iter().fold(String::new(), |mut text, tried| {
-        let _ = write!(text, " {}: {};", tried.source, tried.reason);
-        text
-    })
-    .trim_end_matches(';')
-    .to_owned()
+    tried
+        .iter()
+        .fold(String::new(), |mut text, tried| {
+            let _ = write!(text, " {}: {};", tried.source, tried.reason);
+            text
+        })
+        .trim_end_matches(';')
+        .to_owned()
 }

@@ -19,16 +19,15 @@ mod digest;
 mod entrypoint;
 mod error;
 mod local;
-mod oci;
 mod progress;
 mod reference;
 mod source;
 mod store;
+mod unpack;
 
 pub use crate::{
     error::{ImageError, Tried},
     local::{Content, LocalFile, LocalImage},
-    oci::Archived,
     progress::{Event, Progress},
     reference::{ParseReferenceError, Reference},
     store::{CachedImage, ImageStore, StoreConfig},

@@ -59,10 +59,13 @@ pub(crate) struct Registered {
 
 impl Registered {
     pub(crate) fn add(&self, image: LocalImage) -> Result<(), ImageError> {
-        let reference = image.reference.parse().map_err(|source| ImageError::InvalidReference {
-            reference: image.reference.clone(),
-            source,
-        })?;
+        let reference = image
+            .reference
+            .parse()
+            .map_err(|source| ImageError::InvalidReference {
+                reference: image.reference.clone(),
+                source,
+            })?;
         self.images().insert(reference, image);
         Ok(())
     }
@@ -84,7 +87,10 @@ impl Source for Registered {
     fn locate(&self, reference: &Reference) -> Result<Located, String> {
         let image = self.find(reference).ok_or("none of this name")?;
         let key = key(&image).map_err(|(path, error)| {
-            format!("the file {} that it is made of cannot be read: {error}", path.display())
+            format!(
+                "the file {} that it is made of cannot be read: {error}",
+                path.display()
+            )
         })?;
         Ok(Located { key })
     }
@@ -140,14 +146,22 @@ fn key(image: &LocalImage) -> Result<String, (PathBuf, io::Error)> {
         .part("local 1")
         .part(serde_json::to_vec(&image.config).expect("strings and lists become JSON"));
     for file in &image.files {
-        hasher = hasher.part(file.path.as_os_str().as_encoded_bytes()).part(file.mode.to_be_bytes());
+        hasher = hasher
+            .part(file.path.as_os_str().as_encoded_bytes())
+            .part(file.mode.to_be_bytes());
         hasher = match &file.content {
             Content::Bytes(bytes) => hasher.part("bytes").part(bytes),
-            Content::Link(target) => hasher.part("link").part(target.as_os_str().as_encoded_bytes()),
+            Content::Link(target) => hasher
+                .part("link")
+                .part(target.as_os_str().as_encoded_bytes()),
             Content::File(path) => {
                 let found = fs::metadata(path).map_err(|error| (path.clone(), error))?;
-                let stamp = [found.dev(), found.ino(), found.size()].map(u64::to_be_bytes).concat();
-                let time = [found.mtime(), found.mtime_nsec()].map(i64::to_be_bytes).concat();
+                let stamp = [found.dev(), found.ino(), found.size()]
+                    .map(u64::to_be_bytes)
+                    .concat();
+                let time = [found.mtime(), found.mtime_nsec()]
+                    .map(i64::to_be_bytes)
+                    .concat();
                 hasher.part("file").part(stamp).part(time)
             }
         };

@@ -137,10 +137,14 @@ impl FromStr for Reference {
 /// The first part of a reference is a registry if it could not be a name space of the default one.
 fn is_registry(part: &str) -> bool {
     let host_like = part.contains(['.', ':']) || part == "localhost" || part != part.to_lowercase();
-    let (host, port) = part.split_once(':').map_or((part, None), |(h, p)| (h, Some(p)));
+    let (host, port) = part
+        .split_once(':')
+        .map_or((part, None), |(h, p)| (h, Some(p)));
     host_like
         && !host.is_empty()
-        && host.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-')
+        && host
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-')
         && port.is_none_or(|port| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()))
 }
 

@@ -71,7 +71,10 @@ impl Draft {
     pub(crate) fn digest(&self) -> String {
         let config = serde_json::to_vec(&self.config).expect("strings and lists become JSON");
         let layers = self.layers.iter().map(|layer| &layer.facts.digest);
-        format!("sha256:{}", Hasher::default().parts(layers).part(config).hex())
+        format!(
+            "sha256:{}",
+            Hasher::default().parts(layers).part(config).hex()
+        )
     }
 }
 

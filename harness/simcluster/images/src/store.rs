@@ -13,10 +13,9 @@ use std::{
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::{
-    Archived, Image, ImageError, LocalImage, Progress, Reference, Tried,
+    Image, ImageError, LocalImage, Progress, Reference, Tried,
     apt::Packages,
     local::Registered,
-    oci::{self, Archives, Imported},
     progress::Event,
     source::{Draft, Located, Reporter, Source},
     store::cache::{Cache, Record},
@@ -81,13 +80,7 @@ impl ImageStore {
     pub fn open(config: StoreConfig) -> Result<Self, ImageError> {
         let cache = Cache::open(place::cache_dir(config.cache_dir)?)?;
         let registered = Registered::default();
-        let mut sources: Vec<Box<dyn Source>> = vec![
-            Box::new(registered.clone()),
-            Box::new(Imported::new(cache.clone())),
-        ];
-        if !config.archives.is_empty() {
-            sources.push(Box::new(Archives::new(config.archives)));
-        }
+        let mut sources: Vec<Box<dyn Source>> = vec![Box::new(registered.clone())];
         if config.packages {
             sources.push(Box::new(Packages::of_this_machine(cache.package_state())));
         }
@@ -154,18 +147,6 @@ impl ImageStore {
     pub fn prune(&self, limit: u64) -> Result<Vec<String>, ImageError> {
         self.inner.cache.prune(limit)
     }
-
-    /// Takes all images of an OCI layout or archive (plain or gzip) into the cache, under `name` if given and if
-    /// there is only one.
-    pub fn import(&self, path: &Path, name: Option<&str>) -> Result<Vec<Archived>, ImageError> {
-        let name = name.map(parse).transpose()?;
-        oci::import(path, name.as_ref(), &self.inner.cache)
-    }
-
-    /// Writes an image as an archive that `docker load` and any OCI tool read.
-    pub fn export(image: &Image, path: &Path) -> Result<(), ImageError> {
-        oci::export(image, path)
-    }
 }
 
 impl Inner {
@@ -176,15 +157,24 @@ impl Inner {
         for source in &self.sources {
             let reason = match source.locate(&reference) {
                 Err(reason) => reason,
-                Ok(located) => match self.obtain_from(source.as_ref(), &located, &reference, reporter) {
-                    Ok(record) => return Ok(self.image(asked, &reference, source.as_ref(), record.draft)),
-                    Err(cancelled @ ImageError::Cancelled { .. }) => return Err(cancelled),
-                    Err(error) => {
-                        let reason = error.to_string();
-                        failure.get_or_insert(error);
-                        reason
+                Ok(located) => {
+                    match self.obtain_from(source.as_ref(), &located, &reference, reporter) {
+                        Ok(record) => {
+                            return Ok(self.image(
+                                asked,
+                                &reference,
+                                source.as_ref(),
+                                record.draft,
+                            ));
+                        }
+                        Err(cancelled @ ImageError::Cancelled { .. }) => return Err(cancelled),
+                        Err(error) => {
+                            let reason = error.to_string();
+                            failure.get_or_insert(error);
+                            reason
+                        }
                     }
-                },
+                }
             };
             tried.push(Tried {
                 source: source.name(),
@@ -231,13 +221,23 @@ impl Inner {
         }
     }
 
-    fn image(&self, asked: &str, reference: &Reference, source: &dyn Source, draft: Draft) -> Image {
+    fn image(
+        &self,
+        asked: &str,
+        reference: &Reference,
+        source: &dyn Source,
+        draft: Draft,
+    ) -> Image {
         let (config, substitution) = source.adapt(reference, &draft);
         Image {
             reference: asked.to_owned(),
             resolved: draft.resolved.clone().unwrap_or_else(|| asked.to_owned()),
             digest: draft.digest(),
-            layers: draft.layers.iter().map(|layer| self.cache.layer_root(&layer.key)).collect(),
+            layers: draft
+                .layers
+                .iter()
+                .map(|layer| self.cache.layer_root(&layer.key))
+                .collect(),
             config,
             substitution,
         }
@@ -250,10 +250,12 @@ impl Inner {
 
 /// Parses what somebody asked for.
 fn parse(asked: &str) -> Result<Reference, ImageError> {
-    asked.parse().map_err(|source| ImageError::InvalidReference {
-        reference: asked.to_owned(),
-        source,
-    })
+    asked
+        .parse()
+        .map_err(|source| ImageError::InvalidReference {
+            reference: asked.to_owned(),
+            source,
+        })
 }
 
 /// Carries events from the working thread to the caller's future; closed when that is dropped.

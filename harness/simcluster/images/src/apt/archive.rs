@@ -114,19 +114,37 @@ impl Machine {
         self.stanzas
             .iter()
             .filter(|stanza| {
-                stanza.components.iter().any(|component| component == "main")
-                    && stanza.suites.iter().any(|suite| suite == codename || is_alias(suite))
+                stanza
+                    .components
+                    .iter()
+                    .any(|component| component == "main")
+                    && stanza
+                        .suites
+                        .iter()
+                        .any(|suite| suite == codename || is_alias(suite))
             })
-            .max_by_key(|stanza| (self.likeness(stanza), std::cmp::Reverse(self.position(stanza))))
+            .max_by_key(|stanza| {
+                (
+                    self.likeness(stanza),
+                    std::cmp::Reverse(self.position(stanza)),
+                )
+            })
     }
 
     /// Security and bug fixes for the suite the machine is installed from.
     fn updates(&self) -> impl Iterator<Item = Stanza> {
         let codename = &self.distribution.codename;
-        let wanted = [format!("{codename}-updates"), format!("{codename}-security")];
+        let wanted = [
+            format!("{codename}-updates"),
+            format!("{codename}-security"),
+        ];
         self.stanzas.iter().filter_map(move |stanza| {
-            let suites: Vec<_> =
-                stanza.suites.iter().filter(|suite| wanted.contains(suite)).cloned().collect();
+            let suites: Vec<_> = stanza
+                .suites
+                .iter()
+                .filter(|suite| wanted.contains(suite))
+                .cloned()
+                .collect();
             (!suites.is_empty()).then(|| Stanza {
                 suites,
                 components: self.components(stanza),
@@ -142,12 +160,18 @@ impl Machine {
             None => 1,
             Some(by) => 2 * u8::from(by.contains(&format!("{id}-archive"))),
         };
-        let placed = stanza.uris.iter().any(|uri| uri.trim_end_matches('/').ends_with(id.as_str()));
+        let placed = stanza
+            .uris
+            .iter()
+            .any(|uri| uri.trim_end_matches('/').ends_with(id.as_str()));
         signed * 2 + u8::from(placed)
     }
 
     fn position(&self, stanza: &Stanza) -> usize {
-        self.stanzas.iter().position(|other| std::ptr::eq(other, stanza)).unwrap_or_default()
+        self.stanzas
+            .iter()
+            .position(|other| std::ptr::eq(other, stanza))
+            .unwrap_or_default()
     }
 
     /// Only what is free software and supported: `main`, and on Ubuntu what the community maintains.
@@ -157,7 +181,11 @@ impl Machine {
             _ => &["main"],
         };
         let flat = stanza.components.is_empty();
-        wanted.iter().filter(|_| !flat).map(|&component| component.to_owned()).collect()
+        wanted
+            .iter()
+            .filter(|_| !flat)
+            .map(|&component| component.to_owned())
+            .collect()
     }
 }
 
@@ -218,7 +246,10 @@ fn parse_os_release(text: &str) -> Option<Distribution> {
 /// One line of the classic format: `deb [option=value …] uri suite component…`.
 fn parse_line(line: &str) -> Option<Stanza> {
     let line = line.split('#').next()?.trim();
-    let rest = line.strip_prefix("deb").filter(|rest| rest.starts_with([' ', '\t', '[']))?.trim_start();
+    let rest = line
+        .strip_prefix("deb")
+        .filter(|rest| rest.starts_with([' ', '\t', '[']))?
+        .trim_start();
     let (options, rest) = match rest.strip_prefix('[') {
         Some(rest) => rest.split_once(']')?,
         None => ("", rest),
@@ -266,9 +297,14 @@ fn stanza(fields: &[(String, String)]) -> Option<Stanza> {
             .map(|(_, value)| value.as_str())
     };
     let words = |wanted: &str| -> Vec<String> {
-        value(wanted).unwrap_or_default().split_whitespace().map(str::to_owned).collect()
+        value(wanted)
+            .unwrap_or_default()
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect()
     };
-    let off = value("Enabled").is_some_and(|on| ["no", "false", "0"].contains(&on.to_lowercase().as_str()));
+    let off = value("Enabled")
+        .is_some_and(|on| ["no", "false", "0"].contains(&on.to_lowercase().as_str()));
     if off || !words("Types").iter().any(|kind| kind == "deb") {
         return None;
     }
@@ -276,7 +312,10 @@ fn stanza(fields: &[(String, String)]) -> Option<Stanza> {
         uris: words("URIs"),
         suites: words("Suites"),
         components: words("Components"),
-        options: fields.iter().filter_map(|(name, value)| kept(name, value)).collect(),
+        options: fields
+            .iter()
+            .filter_map(|(name, value)| kept(name, value))
+            .collect(),
     })
 }
 

@@ -27,9 +27,15 @@ fn both_formats_say_the_same() {
 
 #[test]
 fn sources_of_code_and_disabled_ones_do_not_count() {
-    assert_eq!(parse_line("deb-src http://mirror.test/debian sid main"), None);
+    assert_eq!(
+        parse_line("deb-src http://mirror.test/debian sid main"),
+        None
+    );
     assert_eq!(parse_line("# deb http://mirror.test/debian sid main"), None);
-    assert_eq!(parse_deb822("Types: deb\nEnabled: no\nURIs: http://mirror.test/\nSuites: sid\n"), vec![]);
+    assert_eq!(
+        parse_deb822("Types: deb\nEnabled: no\nURIs: http://mirror.test/\nSuites: sid\n"),
+        vec![]
+    );
 }
 
 #[test]
@@ -50,20 +56,33 @@ fn the_distributions_archive_is_told_from_other_peoples() {
         "deb http://mirror.test/debian-security bookworm-security main",
         "deb https://tools.test/apt cloud-bookworm main",
     ];
-    let machine = machine(DEBIAN, sources.iter().filter_map(|line| parse_line(line)).collect());
+    let machine = machine(
+        DEBIAN,
+        sources.iter().filter_map(|line| parse_line(line)).collect(),
+    );
     let places = |suite| -> Vec<String> {
         machine
             .stanzas_for(suite)
             .expect("the archive is there")
             .iter()
-            .map(|stanza| format!("{} {} {}", stanza.uris[0], stanza.suites[0], stanza.components.join(",")))
+            .map(|stanza| {
+                format!(
+                    "{} {} {}",
+                    stanza.uris[0],
+                    stanza.suites[0],
+                    stanza.components.join(",")
+                )
+            })
             .collect()
     };
-    assert_eq!(places(Suite::Machine), [
-        "http://mirror.test/debian bookworm main",
-        "http://mirror.test/debian bookworm-updates main",
-        "http://mirror.test/debian-security bookworm-security main",
-    ]);
+    assert_eq!(
+        places(Suite::Machine),
+        [
+            "http://mirror.test/debian bookworm main",
+            "http://mirror.test/debian bookworm-updates main",
+            "http://mirror.test/debian-security bookworm-security main",
+        ]
+    );
     let sid = Suite::Other {
         distribution: "debian",
         name: "sid",
@@ -73,23 +92,32 @@ fn the_distributions_archive_is_told_from_other_peoples() {
 
 #[test]
 fn another_distributions_suite_is_refused_with_its_reason() {
-    let machine = machine(UBUNTU, vec![
-        parse_line("deb http://mirror.test/ubuntu noble main restricted").expect("a source"),
-    ]);
+    let machine = machine(
+        UBUNTU,
+        vec![parse_line("deb http://mirror.test/ubuntu noble main restricted").expect("a source")],
+    );
     let sid = Suite::Other {
         distribution: "debian",
         name: "sid",
     };
     let reason = machine.stanzas_for(sid).expect_err("not Debian");
-    assert_eq!(reason, "sid is a suite of debian, and this machine is Ubuntu");
+    assert_eq!(
+        reason,
+        "sid is a suite of debian, and this machine is Ubuntu"
+    );
     let own = machine.stanzas_for(Suite::Machine).expect("its own");
     assert_eq!(own[0].components, ["main", "universe"]);
 }
 
 #[test]
 fn a_machine_without_an_archive_is_told_so() {
-    let reason = machine(DEBIAN, vec![]).stanzas_for(Suite::Machine).expect_err("nothing there");
-    assert_eq!(reason, "no source in /etc/apt gives the component \"main\" of Debian bookworm");
+    let reason = machine(DEBIAN, vec![])
+        .stanzas_for(Suite::Machine)
+        .expect_err("nothing there");
+    assert_eq!(
+        reason,
+        "no source in /etc/apt gives the component \"main\" of Debian bookworm"
+    );
 }
 
 #[test]

@@ -46,14 +46,16 @@ fn decode(text: &str) -> String {
 
 /// Of the names that a suite has, the one that a choice means.
 pub(crate) fn choose(choice: &[&str], names: &[&str]) -> Option<String> {
-    choice.iter().find_map(|wanted| match wanted.strip_suffix('*') {
-        None => names.contains(wanted).then(|| (*wanted).to_owned()),
-        Some(prefix) => names
-            .iter()
-            .filter_map(|name| Some((numbers(name.strip_prefix(prefix)?)?, *name)))
-            .max()
-            .map(|(_, name)| name.to_owned()),
-    })
+    choice
+        .iter()
+        .find_map(|wanted| match wanted.strip_suffix('*') {
+            None => names.contains(wanted).then(|| (*wanted).to_owned()),
+            Some(prefix) => names
+                .iter()
+                .filter_map(|name| Some((numbers(name.strip_prefix(prefix)?)?, *name)))
+                .max()
+                .map(|(_, name)| name.to_owned()),
+        })
 }
 
 /// `8.0` as numbers; nothing for what is not a version.
@@ -64,7 +66,9 @@ fn numbers(version: &str) -> Option<Vec<u32>> {
 /// The upstream part of a package's version: without epoch, Debian's revision and its marks.
 pub(crate) fn upstream(version: &str) -> &str {
     let version = version.split_once(':').map_or(version, |(_, rest)| rest);
-    let version = version.rsplit_once('-').map_or(version, |(upstream, _)| upstream);
+    let version = version
+        .rsplit_once('-')
+        .map_or(version, |(upstream, _)| upstream);
     let end = version
         .find(|c: char| !c.is_ascii_digit() && c != '.')
         .unwrap_or(version.len());
@@ -91,9 +95,20 @@ mod tests {
     #[test]
     fn the_first_name_that_exists_is_chosen_and_of_versions_the_highest() {
         let choice = ["mysql-server-core", "mysql-server-core-*"];
-        let names = ["mysql-server-core-5.7", "mysql-server-core-10.0", "mysql-server-core-8.0", "mysql-server-core-x"];
-        assert_eq!(choose(&choice, &names).as_deref(), Some("mysql-server-core-10.0"));
-        assert_eq!(choose(&choice, &["mysql-server-core"]).as_deref(), Some("mysql-server-core"));
+        let names = [
+            "mysql-server-core-5.7",
+            "mysql-server-core-10.0",
+            "mysql-server-core-8.0",
+            "mysql-server-core-x",
+        ];
+        assert_eq!(
+            choose(&choice, &names).as_deref(),
+            Some("mysql-server-core-10.0")
+        );
+        assert_eq!(
+            choose(&choice, &["mysql-server-core"]).as_deref(),
+            Some("mysql-server-core")
+        );
         assert_eq!(choose(&choice, &["mysql-server"]), None);
     }
 

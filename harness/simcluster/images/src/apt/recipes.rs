@@ -17,7 +17,10 @@ pub(crate) struct Recipe {
     pub(crate) program: Choice,
     /// Other packages to take with their dependencies; from each choice the first that exists.
     pub(crate) packages: &'static [Choice],
-    /// Dependencies that are only for installing, or for scripts that nobody runs here, by prefix.
+    /// Packages to take without what they need, where the suite has them: for a program or two in them.
+    pub(crate) alone: &'static [&'static str],
+    /// Dependencies that are only for installing, or for scripts that nobody runs here: `*` stands for anything
+    /// at the end, or at one place inside.
     pub(crate) leave_out: &'static [&'static str],
     /// What is done with the packages.
     pub(crate) kind: Kind,
@@ -80,10 +83,35 @@ const SMALL_SYSTEM: [Choice; 11] = [
 
 /// What packages depend on only to be installed, configured or for their Perl scripts.
 const FOR_INSTALLING: &[&str] = &[
-    "adduser", "base-files", "base-passwd", "cdebconf", "debconf", "dpkg", "gawk", "gcc-", "init-system-helpers",
-    "libc-gconv-modules-extra", "libdb5", "libdbi-perl", "libgdbm", "libpam", "libperl", "login", "lsb-base",
-    "mawk", "mysql-common", "mariadb-common", "openssl-provider-legacy", "original-awk", "passwd", "perl",
-    "psmisc", "sysvinit-utils", "usr-is-merged", "usrmerge",
+    "adduser",
+    "base-files",
+    "base-passwd",
+    "cdebconf",
+    "debconf*",
+    "dpkg",
+    "gawk",
+    "gcc-*",
+    "init-system-helpers",
+    "libc-gconv-modules-extra",
+    "libdb5*",
+    "libgdbm*",
+    "libpam*",
+    "libperl*",
+    "lib*-perl",
+    "login*",
+    "lsb-base",
+    "mariadb-common",
+    "mawk",
+    "mysql-common",
+    "openssl-provider-legacy",
+    "original-awk",
+    "passwd",
+    "perl*",
+    "psmisc",
+    "sysvinit-utils",
+    "usr-is-merged",
+    "usrmerge",
+    "util-linux-extra",
 ];
 
 /// All of them.
@@ -100,6 +128,7 @@ pub(crate) const RECIPES: &[Recipe] = &[
         suites: &[Suite::Machine, DEBIAN_UNSTABLE],
         program: &["mysql-server-core", "mysql-server-core-*"],
         packages: &concat(SMALL_SYSTEM, &["mysql-client-core", "mysql-client-core-*"]),
+        alone: &[],
         leave_out: FOR_INSTALLING,
         kind: Kind::Database(Flavour::MySql),
     },
@@ -113,7 +142,12 @@ pub(crate) const RECIPES: &[Recipe] = &[
         ],
         suites: &[Suite::Machine, DEBIAN_UNSTABLE],
         program: &["mariadb-server-core", "mariadb-server-core-*"],
-        packages: &concat(SMALL_SYSTEM, &["mariadb-client-core", "mariadb-client-core-*"]),
+        packages: &concat(
+            SMALL_SYSTEM,
+            &["mariadb-client-core", "mariadb-client-core-*"],
+        ),
+        // The first has the dump program, the second the time zone program.
+        alone: &["mariadb-client", "mariadb-server"],
         leave_out: FOR_INSTALLING,
         kind: Kind::Database(Flavour::MariaDb),
     },
@@ -123,6 +157,7 @@ pub(crate) const RECIPES: &[Recipe] = &[
         suites: &[Suite::Machine, DEBIAN_UNSTABLE],
         program: &["busybox-static"],
         packages: &[],
+        alone: &[],
         leave_out: FOR_INSTALLING,
         kind: Kind::BusyBox,
     },
@@ -137,16 +172,39 @@ const fn concat(system: [Choice; 11], more: Choice) -> [Choice; 12] {
 pub(crate) fn find(reference: &Reference) -> Option<&'static Recipe> {
     let familiar = reference.familiar_name();
     // Mirrors of the default registry keep its name space as the end of theirs.
-    let mirrored = reference.repository().rsplit_once("library/").map(|(_, name)| name);
+    let mirrored = reference
+        .repository()
+        .rsplit_once("library/")
+        .map(|(_, name)| name);
     RECIPES.iter().find(|recipe| {
         recipe.repositories.contains(&familiar.as_str())
             || mirrored.is_some_and(|name| recipe.repositories.contains(&name))
     })
 }
 
+impl Recipe {
+    /// Whether a package that others need is left out.
+    pub(crate) fn leaves_out(&self, package: &str) -> bool {
+        self.leave_out
+            .iter()
+            .any(|pattern| match pattern.split_once('*') {
+                None => package == *pattern,
+                Some((start, end)) => {
+                    package.len() >= start.len() + end.len()
+                        && package.starts_with(start)
+                        && package.ends_with(end)
+                }
+            })
+    }
+}
+
 /// What images there are, for an error text.
 pub(crate) fn products() -> String {
-    RECIPES.iter().map(|recipe| recipe.product).collect::<Vec<_>>().join(", ")
+    RECIPES
+        .iter()
+        .map(|recipe| recipe.product)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// Whether a tag names this version: `9.7` and `9.7.4` and `9.7.4-debian` name 9.7.4; so does a tag without a version.
@@ -186,8 +244,34 @@ mod tests {
 
     #[test]
     fn what_merely_sounds_alike_is_not_taken() {
-        for text in ["mysql-router", "somebody/mysql", "postgres", "registry.example/mysql"] {
+        for text in [
+            "mysql-router",
+            "somebody/mysql",
+            "postgres",
+            "registry.example/mysql",
+        ] {
             assert_eq!(product(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_what_installing_needs_is_left_out() {
+        let recipe = find(&"mysql".parse().expect("valid")).expect("known");
+        for package in [
+            "perl-base",
+            "libdbi-perl",
+            "gcc-12-base",
+            "passwd",
+            "libpam0g",
+        ] {
+            assert!(recipe.leaves_out(package), "{package}");
+        }
+        for package in ["libc6", "libgcc-s1", "libperl", "mysql-server-core"] {
+            assert_eq!(
+                recipe.leaves_out(package),
+                package == "libperl",
+                "{package}"
+            );
         }
     }
 

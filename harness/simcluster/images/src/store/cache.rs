@@ -115,7 +115,9 @@ impl Cache {
         match file.try_lock_shared() {
             Ok(()) => Ok(Some(file)),
             Err(fs::TryLockError::WouldBlock) => Ok(None),
-            Err(fs::TryLockError::Error(source)) => Err(error::io("lock", self.lock_path(key))(source)),
+            Err(fs::TryLockError::Error(source)) => {
+                Err(error::io("lock", self.lock_path(key))(source))
+            }
         }
     }
 
@@ -142,7 +144,8 @@ impl Cache {
     /// Keeps others from removing anything while the answer lives.
     pub(crate) fn writing(&self) -> Result<File, ImageError> {
         let file = self.lock_file(WHOLE)?;
-        file.lock_shared().map_err(error::io("lock", self.lock_path(WHOLE)))?;
+        file.lock_shared()
+            .map_err(error::io("lock", self.lock_path(WHOLE)))?;
         Ok(file)
     }
 
@@ -151,7 +154,11 @@ impl Cache {
         let record: Option<Record> = read_json(&self.record_path(key))?;
         // Somebody may have removed a layer by hand.
         Ok(record.filter(|record| {
-            record.draft.layers.iter().all(|layer| self.layer_root(&layer.key).is_dir())
+            record
+                .draft
+                .layers
+                .iter()
+                .all(|layer| self.layer_root(&layer.key).is_dir())
         }))
     }
 
@@ -175,19 +182,25 @@ impl Cache {
         if self.key_of(reference)?.as_deref() == Some(key) {
             return Ok(());
         }
-        self.write_json(&self.name_path(reference), &Name {
-            reference: reference.to_string(),
-            key: key.to_owned(),
-        })
+        self.write_json(
+            &self.name_path(reference),
+            &Name {
+                reference: reference.to_string(),
+                key: key.to_owned(),
+            },
+        )
     }
 
     /// Makes a finished image known.
     pub(crate) fn keep(&self, key: &str, source: &str, draft: Draft) -> Result<(), ImageError> {
-        self.write_json(&self.record_path(key), &Record {
-            source: source.to_owned(),
-            created: jiff::Timestamp::now(),
-            draft,
-        })
+        self.write_json(
+            &self.record_path(key),
+            &Record {
+                source: source.to_owned(),
+                created: jiff::Timestamp::now(),
+                draft,
+            },
+        )
     }
 
     pub(crate) fn layer(&self, key: &str) -> Result<Option<Layer>, ImageError> {
@@ -215,7 +228,11 @@ impl Cache {
         for name in self.names()? {
             if let Some(record) = self.record(&name.key)? {
                 images.push(CachedImage {
-                    resolved: record.draft.resolved.clone().unwrap_or_else(|| name.reference.clone()),
+                    resolved: record
+                        .draft
+                        .resolved
+                        .clone()
+                        .unwrap_or_else(|| name.reference.clone()),
                     digest: record.draft.digest(),
                     source: record.source,
                     bytes: record.draft.layers.iter().map(|layer| layer.bytes).sum(),
@@ -230,7 +247,9 @@ impl Cache {
 
     pub(crate) fn remove(&self, reference: &Reference) -> Result<bool, ImageError> {
         let whole = self.lock_file(WHOLE)?;
-        whole.lock().map_err(error::io("lock", self.lock_path(WHOLE)))?;
+        whole
+            .lock()
+            .map_err(error::io("lock", self.lock_path(WHOLE)))?;
         let Some(key) = self.key_of(reference)? else {
             return Ok(false);
         };
@@ -278,7 +297,9 @@ impl Cache {
         }
         let path = self.record_path(key);
         match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error::io("remove", path)(error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(error::io("remove", path)(error))
+            }
             _ => Ok(true),
         }
     }
@@ -287,7 +308,12 @@ impl Cache {
         let mut used = BTreeSet::new();
         for key in self.least_recently_used_first()? {
             let record: Option<Record> = read_json(&self.record_path(&key))?;
-            used.extend(record.into_iter().flat_map(|record| record.draft.layers).map(|layer| layer.key));
+            used.extend(
+                record
+                    .into_iter()
+                    .flat_map(|record| record.draft.layers)
+                    .map(|layer| layer.key),
+            );
         }
         for (key, path) in self.entries("layers")? {
             if !used.contains(&key) {
@@ -313,7 +339,10 @@ impl Cache {
         for (file, path) in self.entries("images")? {
             let used = fs::metadata(&path).and_then(|metadata| metadata.modified());
             let key = file.trim_end_matches(".json").to_owned();
-            by_time.insert((used.map_err(error::io("inspect", &path))?, key.clone()), key);
+            by_time.insert(
+                (used.map_err(error::io("inspect", &path))?, key.clone()),
+                key,
+            );
         }
         Ok(by_time.into_values().collect())
     }
@@ -330,7 +359,14 @@ impl Cache {
         let dir = self.root.join(part);
         let read = || -> io::Result<Vec<_>> {
             fs::read_dir(&dir)?
-                .map(|entry| entry.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path())))
+                .map(|entry| {
+                    entry.map(|entry| {
+                        (
+                            entry.file_name().to_string_lossy().into_owned(),
+                            entry.path(),
+                        )
+                    })
+                })
                 .collect()
         };
         read().map_err(error::io("read", &dir))
@@ -341,7 +377,9 @@ impl Cache {
     }
 
     fn name_path(&self, reference: &Reference) -> PathBuf {
-        self.root.join("names").join(name_file(&reference.to_string()))
+        self.root
+            .join("names")
+            .join(name_file(&reference.to_string()))
     }
 
     fn lock_path(&self, name: &str) -> PathBuf {
@@ -350,7 +388,11 @@ impl Cache {
 
     fn lock_file(&self, name: &str) -> Result<File, ImageError> {
         let path = self.lock_path(name);
-        let open = File::options().create(true).truncate(false).write(true).open(&path);
+        let open = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path);
         open.map_err(error::io("open", path))
     }
 

@@ -19,7 +19,8 @@ pub(crate) fn cache_dir(asked: Option<PathBuf>) -> Result<PathBuf, ImageError> {
         fs::create_dir_all(&dir).map_err(error::io("create", &dir))?;
         return fs::canonicalize(&dir).map_err(error::io("find", &dir));
     }
-    let home = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
+    let home =
+        absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
     if let Some(dir) = home.map(|cache| cache.join(NAME))
         && fs::create_dir_all(&dir).is_ok()
         && is_writable(&dir)
@@ -32,7 +33,9 @@ pub(crate) fn cache_dir(asked: Option<PathBuf>) -> Result<PathBuf, ImageError> {
 
 /// An absolute path in the environment; a relative one would mean another cache in each directory.
 fn absolute(variable: &str) -> Option<PathBuf> {
-    env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
+    env::var_os(variable)
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
 }
 
 fn is_writable(dir: &Path) -> bool {
@@ -50,7 +53,10 @@ fn private_dir(dir: &Path, uid: u32) -> Result<PathBuf, ImageError> {
     let found = fs::symlink_metadata(dir).map_err(error::io("inspect", dir))?;
     if !found.is_dir() || found.uid() != uid || found.mode() & 0o077 != 0 {
         let reason = "it is not a directory that only this user may enter; remove it or set SIMCLUSTER_CACHE";
-        return Err(error::io("use", dir)(io::Error::new(io::ErrorKind::PermissionDenied, reason)));
+        return Err(error::io("use", dir)(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            reason,
+        )));
     }
     Ok(dir.to_owned())
 }

@@ -8,12 +8,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    ImageError,
-    error,
-    source::tree_bytes,
-    store::cache::Cache,
-};
+use crate::{ImageError, error, source::tree_bytes, store::cache::Cache};
 
 /// Nobody takes so long to write a small file and rename it.
 const FILE_LIFE: Duration = Duration::from_secs(3600);
@@ -47,7 +42,9 @@ pub(crate) struct Workspace {
 
 impl Workspace {
     pub(crate) fn new(cache: &Cache) -> Self {
-        Self { cache: cache.clone() }
+        Self {
+            cache: cache.clone(),
+        }
     }
 
     /// The layer of this key; made by `build` in a fresh directory if it is not there yet.
@@ -63,7 +60,8 @@ impl Workspace {
         let root = scratch.path().join("fs");
         fs::create_dir(&root).map_err(error::io("create", &root))?;
         // Programs of any user walk through the root of a file system.
-        fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).map_err(error::io("open up", &root))?;
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o755))
+            .map_err(error::io("open up", &root))?;
         let facts = build(&root)?;
         let layer = Layer {
             key: key.to_owned(),
@@ -94,7 +92,8 @@ pub(crate) struct Scratch {
 
 impl Scratch {
     fn new(parent: &Path) -> Result<Self, ImageError> {
-        let dir = tempfile::tempdir_in(parent).map_err(error::io("create a directory in", parent))?;
+        let dir =
+            tempfile::tempdir_in(parent).map_err(error::io("create a directory in", parent))?;
         let alive = File::open(dir.path()).map_err(error::io("open", dir.path()))?;
         alive.lock_shared().map_err(error::io("lock", dir.path()))?;
         Ok(Self { dir, _alive: alive })
@@ -117,7 +116,11 @@ pub(crate) fn remove_abandoned(parent: &Path) -> io::Result<()> {
             if File::open(&path)?.try_lock().is_ok() {
                 fs::remove_dir_all(&path)?;
             }
-        } else if metadata.modified()?.elapsed().is_ok_and(|age| age > FILE_LIFE) {
+        } else if metadata
+            .modified()?
+            .elapsed()
+            .is_ok_and(|age| age > FILE_LIFE)
+        {
             fs::remove_file(&path)?;
         }
     }

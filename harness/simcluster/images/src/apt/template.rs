@@ -1,0 +1,239 @@
+//! A data directory that is initialised once per image, so that containers start from a copy.
+//!
+//! The server of the image runs here on its own loader and libraries, with no namespace and no privilege. What
+//! makes a server an individual (its UUID, its keys) is removed again: each copy makes its own.
+
+use std::{
+    fs, io,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use super::{
+    recipes::Flavour,
+    tools::{ToolError, mortal, run_program, run_with_input},
+};
+use crate::{entrypoint, source::Reporter};
+
+/// Where the template is in the image; the entrypoint looks there.
+pub(crate) const PLACE: &str = "usr/share/mysql-template";
+
+/// SQL scripts of MariaDB's server package that make its system tables, in order. Some were renamed.
+const MARIADB_SCRIPTS: [[&str; 2]; 6] = [
+    ["mariadb_system_tables.sql", "mysql_system_tables.sql"],
+    [
+        "mariadb_performance_tables.sql",
+        "mysql_performance_tables.sql",
+    ],
+    [
+        "mariadb_system_tables_data.sql",
+        "mysql_system_tables_data.sql",
+    ],
+    ["fill_help_tables.sql", "fill_help_tables.sql"],
+    [
+        "maria_add_gis_sp_bootstrap.sql",
+        "maria_add_gis_sp_bootstrap.sql",
+    ],
+    ["mariadb_sys_schema.sql", "mysql_sys_schema.sql"],
+];
+
+/// Why there is no template.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TemplateError {
+    /// The tree has no dynamic loader.
+    #[error("no dynamic loader in the packages")]
+    NoLoader,
+    /// A script or program that should be in the packages is not.
+    #[error("{0} is not in the packages")]
+    Missing(String),
+    /// A program of the image failed.
+    #[error(transparent)]
+    Run(#[from] ToolError),
+    /// A file could not be written.
+    #[error("cannot write {}: {error}", path.display())]
+    Write { path: PathBuf, error: io::Error },
+}
+
+/// Initialises a data directory below `layer` with the programs in `tree`. `scratch` is for files in between.
+pub(crate) fn make(
+    flavour: Flavour,
+    tree: &Path,
+    layer: &Path,
+    scratch: &Path,
+    reporter: &dyn Reporter,
+) -> Result<(), TemplateError> {
+    let image = Programs::of(tree)?;
+    let data = layer.join(PLACE);
+    let write = |path: &Path| {
+        let path = path.to_owned();
+        move |error| TemplateError::Write { path, error }
+    };
+    fs::create_dir_all(&data).map_err(write(&data))?;
+    let zones = image.time_zones(reporter)?;
+    let script = scratch.join("initialise.sql");
+    match flavour {
+        Flavour::MySql => {
+            fs::write(&script, format!("USE mysql;\n{zones}")).map_err(write(&script))?;
+            let mut command = image.server("mysqld", &data)?;
+            command
+                .arg("--initialize-insecure")
+                .arg(file_option("--init-file", &script));
+            command.args(entrypoint::template_options(flavour));
+            run_program("mysqld --initialize-insecure", command, reporter)?;
+        }
+        Flavour::MariaDb => {
+            fs::write(&script, image.mariadb_script(&zones)?).map_err(write(&script))?;
+            let mut command = image.server("mariadbd", &data)?;
+            command
+                .args([
+                    "--bootstrap",
+                    "--log-warnings=0",
+                    "--enforce-storage-engine=",
+                ])
+                .args(["--max-allowed-packet=8M", "--net-buffer-length=16K"])
+                .args(entrypoint::template_options(flavour));
+            let input = fs::File::open(&script).map_err(write(&script))?;
+            run_with_input("mariadbd --bootstrap", command, input, reporter)?;
+        }
+    }
+    make_anonymous(&data).map_err(write(&data))
+}
+
+/// The programs of a tree, run without entering it.
+struct Programs<'a> {
+    tree: &'a Path,
+    loader: PathBuf,
+    libraries: String,
+}
+
+impl<'a> Programs<'a> {
+    fn of(tree: &'a Path) -> Result<Self, TemplateError> {
+        let loader = ["usr/lib64", "usr/lib"]
+            .iter()
+            .flat_map(|dir| entries(&tree.join(dir)))
+            .find(|path| named(path).starts_with("ld-linux"))
+            .ok_or(TemplateError::NoLoader)?;
+        // Links in the tree are absolute in places, so the loader itself is looked for where it really is.
+        let libraries: Vec<_> = entries(&tree.join("usr/lib"))
+            .filter(|path| named(path).contains("-linux-gnu") && path.is_dir())
+            .map(|path| path.to_string_lossy().into_owned())
+            .collect();
+        Ok(Self {
+            tree,
+            loader,
+            libraries: libraries.join(":"),
+        })
+    }
+
+    /// A program of the tree.
+    fn program(&self, name: &str) -> Result<Command, TemplateError> {
+        let program = ["usr/sbin", "usr/bin"]
+            .iter()
+            .map(|dir| self.tree.join(dir).join(name))
+            .find(|path| path.exists())
+            .ok_or_else(|| TemplateError::Missing(name.to_owned()))?;
+        let mut command = mortal(&self.loader);
+        command
+            .arg("--library-path")
+            .arg(&self.libraries)
+            .arg(program);
+        // Preloaded libraries of this machine do not fit the image's.
+        command.env_clear().env("LC_ALL", "C").env("TZ", "UTC");
+        Ok(command)
+    }
+
+    /// The server, with its files from the tree and nothing from this machine.
+    fn server(&self, name: &str, data: &Path) -> Result<Command, TemplateError> {
+        let mut command = self.program(name)?;
+        let share = self.tree.join("usr/share/mysql");
+        command
+            .arg("--no-defaults")
+            .arg("--user=root")
+            .arg(file_option("--datadir", data))
+            .arg(file_option("--lc-messages-dir", &share))
+            .arg(file_option("--character-sets-dir", &share.join("charsets")))
+            .arg(file_option(
+                "--plugin-dir",
+                &self.tree.join("usr/lib/mysql/plugin"),
+            ));
+        Ok(command)
+    }
+
+    /// SQL that fills the time zone tables; empty where the packages cannot make it.
+    fn time_zones(&self, reporter: &dyn Reporter) -> Result<String, TemplateError> {
+        let mut command = match self.program("mysql_tzinfo_to_sql") {
+            Err(TemplateError::Missing(_)) => return Ok(String::new()),
+            command => command?,
+        };
+        command.arg(self.tree.join("usr/share/zoneinfo"));
+        Ok(run_program("mysql_tzinfo_to_sql", command, reporter)?)
+    }
+
+    fn mariadb_script(&self, zones: &str) -> Result<String, TemplateError> {
+        let share = self.tree.join("usr/share/mysql");
+        // The server takes a statement to end where a line ends with a semicolon.
+        let mut script =
+            "CREATE DATABASE IF NOT EXISTS mysql;\nUSE mysql;\nSET @auth_root_socket=NULL;\n\
+                          CREATE DATABASE IF NOT EXISTS sys;\n"
+                .to_owned();
+        for names in MARIADB_SCRIPTS {
+            let text = names
+                .iter()
+                .find_map(|name| fs::read_to_string(share.join(name)).ok());
+            script.push_str(&text.ok_or_else(|| TemplateError::Missing(names[0].to_owned()))?);
+            script.push('\n');
+        }
+        script.push_str("USE mysql;\n");
+        script.push_str(zones);
+        // Only root at the socket, as in the official image.
+        script.push_str(
+            "\nDELETE FROM mysql.global_priv WHERE User NOT IN ('root', 'mariadb.sys') OR Host <> 'localhost';\n\
+             DELETE FROM mysql.proxies_priv WHERE Host <> 'localhost';\n",
+        );
+        Ok(script)
+    }
+}
+
+fn file_option(option: &str, path: &Path) -> std::ffi::OsString {
+    let mut text = std::ffi::OsString::from(option);
+    text.push("=");
+    text.push(path);
+    text
+}
+
+fn entries(dir: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+}
+
+fn named(path: &Path) -> std::borrow::Cow<'_, str> {
+    path.file_name().unwrap_or_default().to_string_lossy()
+}
+
+/// Removes what each server must have for itself, and lets any user of the container read the rest.
+fn make_anonymous(data: &Path) -> io::Result<()> {
+    for path in entries(data) {
+        let name = named(&path).into_owned();
+        let is_key = path.extension().is_some_and(|extension| extension == "pem");
+        if is_key || name == "auto.cnf" || name == "ib_buffer_pool" || name.ends_with(".pid") {
+            fs::remove_file(&path)?;
+        }
+    }
+    open_up(data)
+}
+
+fn open_up(dir: &Path) -> io::Result<()> {
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o755))?;
+    for path in entries(dir) {
+        if path.is_dir() {
+            open_up(&path)?;
+        } else {
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;
+        }
+    }
+    Ok(())
+}
