@@ -173,6 +173,7 @@ fn reporter() -> Reporter {
 
 /// Waits until the definition is installed: an operator that comes first is no error.
 async fn definition(resources: &Api<MySQL>) -> Result<(), Error> {
+    let mut told = false;
     loop {
         match resources.list(&ListParams::default().limit(1)).await {
             Ok(_) => return Ok(()),
@@ -180,7 +181,9 @@ async fn definition(resources: &Api<MySQL>) -> Result<(), Error> {
                 return Err(Error::Forbidden(Box::new(error)));
             }
             Err(error) => {
-                tracing::info!(error = %chain(&error), "waiting for the MySQL definition");
+                if !std::mem::replace(&mut told, true) {
+                    tracing::info!(error = %chain(&error), "waiting for the MySQL definition");
+                }
             }
         }
         tokio::time::sleep(DEFINITION_POLL).await;

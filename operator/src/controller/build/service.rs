@@ -20,6 +20,7 @@ fn service(validated: &Validated, name: String, component: &str, unready_too: bo
         metadata: metadata(validated, name, component),
         spec: Some(ServiceSpec {
             cluster_ip: Some("None".to_owned()),
+            cluster_ips: Some(vec!["None".to_owned()]),
             publish_not_ready_addresses: Some(unready_too),
             selector: Some([(names::APP.to_owned(), validated.instance.name.clone())].into()),
             ports: Some(vec![ServicePort {
