@@ -24,6 +24,8 @@ pub(crate) struct Run {
     pub(crate) exit: watch::Receiver<Option<i32>>,
     /// Its input, if the pod keeps that open.
     pub(crate) stdin: Arc<tokio::sync::Mutex<Option<Input>>>,
+    /// Its input ends with the first client that was attached to it.
+    pub(crate) stdin_once: bool,
     /// With a terminal.
     pub(crate) resize: Option<Arc<Resize>>,
     /// The image's stop signal, if it names one.

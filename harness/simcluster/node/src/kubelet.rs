@@ -266,12 +266,15 @@ fn attached(context: &Context, run: &Run, options: &StreamOptions) -> Session {
     });
     let stdin = options.stdin.then(|| {
         let (ours, theirs) = tokio::io::duplex(PIPE);
-        let input = Arc::clone(&run.stdin);
+        let (input, once) = (Arc::clone(&run.stdin), run.stdin_once);
         context.tasks.spawn(async move {
             let mut input = input.lock().await;
             if let Some(input) = input.as_mut() {
                 let (mut ours, _) = tokio::io::split(ours);
                 let _ = tokio::io::copy(&mut ours, input).await;
+            }
+            if once {
+                *input = None;
             }
         });
         Box::new(theirs) as _

@@ -233,6 +233,7 @@ impl Node {
             api_server: config.api_server,
             changed,
             host_ip,
+            dns_ip: config.dns_ip,
             tasks: tasks.clone(),
         };
         tasks.spawn(proxy.run());

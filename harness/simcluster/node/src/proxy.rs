@@ -2,11 +2,12 @@
 //!
 //! For each TCP port of each Service with an address, a listener in the node's network accepts and
 //! connects on. It listens only while something is ready, so that a client of a Service without
-//! endpoints is refused at once, as by a real node. UDP ports and `sessionAffinity` are not proxied.
+//! endpoints is refused at once, as by a real node. UDP ports are not proxied.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    net::Ipv4Addr,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    net::{IpAddr, Ipv4Addr},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -41,6 +42,8 @@ pub(crate) struct Proxy {
     pub(crate) changed: Arc<Notify>,
     /// The node's own address: NodePorts are open there.
     pub(crate) host_ip: Ipv4Addr,
+    /// The address of the cluster's DNS, which is not proxied whatever Service has it.
+    pub(crate) dns_ip: Ipv4Addr,
     pub(crate) tasks: Tasks,
 }
 
@@ -48,7 +51,7 @@ pub(crate) struct Proxy {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Upstream {
     ApiServer,
-    Endpoints(Backends),
+    Endpoints { backends: Backends, sticky: bool },
 }
 
 struct Open {
@@ -124,13 +127,14 @@ impl Proxy {
             .state()
             .iter()
             .filter_map(|s| cluster_ip(s))
+            .filter(|address| *address != self.dns_ip)
             .collect()
     }
 
     fn wanted(&self) -> BTreeMap<(Ipv4Addr, u16), Upstream> {
         let mut all = BTreeMap::new();
         for service in self.services.services.state() {
-            let Some(address) = cluster_ip(&service) else {
+            let Some(address) = cluster_ip(&service).filter(|ip| *ip != self.dns_ip) else {
                 continue;
             };
             for (port, node_port, upstream) in self.ports(&service) {
@@ -149,6 +153,8 @@ impl Proxy {
         let api_server = meta.namespace.as_deref() == Some("default")
             && meta.name.as_deref() == Some("kubernetes");
         let backends = self.services.backends(service);
+        let spec = service.spec.as_ref();
+        let sticky = spec.is_some_and(|s| s.session_affinity.as_deref() == Some("ClientIP"));
         let ports = service.spec.iter().flat_map(|s| s.ports.iter().flatten());
         ports
             .filter(|port| port.protocol.as_deref().unwrap_or("TCP") == "TCP")
@@ -168,7 +174,10 @@ impl Proxy {
                 } else if ready.is_empty() {
                     return None;
                 } else {
-                    Upstream::Endpoints(ready)
+                    Upstream::Endpoints {
+                        backends: ready,
+                        sticky,
+                    }
                 };
                 Some((number, node_port, upstream))
             })
@@ -185,8 +194,8 @@ async fn accept(
 ) {
     let turn = AtomicUsize::new(0);
     loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, client) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::debug!(%error, "connection to a service not accepted");
                 tokio::task::yield_now().await;
@@ -198,13 +207,24 @@ async fn accept(
         let upstream = upstream.borrow().clone();
         match upstream {
             Upstream::ApiServer => api_server(stream),
-            Upstream::Endpoints(backends) => {
-                let first = turn.fetch_add(1, Ordering::Relaxed);
+            Upstream::Endpoints { backends, sticky } => {
+                let first = if sticky {
+                    number_of(client.ip())
+                } else {
+                    turn.fetch_add(1, Ordering::Relaxed)
+                };
                 // A task of its own: a Service that closes a port keeps the connections it has.
                 tasks.spawn(forward(stream, backends, first, Arc::clone(&ground)));
             }
         }
     }
+}
+
+/// A number that is the same for every connection of a client.
+fn number_of(client: IpAddr) -> usize {
+    let mut hasher = DefaultHasher::new();
+    client.hash(&mut hasher);
+    usize::try_from(hasher.finish() >> 32).unwrap_or_default()
 }
 
 /// Connects to the first backend that answers, beginning with number `first`.

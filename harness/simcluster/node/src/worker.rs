@@ -34,6 +34,7 @@ mod launch;
 mod mount;
 mod prober;
 mod report;
+mod tls;
 
 /// Runs one pod from its first sight to its end on this node.
 pub(crate) struct Worker {

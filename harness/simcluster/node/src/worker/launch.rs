@@ -349,6 +349,7 @@ impl Launch {
             log: Arc::clone(&log),
             exit: watch,
             stdin: Arc::new(tokio::sync::Mutex::new(stdin)),
+            stdin_once: self.container.stdin_once.unwrap_or_default(),
             resize: resize.map(Arc::new),
             stop_signal: image.config.stop_signal.clone(),
         };

@@ -14,7 +14,7 @@ use k8s_openapi::{
 use simcluster_runtime::spec::ExecSpec;
 use tokio::{io::AsyncReadExt as _, time::MissedTickBehavior};
 
-use super::Worker;
+use super::{Worker, tls};
 use crate::{
     context::Context,
     handle::PodHandle,
@@ -200,13 +200,11 @@ pub(super) async fn http(target: &Target, action: &HTTPGetAction) -> ProbeOutcom
 
 async fn get(target: &Target, action: &HTTPGetAction) -> Result<u16, ProbeOutcome> {
     let (host, port, url) = url(target, action).map_err(ProbeOutcome::Errored)?;
-    if url.starts_with("https:") {
-        return Err(ProbeOutcome::Errored(
-            "this node does not support HTTPS probes".into(),
-        ));
-    }
     let failed = |why: String| ProbeOutcome::Failure(format!("Get {url:?}: {why}"));
-    let stream = dial(target, &host, port).await.map_err(failed)?;
+    let mut stream = dial(target, &host, port).await.map_err(failed)?;
+    if url.starts_with("https:") {
+        stream = tls::wrap(stream, &host).await.map_err(failed)?;
+    }
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|error| failed(error.to_string()))?;

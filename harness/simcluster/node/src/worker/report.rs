@@ -43,7 +43,8 @@ pub(super) async fn write(client: Client, pod: Pod, mut reports: mpsc::Unbounded
                 "status": difference(&written, &wanted),
             });
             let (params, patch) = (PatchParams::default(), Patch::Strategic(patch));
-            let gone = persist("status", || api.patch_status(&name, &params, &patch)).await;
+            let write = || api.patch_status(&name, &params, &patch);
+            let gone = persist(&api, &name, &uid, "status", write).await;
             if gone {
                 return;
             }
@@ -58,7 +59,8 @@ pub(super) async fn write(client: Client, pod: Pod, mut reports: mpsc::Unbounded
                 }),
                 ..DeleteParams::default()
             };
-            if persist("deletion", || api.delete(&name, &params)).await {
+            let remove = || api.delete(&name, &params);
+            if persist(&api, &name, &uid, "deletion", remove).await {
                 return;
             }
         }
@@ -67,6 +69,9 @@ pub(super) async fn write(client: Client, pod: Pod, mut reports: mpsc::Unbounded
 
 /// Tries until the API has taken it. Answers whether the object is gone instead.
 async fn persist<T, F: Future<Output = Result<T, kube::Error>>>(
+    api: &Api<Pod>,
+    name: &str,
+    uid: &str,
     what: &str,
     request: impl Fn() -> F,
 ) -> bool {
@@ -74,14 +79,27 @@ async fn persist<T, F: Future<Output = Result<T, kube::Error>>>(
     loop {
         match request().await {
             Ok(_) => return false,
-            // 409 here is the uid: another pod of the same name.
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => return true,
+            Err(kube::Error::Api(status)) if status.code == 404 => return true,
+            // A conflict may be the uid, then the name has a new owner; or bad luck among writers.
+            Err(kube::Error::Api(status))
+                if status.code == 409 && replaced(api, name, uid).await =>
+            {
+                return true;
+            }
             Err(error) => {
                 tracing::warn!(%error, "a pod's {what} was not taken, trying again");
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(Duration::from_secs(5));
             }
         }
+    }
+}
+
+/// Whether the name now belongs to another pod, or to none.
+async fn replaced(api: &Api<Pod>, name: &str, uid: &str) -> bool {
+    match api.get_metadata_opt(name).await {
+        Ok(found) => found.and_then(|pod| pod.metadata.uid).as_deref() != Some(uid),
+        Err(_) => false,
     }
 }
 

@@ -90,3 +90,13 @@ async fn a_tcp_probe_needs_someone_who_listens() {
     );
     cluster.end().await;
 }
+
+#[tokio::test]
+async fn an_https_probe_takes_any_certificate() {
+    let cluster = Cluster::start().await;
+    let mut c = program("https_server", &[]);
+    c["readinessProbe"] = json!({"httpGet": {"port": 8443, "scheme": "HTTPS"}, "periodSeconds": 1});
+    cluster.pod("tls", json!({"containers": [c]})).await;
+    cluster.wait_ready("tls").await;
+    cluster.end().await;
+}

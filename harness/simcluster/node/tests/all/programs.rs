@@ -5,7 +5,11 @@
 use std::{
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream, ToSocketAddrs as _},
+    sync::Arc,
 };
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio_rustls::rustls;
 
 fn argument(name: &str) -> String {
     std::env::var(name).expect("the pod sets it")
@@ -25,6 +29,40 @@ fn http_server() {
         let length = body.len();
         let head = format!("HTTP/1.1 {status} x\r\ncontent-length: {length}\r\n\r\n{body}");
         let _ = stream.write_all(head.as_bytes());
+    }
+}
+
+/// Answers every TLS connection on port 8443, under a certificate that nobody knows.
+#[tokio::test]
+#[ignore = "a program for pods"]
+async fn https_server() {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(vec!["x".into()])
+        .unwrap()
+        .self_signed(&key)
+        .unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![certificate.der().clone()],
+            rustls::pki_types::PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+        )
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = tokio::net::TcpListener::bind("0.0.0.0:8443").await.unwrap();
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        let Ok(mut stream) = acceptor.accept(stream).await else {
+            continue;
+        };
+        let _ = stream.read(&mut [0; 1024]).await;
+        let _ = stream
+            .write_all(b"HTTP/1.1 200 x\r\ncontent-length: 0\r\n\r\n")
+            .await;
+        let _ = stream.shutdown().await;
     }
 }
 

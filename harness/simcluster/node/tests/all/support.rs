@@ -12,7 +12,7 @@ use std::{
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture};
 use k8s_openapi::{
     NamespaceResourceScope,
-    api::core::v1::{Event, Pod},
+    api::core::v1::{Event, Pod, ServiceAccount},
 };
 use kube::{
     Api, Client, Resource,
@@ -46,6 +46,15 @@ impl Cluster {
     pub(crate) async fn start() -> Self {
         let server = ApiServer::start(Config::default());
         let client = server.client(&Identity::admin());
+        // What the controllers would put into a namespace before a pod can be.
+        let account = json!({"metadata": {"name": "default"}});
+        Api::<ServiceAccount>::namespaced(client.clone(), NAMESPACE)
+            .create(
+                &PostParams::default(),
+                &serde_json::from_value(account).unwrap(),
+            )
+            .await
+            .unwrap();
         let directory = tempfile::tempdir().unwrap();
         let api_connections = Arc::new(Mutex::new(Vec::new()));
         let connections = Arc::clone(&api_connections);
@@ -56,7 +65,9 @@ impl Cluster {
             directory.path().to_owned(),
             Arc::new(move |stream| connections.lock().unwrap().push(stream)),
         );
+        let begun = std::time::Instant::now();
         let node = Node::start(config).await.unwrap();
+        println!("node start to Ready: {:?}", begun.elapsed());
         let kubelet = node.kubelet();
         server.register_kubelet(NODE, Arc::clone(&kubelet));
         Self {
@@ -219,6 +230,11 @@ impl Cluster {
             .unwrap();
         let log = self.logs(&pod, LogOptions::default()).await;
         (pod, log)
+    }
+
+    /// Whether users other than one exist in pods: only real root can give files to them.
+    pub(crate) fn has_users(&self) -> bool {
+        std::os::unix::fs::MetadataExt::uid(&fs::metadata(self.directory.path()).unwrap()) == 0
     }
 
     /// Ends the cluster, and checks that nothing of the node is left.
