@@ -318,7 +318,12 @@ impl Rollout<'_> {
             "annotations": {revision::REVISION: revision},
         }});
         let key = ObjectKey::of(&self.deployment.metadata);
-        let written = self.controller.deployments.merge(&key, patch).await?;
+        // By way of the status, as Kubernetes does it: otherwise the deployment would count a new generation.
+        let written = self
+            .controller
+            .deployments
+            .merge_status(&key, patch)
+            .await?;
         self.deployment = Arc::new(written);
         Ok(())
     }

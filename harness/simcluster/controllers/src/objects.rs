@@ -329,15 +329,10 @@ impl<K: Kind> Objects<K> {
         subresource: &str,
         body: &impl Serialize,
     ) -> Result<Value, WriteError> {
-        let failed = Self::error("posting to a subresource of", key);
-        let body = match serde_json::to_vec(body) {
-            Ok(body) => body,
-            Err(error) => return Err(failed(kube::Error::SerdeError(error))),
-        };
         self.api(&key.namespace)
-            .create_subresource(subresource, &key.name, &self.post(), &body)
+            .create_subresource(subresource, &key.name, &self.post(), body)
             .await
-            .map_err(failed)
+            .map_err(Self::error("posting to a subresource of", key))
     }
 
     /// Puts the object to a subresource that answers with it.
@@ -347,15 +342,10 @@ impl<K: Kind> Objects<K> {
         object: &K,
     ) -> Result<K, WriteError> {
         let key = ObjectKey::of(object.meta());
-        let failed = Self::error("updating a subresource of", &key);
-        let body = match serde_json::to_vec(object) {
-            Ok(body) => body,
-            Err(error) => return Err(failed(kube::Error::SerdeError(error))),
-        };
         self.api(&key.namespace)
-            .replace_subresource(subresource, &key.name, &self.post(), &body)
+            .replace_subresource(subresource, &key.name, &self.post(), object)
             .await
-            .map_err(failed)
+            .map_err(Self::error("updating a subresource of", &key))
     }
 
     /// Deletes exactly this object, never a later one of the same name. An object that is gone already counts as
