@@ -9,6 +9,7 @@ mod syntax;
 mod time;
 mod typed;
 mod untyped;
+mod yaml;
 
 use std::fmt;
 
@@ -97,6 +98,21 @@ pub fn typed_value(value: Value, schema: &SchemaRef) -> Result<Decoded, DecodeEr
         .deserialize(value)
         .map_err(|error| DecodeError::Syntax(error.to_string()))?;
     context.finish(value)
+}
+
+/// The same for the result of a strategic merge patch, which the API server turns into an object
+/// without the detour over JSON: values of the wrong type are told in other words.
+pub fn converted(value: Value, schema: &SchemaRef) -> Result<Decoded, DecodeError> {
+    let context = typed::Context::converting();
+    let value = typed::root(schema, &context)
+        .deserialize(value)
+        .map_err(|error| DecodeError::Syntax(error.to_string()))?;
+    context.finish(value)
+}
+
+/// YAML as JSON; the error is what Go says, after `error converting YAML to JSON: `.
+pub fn yaml(body: &[u8]) -> Result<Vec<u8>, DecodeError> {
+    yaml::to_json(body).map_err(DecodeError::Syntax)
 }
 
 /// `apiVersion` and `kind` of a body, the first thing that is read of it.

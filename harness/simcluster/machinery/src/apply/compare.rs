@@ -95,27 +95,26 @@ impl Walk<'_> {
         match kind {
             Kind::Scalar(_) => self.leaf(before, after),
             Kind::List(list) => {
-                let items = |value: Option<&'_ Value>| value.and_then(Value::as_array).cloned();
-                let (left, right) = (items(before), items(after));
-                let empty = |items: &Option<Vec<Value>>| items.as_ref().is_none_or(Vec::is_empty);
-                if list.atomic || (empty(&left) && empty(&right)) {
+                let left = before
+                    .and_then(Value::as_array)
+                    .map_or(&[][..], Vec::as_slice);
+                let right = after
+                    .and_then(Value::as_array)
+                    .map_or(&[][..], Vec::as_slice);
+                if list.atomic || (left.is_empty() && right.is_empty()) {
                     return self.leaf(before, after);
                 }
-                self.list(list, &left.unwrap_or_default(), &right.unwrap_or_default());
+                self.list(list, left, right);
                 false
             }
             Kind::Map(map) => {
-                let fields = |value: Option<&'_ Value>| match value {
-                    Some(Value::Object(fields)) => Some(fields.clone()),
-                    _ => None,
-                };
-                let (left, right) = (fields(before), fields(after));
-                let empty =
-                    |fields: &Option<Map<String, Value>>| fields.as_ref().is_none_or(Map::is_empty);
-                if map.atomic || (empty(&left) && empty(&right)) {
+                let empty = Map::new();
+                let left = before.and_then(Value::as_object).unwrap_or(&empty);
+                let right = after.and_then(Value::as_object).unwrap_or(&empty);
+                if map.atomic || (left.is_empty() && right.is_empty()) {
                     return self.leaf(before, after);
                 }
-                self.map(map, &left.unwrap_or_default(), &right.unwrap_or_default());
+                self.map(map, left, right);
                 false
             }
         }

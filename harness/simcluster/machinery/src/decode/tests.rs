@@ -232,3 +232,33 @@ fn all_built_in_schemas_can_be_walked() {
         typed(b"{}", &schema).unwrap();
     }
 }
+
+#[test]
+fn a_strategic_patch_tells_wrong_types_in_words_of_its_own() {
+    let deployment = schema("apps", "Deployment");
+    for (value, expected) in [
+        (
+            json!({"spec": {"replicas": "many"}}),
+            "unrecognized type: int32",
+        ),
+        (
+            json!({"spec": {"replicas": 1.5}}),
+            "cannot convert float64 to int32",
+        ),
+        (json!({"spec": {"paused": 1}}), "unrecognized type: bool"),
+        (
+            json!({"metadata": {"name": 5}}),
+            "cannot convert int64 to string",
+        ),
+        (
+            json!({"spec": {"template": {"spec": {"containers": {}}}}}),
+            "cannot restore slice from map",
+        ),
+        (json!({"spec": []}), "cannot restore struct from: slice"),
+    ] {
+        assert_eq!(
+            converted(value, &deployment).unwrap_err().to_string(),
+            expected
+        );
+    }
+}

@@ -18,11 +18,20 @@ pub(super) struct Context {
     problems: Problems,
     /// The first value of a wrong type; Go goes on reading after it too.
     wrong: RefCell<Option<String>>,
+    /// Values come as they are, not as JSON: mismatches are told in the converter's words.
+    converting: bool,
     /// Inside of a part whose unknown fields are dropped without a word.
     quiet: Cell<bool>,
 }
 
 impl Context {
+    pub(super) fn converting() -> Self {
+        Self {
+            converting: true,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn finish(self, value: Value) -> Result<Decoded, DecodeError> {
         match self.wrong.into_inner() {
             Some(message) => Err(DecodeError::Type(message)),
@@ -63,6 +72,14 @@ pub(super) fn root<'a>(schema: &'a SchemaRef, context: &'a Context) -> Node<'a> 
 impl Node<'_> {
     /// `json: cannot unmarshal string into Go struct field X.spec.y of type int32`
     fn mismatch(&self, found: &str) -> Value {
+        let own_reader = matches!(
+            self.schema.shape,
+            Shape::Time | Shape::MicroTime | Shape::IntOrString
+        );
+        if self.context.converting && !own_reader {
+            self.context.wrong(|| self.cannot_convert(found));
+            return Value::Null;
+        }
         let expected = match self.schema.shape {
             // These read themselves and know nothing of where they are.
             Shape::Time | Shape::MicroTime => "value of type string".to_owned(),
@@ -76,6 +93,38 @@ impl Node<'_> {
         self.context
             .wrong(|| format!("json: cannot unmarshal {found} into Go {expected}"));
         Value::Null
+    }
+
+    fn cannot_convert(&self, found: &str) -> String {
+        let whole = found == "number" || !found.contains('.');
+        let found = match found {
+            "array" => "slice",
+            "object" => "map",
+            number if number.starts_with("number") && whole => "int64",
+            number if number.starts_with("number") => "float64",
+            other => other,
+        };
+        let kind = match self.schema.shape {
+            Shape::List => return format!("cannot restore slice from {found}"),
+            Shape::Map => return format!("cannot restore map from {found}"),
+            Shape::Struct => return format!("cannot restore struct from: {found}"),
+            Shape::Int32 => "int32",
+            Shape::Int64 => "int64",
+            Shape::Float => "float64",
+            Shape::Bool => "bool",
+            _ => "string",
+        };
+        // What Go could convert, JSON does not, and says so; the rest it knows nothing about.
+        let convertible = match kind {
+            "string" => found == "int64",
+            "int32" | "int64" => found == "float64",
+            _ => false,
+        };
+        if convertible {
+            format!("cannot convert {found} to {}", self.type_name())
+        } else {
+            format!("unrecognized type: {kind}")
+        }
     }
 
     fn type_name(&self) -> String {
