@@ -1,5 +1,6 @@
 //! The server: what it is made of, and how a request finds its way through it.
 
+mod addresses;
 mod admit;
 pub mod authenticate;
 pub mod authorize;
@@ -9,6 +10,7 @@ pub mod clock;
 mod convert;
 pub mod custom;
 mod decode;
+mod definition_rules;
 mod definitions;
 mod discovery;
 mod dispatch;
@@ -41,6 +43,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{authorize::PolicyCache, clock::Clock, identity::Identity, registry::Registry};
 use crate::{store::Store, watch::SharedStore};
+pub use addresses::ServiceRange;
 pub use listen::Listening;
 
 /// Why a request failed, as the client is told.
@@ -55,6 +58,10 @@ pub struct Config {
     pub log_limit: usize,
     /// The namespace of clients that do not name one.
     pub default_namespace: String,
+    /// Whether pods get, and need, a service account.
+    pub service_account_admission: bool,
+    /// The addresses that services get; the first one is the API server's own.
+    pub service_range: ServiceRange,
     /// Names, besides `localhost`, that the server's certificate is for.
     pub names: Vec<String>,
 }
@@ -65,6 +72,8 @@ impl Default for Config {
             clock: Clock::system(),
             log_limit: 4096,
             default_namespace: "default".to_owned(),
+            service_account_admission: true,
+            service_range: ServiceRange::default(),
             names: Vec::new(),
         }
     }
@@ -97,6 +106,8 @@ pub(crate) struct Inner {
     kubelets: RwLock<HashMap<String, Arc<dyn Kubelet>>>,
     authority: Mutex<Option<Arc<Authority>>>,
     pub(crate) stopped: CancellationToken,
+    /// Orders writes that share something countable: addresses, ports, quotas.
+    pub(crate) countable: Mutex<()>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -117,6 +128,7 @@ impl ApiServer {
             kubelets: RwLock::default(),
             authority: Mutex::default(),
             stopped: CancellationToken::new(),
+            countable: Mutex::default(),
         };
         bootstrap::fill(&inner);
         Self {

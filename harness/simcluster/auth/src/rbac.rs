@@ -113,7 +113,7 @@ impl Rule {
     }
 
     /// One rule for each verb, group, resource and name.
-    fn single_requests(&self) -> Vec<Self> {
+    pub fn single_requests(&self) -> Vec<Self> {
         let mut single = Vec::new();
         for verb in &self.verbs {
             for url in &self.non_resource_urls {

@@ -1,11 +1,19 @@
 //! Admission: what the cluster as a whole has to say about a write.
+//!
+//! The rules are in `simcluster_kinds::admission`; here the objects that they need are found.
+
+mod escalation;
+mod pods;
+mod quota;
 
 use serde_json::Value;
+use simcluster_kinds::admission;
 use simcluster_machinery::{
     kind::GroupResource,
     status::{Cause, Details, Status},
 };
 
+pub(crate) use self::pods::service_account_settles;
 use super::{Failure, call::Call, verbs::Part};
 use crate::store::Object;
 
@@ -13,32 +21,55 @@ use crate::store::Object;
 const PROTECTED: [&str; 3] = ["default", "kube-system", "kube-public"];
 
 /// Before a new object is prepared; may change it.
-pub(crate) fn create(call: &mut Call, _object: &mut Value) -> Result<(), Failure> {
-    namespace_accepts(call)
+pub(crate) fn create(call: &mut Call, object: &mut Value) -> Result<(), Failure> {
+    namespace_accepts(call)?;
+    match call.resource.collection.as_ref() {
+        "/pods" => pods::create(call, object)?,
+        "/persistentvolumeclaims" => {
+            let classes = values(call, "storage.k8s.io/storageclasses", "");
+            admission::default_storage_class(object, classes.iter().map(|class| class.value()));
+            admission::protect_claim(object);
+        }
+        "/persistentvolumes" => admission::protect_volume(object),
+        _ => {}
+    }
+    Ok(())
 }
 
 /// After a new object was validated.
-pub(crate) fn validate_create(_call: &Call, _object: &Value) -> Result<(), Failure> {
-    Ok(())
+pub(crate) fn validate_create(call: &Call, object: &Value) -> Result<(), Failure> {
+    match call.resource.collection.as_ref() {
+        "/pods" => check_limit_ranges(call, "Pod", object)?,
+        "/persistentvolumeclaims" => check_limit_ranges(call, "PersistentVolumeClaim", object)?,
+        _ => {}
+    }
+    escalation::check(call, object, None)?;
+    quota::check(call, object)
 }
 
 /// Before an update is prepared; may change it.
 pub(crate) fn update(
-    _call: &mut Call,
-    _part: Part,
-    _new: &mut Value,
+    call: &mut Call,
+    part: Part,
+    new: &mut Value,
     _old: &Value,
 ) -> Result<(), Failure> {
+    if part == Part::Whole && call.resource.is("", "pods") {
+        admission::default_tolerations(new);
+    }
     Ok(())
 }
 
 /// After an update was validated.
 pub(crate) fn validate_update(
-    _call: &Call,
-    _part: Part,
-    _new: &Value,
-    _old: &Value,
+    call: &Call,
+    part: Part,
+    new: &Value,
+    old: &Value,
 ) -> Result<(), Failure> {
+    if part == Part::Whole {
+        escalation::check(call, new, Some(old))?;
+    }
     Ok(())
 }
 
@@ -52,6 +83,42 @@ pub(crate) fn delete(call: &Call, object: &Object) -> Result<(), Failure> {
         )));
     }
     Ok(())
+}
+
+/// The objects of a collection, in a namespace unless that is empty.
+fn values(call: &Call, collection: &str, namespace: &str) -> Vec<std::sync::Arc<Object>> {
+    let snapshot = call.server.store.read().snapshot(collection);
+    let prefix = if namespace.is_empty() {
+        String::new()
+    } else {
+        format!("{namespace}/")
+    };
+    snapshot
+        .objects
+        .range::<_, str>((
+            std::ops::Bound::Included(prefix.as_str()),
+            std::ops::Bound::Unbounded,
+        ))
+        .take_while(|(key, _)| key.starts_with(&prefix))
+        .map(|(_, object)| object.clone())
+        .collect()
+}
+
+/// A refusal in the words of a plug-in.
+fn forbidden(call: &Call, object: &Value, why: &str) -> Failure {
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    Box::new(Status::forbidden(call.resource_name(), name, why))
+}
+
+fn check_limit_ranges(call: &Call, kind: &str, object: &Value) -> Result<(), Failure> {
+    let ranges = values(call, "/limitranges", &call.route.namespace);
+    let ranges = ranges.iter().map(|range| range.value());
+    let complaints = admission::check_limit_ranges(kind, object, ranges);
+    if complaints.is_empty() {
+        return Ok(());
+    }
+    let why = simcluster_machinery::status::aggregate(complaints.into_iter());
+    Err(forbidden(call, object, &why))
 }
 
 /// New objects need a namespace that is there and is not about to go.

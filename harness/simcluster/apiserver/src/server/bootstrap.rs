@@ -56,7 +56,12 @@ pub(crate) fn fill(server: &Inner) {
             priority_class(name, value, description),
         );
     }
-    put("services", "", "default/kubernetes", kubernetes_service());
+    put(
+        "services",
+        "",
+        "default/kubernetes",
+        kubernetes_service(server),
+    );
 }
 
 fn namespace(name: &str) -> Value {
@@ -78,7 +83,8 @@ fn priority_class(name: &str, value: i64, description: &str) -> Value {
     })
 }
 
-fn kubernetes_service() -> Value {
+fn kubernetes_service(server: &Inner) -> Value {
+    let address = server.config.service_range.nth(1).to_string();
     json!({
         "apiVersion": "v1", "kind": "Service",
         "metadata": {
@@ -86,7 +92,7 @@ fn kubernetes_service() -> Value {
             "labels": {"component": "apiserver", "provider": "kubernetes"},
         },
         "spec": {
-            "clusterIP": "10.96.0.1", "clusterIPs": ["10.96.0.1"],
+            "clusterIP": address, "clusterIPs": [address],
             "internalTrafficPolicy": "Cluster", "ipFamilies": ["IPv4"],
             "ipFamilyPolicy": "SingleStack", "sessionAffinity": "None", "type": "ClusterIP",
             "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": 6443}],

@@ -11,6 +11,7 @@ use simcluster_discovery::KindSchema;
 use simcluster_kinds::KindRules;
 use simcluster_machinery::{
     apply::ObjectType,
+    cel::Rules,
     custom,
     decode::{DecodeError, Problem},
     field::{Error, Path},
@@ -18,6 +19,7 @@ use simcluster_machinery::{
     kind::GroupVersionKind,
     schema::{Schema, SchemaRef, custom_object},
     status::Status,
+    validate,
 };
 
 use self::columns::Column;
@@ -46,6 +48,7 @@ pub struct CustomVersion {
     schema: SchemaRef,
     /// The same with `apiVersion`, `kind` and `metadata`.
     object_schema: SchemaRef,
+    rules: Option<Rules>,
     has_status: bool,
     has_defaults: bool,
     scale: Option<ScalePaths>,
@@ -84,6 +87,7 @@ impl CustomVersion {
             terminating: !definition["metadata"]["deletionTimestamp"].is_null(),
             deprecation: deprecation(&kind, version),
             object_schema: custom_object(&schema),
+            rules: Rules::compile(&schema, true),
             has_status: subresources["status"].is_object(),
             has_defaults: mentions_default(openapi),
             scale: subresources["scale"].is_object().then(|| ScalePaths {
@@ -159,6 +163,19 @@ impl CustomVersion {
     pub(crate) fn field(&self, object: &Value, field: &str) -> Option<String> {
         let (_, path) = self.selectable.iter().find(|(own, _)| own == field)?;
         path.first(object).map(jsonpath::print)
+    }
+
+    /// What the schema and its rules say against an object.
+    fn check(&self, object: &Value, old: Option<&Value>) -> Vec<Error> {
+        let mut errors = custom::validate(object, old, &self.schema);
+        if let Some(rules) = &self.rules {
+            if validate::blocks_rules(&errors) {
+                errors.push(validate::rules_not_checked());
+            } else {
+                errors.extend(rules.validate(object, old));
+            }
+        }
+        errors
     }
 
     /// Column definitions and rows.
@@ -304,14 +321,14 @@ impl KindRules for CustomVersion {
     }
 
     fn validate_create(&self, object: &Value) -> Vec<Error> {
-        custom::validate(object, None, &self.schema)
+        self.check(object, None)
     }
 
     fn validate_update(&self, new: &Value, old: &Value) -> Vec<Error> {
-        custom::validate(new, Some(old), &self.schema)
+        self.check(new, Some(old))
     }
 
     fn validate_status_update(&self, new: &Value, old: &Value) -> Vec<Error> {
-        custom::validate(new, Some(old), &self.schema)
+        self.check(new, Some(old))
     }
 }

@@ -6,8 +6,9 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use simcluster_machinery::{
+    crd,
     kind::{GroupResource, GroupVersionKind},
     schema::{Schema, SchemaRef},
 };
@@ -23,64 +24,10 @@ const COLLECTION: &str = "apiextensions.k8s.io/customresourcedefinitions";
 /// Holds a definition until its objects are gone.
 pub(crate) const FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
 
-/// Fills in what a definition may leave out.
-pub(crate) fn default(definition: &mut Value) {
-    let spec = &mut definition["spec"];
-    let kind = spec["names"]["kind"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned();
-    if let Some(names) = spec["names"].as_object_mut() {
-        let absent = |names: &Map<String, Value>, field: &str| {
-            names
-                .get(field)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .is_empty()
-        };
-        if absent(names, "singular") && !kind.is_empty() {
-            names.insert("singular".to_owned(), kind.to_lowercase().into());
-        }
-        if absent(names, "listKind") && !kind.is_empty() {
-            names.insert("listKind".to_owned(), format!("{kind}List").into());
-        }
-    }
-    if let Some(spec) = spec.as_object_mut() {
-        let conversion = spec.entry("conversion").or_insert(Value::Null);
-        if conversion.is_null() {
-            *conversion = json!({"strategy": "None"});
-        }
-    }
-}
-
-/// The status of a new definition, and what keeps it until its objects are gone.
-pub(crate) fn prepare_create(definition: &mut Value) {
-    definition["status"] = json!({
-        "acceptedNames": {"plural": "", "kind": ""},
-        "conditions": null,
-        "storedVersions": [storage_version(definition)],
-    });
-}
-
-/// A new storage version joins those that objects may be kept in.
-pub(crate) fn prepare_update(definition: &mut Value) {
-    let storage = Value::from(storage_version(definition));
-    if let Some(stored) = definition["status"]["storedVersions"].as_array_mut()
-        && !stored.contains(&storage)
-    {
-        stored.push(storage);
-    }
-}
-
 fn storage_version(definition: &Value) -> String {
-    definition["spec"]["versions"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .find(|version| version["storage"] == true)
-        .and_then(|version| version["name"].as_str())
+    crd::initial_stored_versions(definition)
+        .pop()
         .unwrap_or_default()
-        .to_owned()
 }
 
 /// After a definition was written or removed.
@@ -214,7 +161,7 @@ fn accept_names(server: &Inner, definition: &Object) {
             }
             Some((reason, message)) => {
                 set_condition(definition, &now, "NamesAccepted", "False", reason, &message);
-                if !is_established(definition) {
+                if !crd::is_established(definition) {
                     set_condition(
                         definition,
                         &now,
@@ -227,14 +174,6 @@ fn accept_names(server: &Inner, definition: &Object) {
             }
         }
     });
-}
-
-fn is_established(definition: &Value) -> bool {
-    definition["status"]["conditions"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .any(|condition| condition["type"] == "Established" && condition["status"] == "True")
 }
 
 /// The names that are free, and the last conflict.
@@ -381,7 +320,7 @@ fn serve(server: &Inner) {
     let snapshot = server.store.read().snapshot(COLLECTION);
     let mut resources = Vec::new();
     for definition in snapshot.objects.values().map(|object| object.value()) {
-        if is_established(definition) {
+        if crd::is_established(definition) {
             resources.extend(resources_of(definition, &before));
         }
     }

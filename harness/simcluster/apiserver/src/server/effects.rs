@@ -7,42 +7,25 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Failure, Inner, call::Call, clock, definitions, registry::Resource};
+use super::{Failure, Inner, addresses, call::Call, clock, definitions, registry::Resource};
 use crate::store::Object;
 
 fn is_definition(resource: &Resource) -> bool {
     resource.is("apiextensions.k8s.io", "customresourcedefinitions")
 }
 
-/// After decoding, where a kind's own defaults are.
-pub(crate) fn default(resource: &Resource, object: &mut Value) {
-    resource.rules().default(object);
-    if is_definition(resource) {
-        definitions::default(object);
-    }
-}
-
 /// When a new object was prepared, before it is validated.
-pub(crate) fn before_create(
-    call: &Call,
-    object: &mut Value,
-    _dry_run: bool,
-) -> Result<(), Failure> {
-    if is_definition(&call.resource) {
-        definitions::prepare_create(object);
+pub(crate) fn before_create(call: &Call, object: &mut Value) -> Result<(), Failure> {
+    if call.resource.is("", "services") {
+        addresses::allocate(call, object, None)?;
     }
     Ok(())
 }
 
 /// When an update was prepared, before it is validated.
-pub(crate) fn before_update(
-    call: &Call,
-    new: &mut Value,
-    _old: &Value,
-    _dry_run: bool,
-) -> Result<(), Failure> {
-    if is_definition(&call.resource) {
-        definitions::prepare_update(new);
+pub(crate) fn before_update(call: &Call, new: &mut Value, old: &Value) -> Result<(), Failure> {
+    if call.resource.is("", "services") {
+        addresses::allocate(call, new, Some(old))?;
     }
     Ok(())
 }

@@ -68,7 +68,7 @@ impl ApiServer {
             "kubernetes.default.svc.cluster.local",
         ];
         names.extend(self.inner.config.names.iter().map(String::as_str));
-        let addresses = [IpAddr::from([10, 96, 0, 1])];
+        let addresses = [IpAddr::V4(self.inner.config.service_range.nth(1))];
         let inner = simcluster_http::listen(
             Arc::new(self.clone()),
             &authority,

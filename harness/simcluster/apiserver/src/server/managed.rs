@@ -25,7 +25,7 @@ fn object_type(resource: &Resource) -> ObjectType {
 fn reset(resource: &Resource, part: Part) -> &'static FieldSet {
     match part {
         Part::Status => &ALL_BUT_STATUS,
-        Part::Finalize | Part::Direct => &NOTHING,
+        Part::Finalize | Part::EphemeralContainers | Part::Direct => &NOTHING,
         Part::Whole if resource.subresource("status").is_some() => &STATUS,
         Part::Whole => &NOTHING,
     }
@@ -41,6 +41,7 @@ fn with_writer<T>(call: &Call, part: Part, act: impl FnOnce(&Writer<'_>) -> T) -
             Part::Whole | Part::Direct => "",
             Part::Status => "status",
             Part::Finalize => "finalize",
+            Part::EphemeralContainers => "ephemeralcontainers",
         },
         api_version: &api_version,
         time: &time,

@@ -2,13 +2,16 @@
 
 use simcluster_kinds::{KindRules, Scope};
 
-use super::registry::Resource;
+use super::{definition_rules::DefinitionRules, registry::Resource};
 
 impl Resource {
     /// The rules of its kind.
     pub(crate) fn rules(&self) -> &dyn KindRules {
         match &self.custom {
             Some(version) => &**version,
+            None if self.is("apiextensions.k8s.io", "customresourcedefinitions") => {
+                &DefinitionRules
+            }
             None => simcluster_kinds::rules(&self.kind),
         }
     }

@@ -20,7 +20,7 @@ use http::{Method, StatusCode};
 use simcluster_machinery::status::Status;
 
 use super::{
-    Failure,
+    Failure, admit,
     call::Call,
     form::Former,
     negotiate::{self, Offer},
@@ -38,6 +38,8 @@ pub(crate) enum Part {
     Status,
     /// A namespace's `spec.finalizers`.
     Finalize,
+    /// The ephemeral containers of a pod.
+    EphemeralContainers,
     /// Whatever the server itself has decided.
     Direct,
 }
@@ -60,7 +62,12 @@ async fn dispatch(call: &mut Call) -> Result<Reply, Failure> {
     }
     let subresource = call.route.subresource.clone();
     match subresource.as_str() {
-        "" => whole(call, verb),
+        "" => {
+            if verb == "create" {
+                admit::service_account_settles(call).await;
+            }
+            whole(call, verb)
+        }
         "status" => part(call, verb, Part::Status),
         "scale" => scale::run(call, verb),
         other => match (call.resource.collection.as_ref(), other, verb) {
@@ -70,6 +77,7 @@ async fn dispatch(call: &mut Call) -> Result<Reply, Failure> {
             ("/pods", "exec", "get" | "create") => streams::session(call, false).await,
             ("/pods", "attach", "get" | "create") => streams::session(call, true).await,
             ("/pods", "portforward", "get" | "create") => streams::port_forward(call).await,
+            ("/pods", "ephemeralcontainers", _) => part(call, verb, Part::EphemeralContainers),
             ("/namespaces", "finalize", "update") => modify::update(call, Part::Finalize),
             ("/serviceaccounts", "token", "create") => tokens::request(call),
             _ => Err(Box::new(Status::not_implemented(&format!(

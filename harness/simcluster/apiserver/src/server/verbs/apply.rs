@@ -13,7 +13,7 @@ use super::{
     object_reply,
     write_options::WriteOptions,
 };
-use crate::server::{Failure, call::Call, decode, effects, managed, reply::Reply};
+use crate::server::{Failure, call::Call, decode, managed, reply::Reply};
 
 /// `PATCH` with a configuration.
 pub(super) fn apply(call: &mut Call, part: Part, options: WriteOptions) -> Result<Reply, Failure> {
@@ -28,7 +28,7 @@ pub(super) fn apply(call: &mut Call, part: Part, options: WriteOptions) -> Resul
         check_preconditions(call, &configuration, old)?;
         let merged = managed::merge(call, Some(old), &configuration, part)?;
         let mut object = decode::merged(call, merged)?;
-        effects::default(&call.resource, &mut object);
+        call.resource.rules().default(&mut object);
         modify::match_name(call, &object)?;
         create::match_namespace(call, &mut object)?;
         Ok(Change {

@@ -1,6 +1,6 @@
 //! New objects.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use http::StatusCode;
 use rand::Rng as _;
@@ -100,14 +100,21 @@ fn once(
             ));
         }
     }
-    effects::default(&resource, &mut object);
+    resource.rules().default(&mut object);
+    let server = Arc::clone(&call.server);
+    let _ordered = is_countable(call).then(|| {
+        server
+            .countable
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    });
     admit::create(call, &mut object)?;
     if matches!(how, Admitted::Create | Admitted::Update) {
         managed::record(call, None, &mut object, Part::Whole);
     }
     fill_metadata(call, &mut object);
     resource.rules().prepare_create(&mut object);
-    effects::before_create(call, &mut object, options.dry_run)?;
+    effects::before_create(call, &mut object)?;
     let errors = resource.rules().check_create(&object, resource.scope());
     call.refuse_invalid(&object, &errors)?;
     admit::validate_create(call, &object)?;
@@ -142,6 +149,14 @@ fn once(
         effects::after_write(&call.server, &resource, None, Some(&stored));
     }
     Ok(convert::served(&resource, &stored))
+}
+
+/// Whether what the object takes is taken from others.
+fn is_countable(call: &Call) -> bool {
+    call.resource.is("", "services") || {
+        let store = call.server.store.read();
+        call.resource.namespaced && !store.is_empty("/resourcequotas")
+    }
 }
 
 /// The namespace in the object must be the one in the path; it may be absent.

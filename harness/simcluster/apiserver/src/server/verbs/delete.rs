@@ -299,27 +299,12 @@ fn grace_period(resource: &Resource, old: &Value, options: &DeleteOptions) -> Op
     if !resource.is("", "pods") {
         return None;
     }
-    let spec = old["spec"]["terminationGracePeriodSeconds"]
-        .as_i64()
-        .unwrap_or(30);
-    let grace = match options.grace_period {
-        Some(seconds) if seconds < 0 => 1,
-        Some(seconds) => seconds,
-        None => match old["metadata"]["deletionGracePeriodSeconds"].as_i64() {
-            Some(own) if !old["metadata"]["deletionTimestamp"].is_null() => own,
-            _ => spec,
-        },
-    };
-    // Nobody needs time to end what does not run.
-    let unscheduled = old["spec"]["nodeName"]
-        .as_str()
-        .unwrap_or_default()
-        .is_empty();
-    let finished = matches!(
-        old["status"]["phase"].as_str(),
-        Some("Succeeded" | "Failed")
-    );
-    Some(if unscheduled || finished { 0 } else { grace })
+    // A deletion that has begun goes on as it was, unless it is said otherwise.
+    let begun = old["metadata"]["deletionGracePeriodSeconds"].as_i64();
+    let requested = options.grace_period.or(begun);
+    Some(simcluster_kinds::pod::deletion_grace_seconds(
+        old, requested,
+    ))
 }
 
 fn set_propagation_finalizers(

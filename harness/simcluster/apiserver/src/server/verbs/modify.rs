@@ -1,6 +1,6 @@
 //! Changes of an object that is there: the way that updates and patches share.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use http::StatusCode;
 use serde_json::Value;
@@ -29,7 +29,7 @@ pub(super) fn update(call: &mut Call, part: Part) -> Result<Reply, Failure> {
     let mut object = decode::object(call)?;
     match_name(call, &object)?;
     create::match_namespace(call, &mut object)?;
-    effects::default(&call.resource, &mut object);
+    call.resource.rules().default(&mut object);
     if part == Part::Whole && call.resource.creates_on_update() && super::read::find(call).is_err()
     {
         if object["metadata"]["resourceVersion"]
@@ -133,27 +133,46 @@ fn once(
     if !recorded && part != Part::Direct {
         managed::record(call, Some(old), &mut new, part);
     }
+    let server = Arc::clone(&call.server);
+    let _ordered = resource.is("", "services").then(|| {
+        server
+            .countable
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    });
+    if part == Part::Whole {
+        effects::before_update(call, &mut new, old)?;
+    }
     let managers = new["metadata"].get("managedFields").cloned();
     match part {
         Part::Whole => resource.rules().prepare_update(&mut new, old),
-        Part::Status => resource.rules().prepare_status_update(&mut new, old),
-        Part::Finalize => {
-            let finalizers = new["spec"]["finalizers"].clone();
-            new = old.clone();
-            new["spec"]["finalizers"] = finalizers;
+        Part::Status => {
+            resource.rules().prepare_status_update(&mut new, old);
+            let now = call.server.config.clock.now();
+            resource.rules().stamp_status(&mut new, old, now);
+        }
+        Part::Finalize => simcluster_kinds::namespace::prepare_finalize(&mut new, old),
+        Part::EphemeralContainers => {
+            simcluster_kinds::pod::prepare_ephemeral_containers_update(&mut new, old);
         }
         Part::Direct => {}
     }
-    effects::before_update(call, &mut new, old, options.dry_run)?;
     new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"].clone();
-    if matches!(part, Part::Status | Part::Finalize) {
+    if matches!(
+        part,
+        Part::Status | Part::Finalize | Part::EphemeralContainers
+    ) {
         // The rules bring back all but the status; who owns it has changed, though.
         keep_managers(&mut new, managers);
     }
     let errors = match part {
         Part::Whole => resource.rules().check_update(&new, old, resource.scope()),
         Part::Status => resource.rules().check_status_update(&new, old),
-        Part::Finalize | Part::Direct => Vec::new(),
+        Part::Finalize => simcluster_kinds::namespace::validate_finalize(&new),
+        Part::EphemeralContainers => {
+            simcluster_kinds::pod::validate_ephemeral_containers_update(&new, old)
+        }
+        Part::Direct => Vec::new(),
     };
     call.refuse_invalid(&new, &errors)?;
     admit::validate_update(call, part, &new, old)?;

@@ -18,7 +18,7 @@ use super::{
     write_options::{OptionsKind, WriteOptions},
 };
 use crate::{
-    server::{Failure, call::Call, decode, effects, registry::Resource, reply::Reply},
+    server::{Failure, call::Call, decode, registry::Resource, reply::Reply},
     store::Object,
 };
 
@@ -79,7 +79,7 @@ fn patched(
     modify(call, part, options, |call, old| {
         let value = patch.apply(&call.resource, old.clone())?;
         let mut object = decode::patched(call, value, patch.problems().to_vec())?;
-        effects::default(&call.resource, &mut object);
+        call.resource.rules().default(&mut object);
         let own = object["metadata"]["name"].as_str().unwrap_or_default();
         if own != call.route.name {
             modify::match_name(call, &object)?;
