@@ -30,24 +30,11 @@ impl KindRules for EndpointSlice {
     }
 
     fn validate_create(&self, slice: &Value) -> Vec<Error> {
-        let mut errors = Vec::new();
-        let types = ["FQDN", "IPv4", "IPv6"];
-        required_one_of(slice, "addressType", &types, &Path::root(), &mut errors);
-        let endpoints = slice.list("endpoints");
-        if endpoints.len() > MAX_ENDPOINTS {
-            let path = Path::new("endpoints");
-            errors.push(Error::too_many(&path, endpoints.len(), MAX_ENDPOINTS));
-        }
-        for (index, endpoint) in endpoints.iter().enumerate() {
-            let path = Path::new("endpoints").index(index);
-            validate_endpoint(endpoint, slice.text("addressType"), &path, &mut errors);
-        }
-        validate_ports(slice.list("ports"), &mut errors);
-        errors
+        validate(slice, &[])
     }
 
     fn validate_update(&self, new: &Value, old: &Value) -> Vec<Error> {
-        let mut errors = self.validate_create(new);
+        let mut errors = validate(new, old.list("endpoints"));
         immutable(new, old, &["addressType"], &Path::root(), &mut errors);
         errors
     }
@@ -91,6 +78,28 @@ impl KindRules for EndpointSlice {
             table::age(slice, now),
         ])
     }
+}
+
+/// A whole slice; endpoints that are `known` are not looked at again.
+fn validate(slice: &Value, known: &[Value]) -> Vec<Error> {
+    let mut errors = Vec::new();
+    let types = ["FQDN", "IPv4", "IPv6"];
+    required_one_of(slice, "addressType", &types, &Path::root(), &mut errors);
+    let endpoints = slice.list("endpoints");
+    if endpoints.len() > MAX_ENDPOINTS {
+        let path = Path::new("endpoints");
+        errors.push(Error::too_many(&path, endpoints.len(), MAX_ENDPOINTS));
+    }
+    for (index, endpoint) in endpoints.iter().enumerate() {
+        // What was there before may stay.
+        if known.contains(endpoint) {
+            continue;
+        }
+        let path = Path::new("endpoints").index(index);
+        validate_endpoint(endpoint, slice.text("addressType"), &path, &mut errors);
+    }
+    validate_ports(slice.list("ports"), &mut errors);
+    errors
 }
 
 fn port_text(port: &Value) -> String {

@@ -38,7 +38,6 @@ impl KindRules for HorizontalPodAutoscaler {
     }
 
     fn prepare_create(&self, autoscaler: &mut Value) {
-        autoscaler.take_field("metadata.generation");
         autoscaler["status"] = match autoscaler.text("apiVersion") {
             "autoscaling/v1" => json!({"currentReplicas": 0, "desiredReplicas": 0}),
             _ => self.initial_status(),

@@ -100,6 +100,14 @@ pub fn validate(object: &Value, scope: Scope, names: NameRule, path: &Path) -> V
         }
         Scope::Cluster => {}
     }
+    if let Some(generation) = meta.integer("generation").filter(|count| *count < 0) {
+        let detail = "must be greater than or equal to 0";
+        errors.push(Error::invalid(
+            &path.child("generation"),
+            generation,
+            detail,
+        ));
+    }
     validate_labels(meta, "labels", &path.child("labels"), &mut errors);
     validate_annotations(meta, &path.child("annotations"), &mut errors);
     validate_owner_references(meta, &path.child("ownerReferences"), &mut errors);
@@ -311,12 +319,10 @@ pub fn carry_server_fields(new: &mut Value, old: &Value) {
     }
 }
 
-/// The generation of a new object: 1, or none for kinds that do not count.
+/// The generation of a new object: 1. Kinds that do not count keep what the client sent.
 pub(crate) fn begin_generation(object: &mut Value, counts: bool) {
     if counts {
         object.put("metadata.generation", 1);
-    } else {
-        object.take_field("metadata.generation");
     }
 }
 

@@ -28,7 +28,6 @@ impl KindRules for Namespace {
     fn prepare_create(&self, namespace: &mut Value) {
         // A generated name is known only now.
         self.default(namespace);
-        namespace.take_field("metadata.generation");
         namespace["status"] = json!({"phase": "Active"});
         let mut finalizers = namespace.list("spec.finalizers").to_vec();
         if !finalizers.iter().any(|one| one == FINALIZER) {

@@ -32,9 +32,7 @@ impl KindRules for Node {
     }
 
     /// A node comes with its status: its agent knows it best.
-    fn prepare_create(&self, node: &mut Value) {
-        node.take_field("metadata.generation");
-    }
+    fn prepare_create(&self, _node: &mut Value) {}
 
     fn validate_create(&self, node: &Value) -> Vec<Error> {
         let mut errors = Vec::new();

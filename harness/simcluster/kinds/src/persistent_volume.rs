@@ -63,7 +63,6 @@ impl KindRules for PersistentVolume {
     }
 
     fn prepare_create(&self, volume: &mut Value) {
-        volume.take_field("metadata.generation");
         let mut status = json!({"phase": "Pending"});
         if let Some(time) = volume.at("metadata.creationTimestamp") {
             status["lastPhaseTransitionTime"] = time.clone();

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use simcluster_machinery::field::{Error, Path};
 
 use crate::meta::{self, NameRule, Scope};
+use crate::read::Read;
 use crate::table::{Column, NAME_AND_AGE, Row};
 
 /// What one kind has beyond its schema. Every method has the answer of a plain kind.
@@ -70,7 +71,7 @@ pub trait KindRules: Sync {
     /// All that is wrong with an update, metadata first.
     fn check_update(&self, new: &Value, old: &Value, scope: Scope) -> Vec<Error> {
         let path = Path::new("metadata");
-        let mut errors = twice(&meta::validate_update(new, old, &path));
+        let mut errors = of_metadata(new, old, scope);
         if self.update_validates_whole_metadata() {
             errors.extend(meta::validate(new, scope, self.name_rule(), &path));
             errors.extend(meta::validate_standard_finalizers(new, &path));
@@ -81,7 +82,13 @@ pub trait KindRules: Sync {
 
     /// All that is wrong with an update of the status, metadata first.
     fn check_status_update(&self, new: &Value, old: &Value) -> Vec<Error> {
-        let mut errors = twice(&meta::validate_update(new, old, &Path::new("metadata")));
+        let namespaced = old.at("metadata.namespace").is_some();
+        let scope = if namespaced {
+            Scope::Namespaced
+        } else {
+            Scope::Cluster
+        };
+        let mut errors = of_metadata(new, old, scope);
         errors.extend(self.validate_status_update(new, old));
         errors
     }
@@ -154,8 +161,13 @@ pub trait KindRules: Sync {
     }
 }
 
-/// A real server's generic code and its kind's own code both look at the metadata of an update, and
-/// both causes are in its answer.
-fn twice(errors: &[Error]) -> Vec<Error> {
-    [errors, errors].concat()
+/// What is wrong with the metadata of an update. A real server's generic code and its kind's own
+/// code both look at it, and the causes of both are in its answer.
+fn of_metadata(new: &Value, old: &Value, scope: Scope) -> Vec<Error> {
+    let path = Path::new("metadata");
+    let mut errors = meta::validate(new, scope, NameRule::PathSegment, &path);
+    let of_update = meta::validate_update(new, old, &path);
+    errors.extend(of_update.iter().cloned());
+    errors.extend(of_update);
+    errors
 }
