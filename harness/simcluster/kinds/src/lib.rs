@@ -7,7 +7,7 @@
 //!
 //! # A write's way through the rules
 //! * create: decode, [`KindRules::default`], mutating admission ([`admission`]), metadata filled in
-//!   by the server (name, uid, creationTimestamp), addresses allocated ([`service::Allocator`]),
+//!   by the server (name, uid, creationTimestamp), addresses allocated ([`service::wanted`]),
 //!   [`KindRules::prepare_create`], [`KindRules::check_create`].
 //! * update: decode, [`KindRules::default`], admission, [`carry_server_fields`], addresses,
 //!   [`KindRules::prepare_update`], [`KindRules::check_update`].

@@ -4,15 +4,16 @@
 //! a service asks for and [`wanted`] what must be allocated.
 
 mod addresses;
-mod allocation;
 mod validation;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use simcluster_machinery::field::Error;
 
-pub use addresses::{Wanted, allocated_addresses, allocated_node_ports, settle_addresses, wanted};
-pub use allocation::{Allocator, Granted};
+pub use addresses::{
+    Wanted, allocated_addresses, allocated_node_ports, set_cluster_ip, set_node_port,
+    settle_addresses, wanted,
+};
 
 use crate::meta::NameRule;
 use crate::read::{Fill, Read, text_or};

@@ -171,13 +171,13 @@ pub fn wanted(service: &Value, old: Option<&Value>) -> Wanted {
 }
 
 /// Gives the service its address.
-pub(super) fn set_cluster_ip(service: &mut Value, address: &str) {
+pub fn set_cluster_ip(service: &mut Value, address: &str) {
     service.put("spec.clusterIP", address);
     service.put("spec.clusterIPs", json!([address]));
 }
 
 /// Gives the port at `index` its node port.
-pub(super) fn set_node_port(service: &mut Value, index: usize, port: u16) {
+pub fn set_node_port(service: &mut Value, index: usize, port: u16) {
     if let Some(entry) = service.items("spec.ports").get_mut(index) {
         entry.put("nodePort", port);
     }
