@@ -13,11 +13,19 @@ use crate::{
 };
 
 /// A running cluster and the namespace that this scenario works in.
-#[derive(Debug)]
 pub struct Cluster {
     backend: Box<dyn Backend>,
     client: Client,
     namespace: String,
+}
+
+impl Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster")
+            .field("backend", &self.backend)
+            .field("namespace", &self.namespace)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Cluster {

@@ -6,7 +6,7 @@
 use std::{error::Error, panic::AssertUnwindSafe, sync::Arc, thread};
 
 use futures::FutureExt;
-use simcluster::ImageStore;
+use simcluster::{ImageStore, StoreConfig};
 use tokio::runtime::Runtime;
 use tracing::Dispatch;
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
@@ -29,7 +29,7 @@ pub fn prove<F>(body: F)
 where
     F: AsyncFnOnce(&Cluster) -> Result<(), Failure>,
 {
-    prove_with(async || Ok(Arc::new(ImageStore::open_default()?)), body);
+    prove_with(async || Ok(Arc::new(ImageStore::open(StoreConfig::default())?)), body);
 }
 
 /// As [`prove`], with images of the caller's.

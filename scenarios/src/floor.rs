@@ -10,7 +10,7 @@ use tokio::process::Command;
 
 /// Runs the script and gives the time it needed.
 pub async fn measure(images: &ImageStore) -> Result<Duration, Failure> {
-    let image = images.ensure("mysql:5.7", &simcluster::NoProgress).await?;
+    let image = images.ensure("mysql:5.7", &()).await?;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/floor.sh");
     let output = Command::new("bash")
         .arg(script)

@@ -9,7 +9,7 @@ use std::{
     process::Stdio,
 };
 
-use simcluster::{ImageConfig, LocalFile, LocalImage};
+use simcluster::{Content, ImageConfig, LocalFile, LocalImage};
 use tokio::process::Command;
 
 /// The name under which `deploy/` and the operator's settings know the image.
@@ -46,7 +46,7 @@ pub async fn operator_image() -> Result<LocalImage, ImageBuildError> {
     let mut files = Vec::new();
     for (program, path) in PROGRAMS {
         let source = link(program).await?;
-        files.push(LocalFile::copy(path, source, 0o755));
+        files.push(LocalFile { path: path.into(), content: Content::File(source), mode: 0o755 });
     }
     Ok(LocalImage {
         reference: OPERATOR_IMAGE.to_owned(),
@@ -68,7 +68,8 @@ async fn link(program: &'static str) -> Result<PathBuf, ImageBuildError> {
         .current_dir(&root)
         .args(["rustc", "--quiet", "--package", program, "--bin", program])
         .args(["--message-format", "json-render-diagnostics"])
-        .args(["--", "-C", "target-feature=+crt-static"])
+        // Without symbols: every change of a program is one more layer in the cache.
+        .args(["--", "-C", "target-feature=+crt-static", "-C", "strip=symbols"])
         .stdin(Stdio::null())
         .output()
         .await

@@ -13,7 +13,7 @@ use harness::{
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt, api::ListParams};
 use mysql_operator::{Settings, crd::MySQL};
-use simcluster::ImageStore;
+use simcluster::{ImageStore, StoreConfig};
 
 use crate::{deploy, images};
 
@@ -44,8 +44,8 @@ where
 
 /// Images for a cluster that runs our operator.
 pub async fn image_store() -> Result<Arc<ImageStore>, Failure> {
-    let store = ImageStore::open_default()?;
-    store.register(images::operator_image().await?);
+    let store = ImageStore::open(StoreConfig::default())?;
+    store.register(images::operator_image().await?)?;
     Ok(Arc::new(store))
 }
 

@@ -80,6 +80,27 @@ impl Progress {
     }
 }
 
+/// Shows what happens while an image is made ready, a line a step.
+#[derive(Debug)]
+pub struct Pull<'a> {
+    progress: &'a Progress,
+}
+
+impl<'a> Pull<'a> {
+    /// Tells `progress`.
+    pub fn new(progress: &'a Progress) -> Self {
+        Self { progress }
+    }
+}
+
+impl simcluster::Progress for Pull<'_> {
+    fn report(&self, reference: &str, event: &simcluster::ImageEvent) {
+        if let simcluster::ImageEvent::Step(step) = event {
+            self.progress.say(&format!("     {reference}: {step}"));
+        }
+    }
+}
+
 /// Rows side by side, as text.
 pub fn table(before: &[Vec<String>], after: &[Vec<String>]) -> String {
     let row = |rows: &[Vec<String>], index: usize| {

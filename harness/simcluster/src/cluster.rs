@@ -8,20 +8,15 @@ use std::{
 
 use kube::config::Kubeconfig;
 use simcluster_apiserver::{ApiServer, Identity, Listening};
-use simcluster_images::ImageStore;
+use simcluster_images::{ImageStore, StoreConfig};
 use simcluster_node::{Node, NodeConfig};
 use tokio::{net::TcpStream, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{Builder, StartError, images::StoreImages};
 
-/// What programs in the cluster know as the API server's addresses and names.
-const IN_CLUSTER_NAMES: [&str; 4] = [
-    "kubernetes",
-    "kubernetes.default",
-    "kubernetes.default.svc",
-    "kubernetes.default.svc.cluster.local",
-];
+/// Where pods find the cluster's DNS: the tenth address of the Services' range, as kubeadm has it.
+const DNS_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
 
 /// A cluster that runs until [`Cluster::shutdown`] or until it is dropped; shutting down also waits.
 pub struct Cluster {
@@ -51,13 +46,9 @@ impl Cluster {
     pub(crate) async fn start(builder: Builder) -> Result<Self, StartError> {
         let images = match builder.images {
             Some(images) => images,
-            None => Arc::new(ImageStore::open_default().map_err(StartError::Images)?),
+            None => Arc::new(ImageStore::open(StoreConfig::default()).map_err(StartError::Images)?),
         };
-        let config = simcluster_apiserver::Config {
-            names: IN_CLUSTER_NAMES.map(str::to_owned).to_vec(),
-            ..simcluster_apiserver::Config::default()
-        };
-        let api = ApiServer::start(config);
+        let api = ApiServer::start(simcluster_apiserver::Config::default());
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let inner = Arc::new(api.listen(loopback).await.map_err(StartError::ApiServer)?);
         let directory = builder.directory.unwrap_or_else(std::env::temp_dir);
@@ -97,7 +88,7 @@ impl Cluster {
             directory.to_owned(),
             Arc::new(connect),
         );
-        config.dns_ip = simcluster_apiserver::DNS_ADDRESS;
+        config.dns_ip = DNS_ADDRESS;
         config
     }
 
@@ -106,7 +97,7 @@ impl Cluster {
             root_ca: Some(self.api.ca_certificate().map_err(StartError::ApiServer)?),
             ..simcluster_controllers::Settings::default()
         };
-        let paths: Vec<_> = self.nodes.iter().map(|node| node.host_paths()).collect();
+        let paths: Vec<_> = self.nodes.iter().map(Node::host_paths).collect();
         settings.remove_volume = Some(Arc::new(move |_node, path| {
             for host_path in &paths {
                 match std::fs::remove_dir_all(host_path(path)) {
@@ -142,14 +133,14 @@ impl Cluster {
     }
 
     /// A kubeconfig with all permissions, of a port on loopback that is open while the cluster runs.
-    pub async fn kubeconfig(&self) -> Result<Kubeconfig, StartError> {
-        std::future::ready(self.inner.kubeconfig().map_err(StartError::ApiServer)).await
+    pub fn kubeconfig(&self) -> &Kubeconfig {
+        self.inner.kubeconfig()
     }
 
     /// Opens one more port, and gives its kubeconfig.
     pub async fn listen(&self, address: SocketAddr) -> Result<Kubeconfig, StartError> {
         let listening = self.api.listen(address).await.map_err(StartError::ApiServer)?;
-        let kubeconfig = listening.kubeconfig().map_err(StartError::ApiServer)?;
+        let kubeconfig = listening.kubeconfig().clone();
         self.outer.lock().unwrap_or_else(PoisonError::into_inner).push(listening);
         Ok(kubeconfig)
     }

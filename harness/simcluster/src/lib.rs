@@ -49,7 +49,7 @@ mod images;
 pub use builder::{Builder, StartError};
 pub use cluster::Cluster;
 pub use simcluster_images::{
-    Event as ImageEvent, Image, ImageConfig, ImageError, ImageStore, LocalFile, LocalImage,
+    Content, Event as ImageEvent, Image, ImageConfig, ImageError, ImageStore, LocalFile, LocalImage,
     Progress, StoreConfig,
 };
 pub use simcluster_runtime::{Isolation, ProbeError};

@@ -39,13 +39,7 @@ impl Backend for Simulated {
     }
 
     fn kubeconfig(&self) -> BoxFuture<'_, Result<Kubeconfig, BackendError>> {
-        async {
-            self.cluster
-                .kubeconfig()
-                .await
-                .map_err(|source| failed("open an HTTPS port", source))
-        }
-        .boxed()
+        std::future::ready(Ok(self.cluster.kubeconfig().clone())).boxed()
     }
 
     fn can(&self, capability: Capability) -> bool {

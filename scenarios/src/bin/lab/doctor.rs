@@ -7,7 +7,7 @@ use std::{
 };
 
 use harness::Failure;
-use simcluster::ImageStore;
+use simcluster::{ImageStore, StoreConfig};
 
 /// One thing looked at.
 struct Finding {
@@ -53,8 +53,8 @@ async fn pods() -> Result<String, String> {
 }
 
 fn cache() -> Result<String, String> {
-    ImageStore::open_default()
-        .map(|store| store.directory().display().to_string())
+    ImageStore::open(StoreConfig::default())
+        .map(|store| store.cache_dir().display().to_string())
         .map_err(|error| harness::proof::chain(&error))
 }
 
