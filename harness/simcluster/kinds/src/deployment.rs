@@ -11,7 +11,7 @@ use crate::checks::{
 use crate::meta;
 use crate::pod::defaults;
 use crate::read::{Fill, Read};
-use crate::replica_set::validate_selector_and_template;
+use crate::replica_set::{template_warnings, validate_selector_and_template};
 use crate::rules::KindRules;
 use crate::table::{self, AGE, Column, NAME, Row};
 
@@ -67,6 +67,10 @@ impl KindRules for Deployment {
 
     fn update_validates_whole_metadata(&self) -> bool {
         false
+    }
+
+    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
+        template_warnings(new, old)
     }
 
     fn has_status(&self) -> bool {

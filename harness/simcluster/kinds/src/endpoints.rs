@@ -34,6 +34,10 @@ impl KindRules for Endpoints {
         errors
     }
 
+    fn deprecation(&self) -> Option<&'static str> {
+        Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")
+    }
+
     fn columns(&self) -> &'static [Column] {
         const { &[NAME, Column::text("Endpoints"), AGE] }
     }

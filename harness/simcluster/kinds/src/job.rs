@@ -9,6 +9,7 @@ use simcluster_machinery::field::Error;
 use crate::meta;
 use crate::pod::defaults;
 use crate::read::{Fill, Read};
+use crate::replica_set::template_warnings;
 use crate::rules::KindRules;
 use crate::table::{self, AGE, Column, NAME, Row};
 
@@ -74,6 +75,10 @@ impl KindRules for Job {
 
     fn update_validates_whole_metadata(&self) -> bool {
         false
+    }
+
+    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
+        template_warnings(new, old)
     }
 
     fn has_status(&self) -> bool {

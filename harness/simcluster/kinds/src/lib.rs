@@ -52,6 +52,7 @@ mod stateful_set;
 mod storage_class;
 mod stored;
 pub mod table;
+mod webhook_configuration;
 
 pub use meta::{
     NameRule, Scope, carry_server_fields, keep_all_but_status, validate as validate_meta,

@@ -31,6 +31,21 @@ impl KindRules for PersistentVolumeClaim {
         resources::round_list(claim, "spec.resources.limits");
     }
 
+    fn prepare_create(&self, claim: &mut Value) {
+        claim["status"] = self.initial_status();
+        // Both ways to name what a volume is filled from say the same.
+        for (from, to) in [
+            ("dataSource", "dataSourceRef"),
+            ("dataSourceRef", "dataSource"),
+        ] {
+            let (from, to) = (format!("spec.{from}"), format!("spec.{to}"));
+            let elsewhere = claim.at(&format!("{from}.namespace")).is_some();
+            if let Some(source) = claim.at(&from).cloned().filter(|_| !elsewhere) {
+                claim.fill(&to, source);
+            }
+        }
+    }
+
     fn initial_status(&self) -> Value {
         json!({"phase": "Pending"})
     }

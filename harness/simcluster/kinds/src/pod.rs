@@ -14,6 +14,7 @@ mod table;
 mod update;
 pub(crate) mod validation;
 mod volume;
+pub(crate) mod warnings;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -84,6 +85,16 @@ impl KindRules for Pod {
         let mut errors = Vec::new();
         validation::status_update(new, old, &mut errors);
         errors
+    }
+
+    fn warnings(&self, pod: &Value, old: Option<&Value>) -> Vec<String> {
+        let mut warnings = if old.is_none() {
+            warnings::of_name(pod)
+        } else {
+            Vec::new()
+        };
+        warnings.extend(warnings::of_spec(&pod["spec"], &Path::new("spec")));
+        warnings
     }
 
     fn has_status(&self) -> bool {

@@ -7,6 +7,7 @@ use crate::meta;
 use crate::rbac::{Binding, Role};
 use crate::rules::KindRules;
 use crate::stored;
+use crate::webhook_configuration::WebhookConfiguration;
 
 /// A built-in kind with nothing special.
 struct Plain;
@@ -141,10 +142,17 @@ fn rbac(kind: &str) -> Known {
 
 fn other(group: &str, kind: &str) -> Known {
     Some(match (group, kind) {
-        (
-            "admissionregistration.k8s.io",
-            "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration",
-        ) => &stored::WEBHOOK_CONFIGURATION,
+        ("admissionregistration.k8s.io", "MutatingWebhookConfiguration") => {
+            &WebhookConfiguration { mutating: true }
+        }
+        ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration") => {
+            &WebhookConfiguration { mutating: false }
+        }
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => &stored::ADMISSION_POLICY,
+        ("flowcontrol.apiserver.k8s.io", _)
+        | ("networking.k8s.io", "ServiceCIDR")
+        | ("resource.k8s.io", "ResourceClaim") => &stored::WITH_STATUS,
+        ("storage.k8s.io", "CSIDriver") => &stored::CSI_DRIVER,
         ("apiregistration.k8s.io", "APIService") => &stored::API_SERVICE,
         ("autoscaling", "HorizontalPodAutoscaler") => {
             &crate::horizontal_pod_autoscaler::HorizontalPodAutoscaler

@@ -6,7 +6,7 @@ use simcluster_machinery::field::{Error, Path};
 
 use crate::checks::{label_selector, non_negative, selector_json, selector_matches};
 use crate::deployment::selector_is_immutable;
-use crate::pod::{defaults, validation};
+use crate::pod::{defaults, validation, warnings};
 use crate::read::{Fill, Read};
 use crate::rules::KindRules;
 use crate::table::{self, AGE, Column, NAME, Row};
@@ -45,6 +45,10 @@ impl KindRules for ReplicaSet {
 
     fn update_validates_whole_metadata(&self) -> bool {
         false
+    }
+
+    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
+        template_warnings(new, old)
     }
 
     fn has_status(&self) -> bool {
@@ -95,6 +99,18 @@ pub(crate) fn replica_row(set: &Value, now: Timestamp) -> Row {
         names,
         images,
     ])
+}
+
+/// Warnings about the template of a workload, when it is new or has changed.
+pub(crate) fn template_warnings(new: &Value, old: Option<&Value>) -> Vec<String> {
+    let template = new.at("spec.template");
+    if old.is_some_and(|old| old.at("spec.template") == template) {
+        return Vec::new();
+    }
+    let spec = template.and_then(|template| template.at("spec"));
+    let path = Path::new("spec").child("template").child("spec");
+    spec.map(|spec| warnings::of_spec(spec, &path))
+        .unwrap_or_default()
 }
 
 /// A selector that is there, is not empty, matches the template, and a template of pods that run

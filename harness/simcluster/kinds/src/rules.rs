@@ -93,6 +93,16 @@ pub trait KindRules: Sync {
         errors
     }
 
+    /// What is legal in a new object or an update, and yet likely a mistake.
+    fn warnings(&self, _new: &Value, _old: Option<&Value>) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// What any request to the kind is warned of, because the kind is on its way out.
+    fn deprecation(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Whether an update is held against all rules of metadata, or only against those of updates.
     fn update_validates_whole_metadata(&self) -> bool {
         true

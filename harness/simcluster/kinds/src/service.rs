@@ -63,6 +63,7 @@ impl KindRules for Service {
     fn prepare_update(&self, new: &mut Value, old: &Value) {
         crate::meta::keep(new, old, "status");
         addresses::drop_fields_of_old_type(new, old);
+        crate::meta::carry_generation(new, old, false);
     }
 
     fn initial_status(&self) -> Value {

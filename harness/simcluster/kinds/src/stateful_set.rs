@@ -9,7 +9,7 @@ use crate::meta::{self, NameRule};
 use crate::persistent_volume_claim;
 use crate::pod::defaults;
 use crate::read::{Fill, Read};
-use crate::replica_set::{validate_selector, validate_template};
+use crate::replica_set::{template_warnings, validate_selector, validate_template};
 use crate::rules::KindRules;
 use crate::table::{self, AGE, Column, NAME, Row};
 
@@ -110,6 +110,10 @@ impl KindRules for StatefulSet {
 
     fn update_validates_whole_metadata(&self) -> bool {
         false
+    }
+
+    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
+        template_warnings(new, old)
     }
 
     fn has_status(&self) -> bool {

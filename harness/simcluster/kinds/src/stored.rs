@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::read::{Read, text_or};
+use crate::pod::defaults;
+use crate::read::{Fill, Read, text_or};
 use crate::rules::KindRules;
 use crate::table::{self, AGE, Column, NAME, Row};
 
@@ -12,11 +13,16 @@ pub(crate) struct Stored {
     columns: &'static [Column],
     /// The cells between the name and the age, which is where columns end.
     cells: fn(&Value) -> Vec<Value>,
+    default: fn(&mut Value),
     status: Option<fn() -> Value>,
     generation: bool,
 }
 
 impl KindRules for Stored {
+    fn default(&self, object: &mut Value) {
+        (self.default)(object);
+    }
+
     fn has_status(&self) -> bool {
         self.status.is_some()
     }
@@ -57,6 +63,7 @@ const fn stored(columns: &'static [Column], cells: fn(&Value) -> Vec<Value>) -> 
     Stored {
         columns,
         cells,
+        default: |_| {},
         status: None,
         generation: false,
     }
@@ -66,6 +73,7 @@ const fn counted(columns: &'static [Column], cells: fn(&Value) -> Vec<Value>) ->
     Stored {
         columns,
         cells,
+        default: |_| {},
         status: None,
         generation: true,
     }
@@ -102,24 +110,19 @@ pub(crate) static RUNTIME_CLASS: Stored = stored(&[NAME, Column::text("Handler")
     vec![json!(class.text("handler"))]
 });
 
-pub(crate) static WEBHOOK_CONFIGURATION: Stored =
-    counted(&[NAME, Column::integer("Webhooks"), AGE], |configuration| {
-        vec![json!(configuration.list("webhooks").len())]
-    });
-
 pub(crate) static CSI_NODE: Stored = stored(&[NAME, Column::integer("Drivers"), AGE], |node| {
     vec![json!(node.list("spec.drivers").len())]
 });
 
-pub(crate) static POD_TEMPLATE: Stored = counted(
-    &[
+pub(crate) static POD_TEMPLATE: Stored = Stored {
+    columns: &[
         NAME,
         Column::text("Containers"),
         Column::text("Images"),
         Column::text("Pod Labels"),
         AGE,
     ],
-    |template| {
+    cells: |template| {
         let [names, images] = table::containers(&template["template"]["spec"]);
         vec![
             names,
@@ -127,7 +130,95 @@ pub(crate) static POD_TEMPLATE: Stored = counted(
             table::labels(template, "template.metadata.labels"),
         ]
     },
-);
+    default: |template| defaults::template(&mut template["template"]),
+    status: None,
+    generation: true,
+};
+
+pub(crate) static CSI_DRIVER: Stored = Stored {
+    columns: &[
+        NAME,
+        Column::text("AttachRequired").of("boolean"),
+        Column::text("PodInfoOnMount").of("boolean"),
+        Column::text("StorageCapacity").of("boolean"),
+        Column::text("TokenRequests"),
+        Column::text("RequiresRepublish").of("boolean"),
+        Column::text("Modes"),
+        AGE,
+    ],
+    cells: |driver| {
+        let flag = |field: &str| json!(driver.flag(&format!("spec.{field}")));
+        let audiences: Vec<&str> = driver
+            .list("spec.tokenRequests")
+            .iter()
+            .map(|one| one.text("audience"))
+            .collect();
+        vec![
+            flag("attachRequired"),
+            flag("podInfoOnMount"),
+            flag("storageCapacity"),
+            json!(text_or(&audiences.join(","), "<unset>")),
+            flag("requiresRepublish"),
+            json!(driver.texts("spec.volumeLifecycleModes").join(",")),
+        ]
+    },
+    default: |driver| {
+        driver.fill("spec.attachRequired", true);
+        for field in [
+            "podInfoOnMount",
+            "storageCapacity",
+            "requiresRepublish",
+            "seLinuxMount",
+        ] {
+            driver.fill(&format!("spec.{field}"), false);
+        }
+        driver.fill("spec.fsGroupPolicy", "ReadWriteOnceWithFSType");
+        if driver.lacks("spec.volumeLifecycleModes") {
+            driver.put("spec.volumeLifecycleModes", vec!["Persistent"]);
+        }
+    },
+    status: None,
+    generation: false,
+};
+
+/// ValidatingAdmissionPolicy and MutatingAdmissionPolicy.
+pub(crate) static ADMISSION_POLICY: Stored = Stored {
+    columns: &[
+        NAME,
+        Column::integer("Validations"),
+        Column::text("ParamKind"),
+        AGE,
+    ],
+    cells: |policy| {
+        let kind = match policy.at("spec.paramKind") {
+            Some(kind) => format!("{}/{}", kind.text("apiVersion"), kind.text("kind")),
+            None => "<unset>".to_owned(),
+        };
+        vec![json!(policy.list("spec.validations").len()), json!(kind)]
+    },
+    default: |policy| {
+        policy.fill("spec.failurePolicy", "Fail");
+        if policy.at("spec.matchConstraints").is_some() {
+            policy.fill("spec.matchConstraints.matchPolicy", "Equivalent");
+            policy.fill("spec.matchConstraints.namespaceSelector", json!({}));
+            policy.fill("spec.matchConstraints.objectSelector", json!({}));
+            for rule in policy.items("spec.matchConstraints.resourceRules") {
+                rule.fill("scope", "*");
+            }
+        }
+    },
+    status: Some(|| json!({})),
+    generation: true,
+};
+
+/// Kinds with a status and nothing else that is known here.
+pub(crate) static WITH_STATUS: Stored = Stored {
+    columns: &[NAME, AGE],
+    cells: |_| Vec::new(),
+    default: |_| {},
+    status: Some(|| json!({})),
+    generation: true,
+};
 
 pub(crate) static VOLUME_ATTACHMENT: Stored = Stored {
     columns: &[
@@ -146,6 +237,7 @@ pub(crate) static VOLUME_ATTACHMENT: Stored = Stored {
             json!(attachment.flag("status.attached")),
         ]
     },
+    default: |_| {},
     status: Some(|| json!({"attached": false})),
     generation: false,
 };
@@ -181,6 +273,7 @@ pub(crate) static CERTIFICATE_SIGNING_REQUEST: Stored = Stored {
             json!(states.join(",")),
         ]
     },
+    default: |_| {},
     status: Some(|| json!({})),
     generation: false,
 };
@@ -208,6 +301,7 @@ pub(crate) static API_SERVICE: Stored = Stored {
         };
         vec![json!(target), json!(available)]
     },
+    default: |_| {},
     status: Some(|| json!({})),
     generation: false,
 };

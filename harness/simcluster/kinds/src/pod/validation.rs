@@ -5,7 +5,7 @@ use simcluster_machinery::field::{Error, Path};
 use simcluster_machinery::name;
 
 use super::{affinity, container, security, volume};
-use crate::checks::{IMMUTABLE, non_negative, required_one_of};
+use crate::checks::{IMMUTABLE, required_one_of};
 use crate::meta::{complain, validate_annotations, validate_labels};
 use crate::read::Read;
 
@@ -65,7 +65,6 @@ pub(crate) fn spec(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
             name::out_of_range(1, LARGEST_DEADLINE),
         ));
     }
-    non_negative(spec, &["terminationGracePeriodSeconds"], path, errors);
     for (index, gate) in spec.list("readinessGates").iter().enumerate() {
         let kind = gate.text("conditionType");
         let path = path
