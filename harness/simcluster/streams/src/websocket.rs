@@ -7,7 +7,10 @@ use std::io;
 use simcluster_kubelet_api::Duplex;
 use tokio_tungstenite::{
     WebSocketStream,
-    tungstenite::{self, protocol::Role},
+    tungstenite::{
+        self, Message,
+        protocol::{CloseFrame, Role, frame::coding::CloseCode},
+    },
 };
 
 pub(crate) mod port_forward;
@@ -16,6 +19,14 @@ pub(crate) mod tunnel;
 
 async fn accept<T: Duplex>(connection: T) -> WebSocketStream<T> {
     WebSocketStream::from_raw_socket(connection, Role::Server, None).await
+}
+
+/// The orderly end. Without its code, kubectl takes the end for a failure.
+fn goodbye() -> Message {
+    Message::Close(Some(CloseFrame {
+        code: CloseCode::Normal,
+        reason: "".into(),
+    }))
 }
 
 fn io_error(error: tungstenite::Error) -> io::Error {

@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite::Message;
 
-use super::{accept, io_error};
+use super::{accept, goodbye, io_error};
 use crate::Dial;
 
 const QUEUE: usize = 16;
@@ -68,7 +68,7 @@ pub(crate) async fn serve<T: Duplex + 'static>(
         while let Some(message) = queued.recv().await {
             to_client.send(message).await.map_err(io_error)?;
         }
-        drop(to_client.close().await);
+        drop(to_client.send(goodbye()).await);
         Ok::<_, io::Error>(())
     };
     let ours = async { tokio::join!(join_all(forwards), write).1 };

@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite::Message;
 
-use super::{accept, io_error};
+use super::{accept, goodbye, io_error};
 use crate::outcome;
 
 const STDIN: u8 = 0;
@@ -66,7 +66,7 @@ pub(crate) async fn serve<T: Duplex + 'static>(
             to_client.send(message).await.map_err(io_error)?;
         }
         // The client may close first.
-        drop(to_client.close().await);
+        drop(to_client.send(goodbye()).await);
         Ok::<_, io::Error>(())
     };
     let read = async {

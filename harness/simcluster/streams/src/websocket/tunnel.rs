@@ -5,7 +5,7 @@ use simcluster_kubelet_api::Duplex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::accept;
+use super::{accept, goodbye};
 
 const BUFFER: usize = 64 << 10;
 
@@ -32,7 +32,7 @@ pub(crate) async fn open<T: Duplex + 'static>(connection: T) -> DuplexStream {
                     break;
                 }
             }
-            drop(to_client.close().await);
+            drop(to_client.send(goodbye()).await);
         };
         tokio::select! {
             () = upward => {}
