@@ -177,9 +177,15 @@ pub fn plan(view: View<'_>) -> Plan {
         .secret
         .as_ref()
         .and_then(|secret| Ledger::from_secret(secret).ok());
-    // A ledger that did not change needs no request.
-    plan.steps
-        .retain(|step| *step != Step::StoreLedger || stored.as_ref() != Some(&plan.ledger));
+    // A ledger that did not change needs no request, and no step is needed twice: the ledger that is
+    // stored first is already the one that shall be.
+    let mut seen = Vec::new();
+    plan.steps.retain(|step| {
+        let needed = *step != Step::StoreLedger || stored.as_ref() != Some(&plan.ledger);
+        let first = !seen.contains(step);
+        seen.push(step.clone());
+        needed && first
+    });
     plan
 }
 
