@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const PREFIX: &str = "node-";
+const PREFIX: &str = "simcluster-node-";
 const LOCK: &str = "lock";
 
 /// A directory in use.
@@ -100,7 +100,11 @@ mod tests {
         let first = Directory::create(parent.path()).unwrap();
         let second = Directory::create(parent.path()).unwrap();
         assert_eq!(second.abandoned(), Vec::<PathBuf>::new());
-        let dead = parent.path().canonicalize().unwrap().join("node-dead");
+        let dead = parent
+            .path()
+            .canonicalize()
+            .unwrap()
+            .join(format!("{PREFIX}dead"));
         fs::create_dir(&dead).unwrap();
         fs::write(dead.join(LOCK), "").unwrap();
         assert_eq!(second.abandoned(), [dead]);

@@ -65,6 +65,8 @@ impl Cluster {
             directory.path().to_owned(),
             Arc::new(move |stream| connections.lock().unwrap().push(stream)),
         );
+        // The image is made now, so that tests can say how long pods take.
+        layer();
         let begun = std::time::Instant::now();
         let node = Node::start(config).await.unwrap();
         println!("node start to Ready: {:?}", begun.elapsed());
@@ -134,10 +136,10 @@ impl Cluster {
         drop(states);
         if seen.is_err() {
             let events = self.events(name).await;
-            let status = last.and_then(|pod| pod.status);
+            let last = last.and_then(|pod| pod.status);
             panic!(
                 "pod {name} did not come to: {what}\nlast status: {}\nevents: {events:#?}",
-                serde_json::to_string_pretty(&status).unwrap()
+                serde_json::to_string_pretty(&last).unwrap()
             );
         }
         last
