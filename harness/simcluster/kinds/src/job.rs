@@ -191,6 +191,3 @@ fn duration(job: &Value, now: Timestamp) -> Option<SignedDuration> {
     let end = job.text("status.completionTime").parse().unwrap_or(now);
     Some(end.duration_since(start))
 }
-
-#[cfg(test)]
-mod tests;

@@ -168,6 +168,3 @@ pub fn deletion_grace_seconds(pod: &Value, requested: Option<i64>) -> i64 {
         seconds => seconds,
     }
 }
-
-#[cfg(test)]
-mod tests;

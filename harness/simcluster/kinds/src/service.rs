@@ -160,6 +160,3 @@ fn ports(service: &Value) -> String {
     });
     texts.collect::<Vec<_>>().join(",")
 }
-
-#[cfg(test)]
-mod tests;

@@ -69,16 +69,6 @@ const fn stored(columns: &'static [Column], cells: fn(&Value) -> Vec<Value>) -> 
     }
 }
 
-const fn counted(columns: &'static [Column], cells: fn(&Value) -> Vec<Value>) -> Stored {
-    Stored {
-        columns,
-        cells,
-        default: |_| {},
-        status: None,
-        generation: true,
-    }
-}
-
 pub(crate) static CONTROLLER_REVISION: Stored = stored(
     &[
         NAME,
