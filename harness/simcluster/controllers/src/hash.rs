@@ -18,11 +18,27 @@ pub(crate) fn short(value: &impl Serialize, collisions: Option<i32>) -> String {
     }
     let digest = digest.finalize();
     let number = u32::from_le_bytes([digest[0], digest[1], digest[2], digest[3]]);
-    number
-        .to_string()
+    spell(&number.to_string())
+}
+
+fn spell(digits: &str) -> String {
+    digits
         .bytes()
         .map(|digit| char::from(LETTERS[usize::from(digit) % LETTERS.len()]))
         .collect()
+}
+
+/// The same with a first letter that grows with `revision`, so that what belongs together is listed in the order in
+/// which it came, as far as one letter goes.
+pub(crate) fn in_order(revision: i64, value: &impl Serialize, collisions: Option<i32>) -> String {
+    let mut letters = *LETTERS;
+    letters.sort_unstable();
+    let place = usize::try_from(revision.max(1) - 1).unwrap_or_default() % letters.len();
+    let mut hash = short(value, collisions);
+    // Ten letters in all, as many as Kubernetes' hashes have at most.
+    hash.truncate(9);
+    hash.insert(0, char::from(letters[place]));
+    hash
 }
 
 #[cfg(test)]
@@ -35,5 +51,13 @@ mod tests {
         assert_ne!(short(&"a", None), short(&"b", None));
         assert_ne!(short(&"a", Some(0)), short(&"a", Some(1)));
         assert!(short(&"a", None).len() <= 10);
+    }
+
+    #[test]
+    fn later_revisions_sort_after_earlier_ones() {
+        let hashes: Vec<_> = (1..=27)
+            .map(|revision| in_order(revision, &"a", None))
+            .collect();
+        assert!(hashes.is_sorted());
     }
 }

@@ -24,7 +24,7 @@ use crate::{
     context::Context,
     objects::{Objects, WriteError},
     ownership::{self, Claimer},
-    pods::control::PodControl,
+    pods::{control::PodControl, is_active},
     selector,
     work_queue::{Next, Reconcile, WorkQueue, work},
 };
@@ -168,11 +168,9 @@ impl Controller {
         let verdict = verdict::verdict(&job, &pods, now);
         let mut failed = Ok(());
         let mut recheck = None;
-        if let Some(verdict) = &verdict {
-            failed = self
-                .pods
-                .delete_all(&*job, &verdict.pods_to_stop(&pods))
-                .await;
+        if verdict.is_some() {
+            let running: Vec<_> = pods.iter().filter(|pod| is_active(pod)).cloned().collect();
+            failed = self.pods.delete_all(&*job, &running).await;
         } else if job.metadata.deletion_timestamp.is_none() {
             let plan = manage::plan(&job, &pods, &backoff, now);
             recheck = plan.recheck;

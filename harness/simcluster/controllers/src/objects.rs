@@ -100,8 +100,13 @@ cluster_scoped!(
 
 /// A write that the API server refused or did not get.
 #[derive(Debug, thiserror::Error)]
-#[error("{action} {kind} {key} failed; it will be tried again")]
-pub(crate) struct WriteError {
+#[error("{} {} {} failed; it will be tried again", .0.action, .0.kind, .0.key)]
+pub(crate) struct WriteError(#[source] Box<Failed>);
+
+/// What was not done, to which object, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("{source}")]
+struct Failed {
     action: &'static str,
     kind: String,
     key: ObjectKey,
@@ -115,17 +120,17 @@ impl WriteError {
         key: ObjectKey,
         source: kube::Error,
     ) -> Self {
-        Self {
+        Self(Box::new(Failed {
             action,
             kind,
             key,
             source,
-        }
+        }))
     }
 
     /// The server's answer, if there was one.
     pub(crate) fn status(&self) -> Option<&Status> {
-        match &self.source {
+        match &self.0.source {
             kube::Error::Api(status) => Some(status),
             _ => None,
         }
@@ -133,8 +138,10 @@ impl WriteError {
 
     /// The server's message, or what kept the request from being answered.
     pub(crate) fn message(&self) -> String {
-        self.status()
-            .map_or_else(|| self.source.to_string(), |status| status.message.clone())
+        self.status().map_or_else(
+            || self.0.source.to_string(),
+            |status| status.message.clone(),
+        )
     }
 
     fn has_reason(&self, reason: &str) -> bool {

@@ -79,9 +79,8 @@ pub(crate) fn claim(owner: &ObjectMeta, wanted: &LabelSelector, object: &ObjectM
         Some(found) if Some(&found.uid) != owner.uid.as_ref() => Claim::Ignore,
         Some(_) if fits => Claim::Keep,
         Some(_) if owner_stays => Claim::Release,
-        Some(_) => Claim::Ignore,
         None if fits && owner_stays && object.deletion_timestamp.is_none() => Claim::Adopt,
-        None => Claim::Ignore,
+        Some(_) | None => Claim::Ignore,
     }
 }
 

@@ -192,7 +192,9 @@ impl Universe {
                     } else if !watched.contains_key(&kind.name()) && is_established(&definition) {
                         self.add(Arc::new(kind), &mut watched, &mut reflectors);
                         let handlers = self.handlers().new_kinds.clone();
-                        handlers.iter().for_each(|handler| handler());
+                        for handler in &handlers {
+                            handler();
+                        }
                     }
                 }
                 Some(ended) = reflectors.join_next() => {

@@ -155,12 +155,6 @@ impl<K: Key> WorkQueue<K> {
         self.wake.notify_one();
     }
 
-    /// The key is worked on at this time.
-    pub(crate) fn add_at(&self, key: K, at: Instant) {
-        self.book().add_at(key, at);
-        self.wake.notify_one();
-    }
-
     async fn next(&self) -> K {
         loop {
             let deadline = {

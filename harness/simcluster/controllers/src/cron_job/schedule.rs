@@ -145,18 +145,18 @@ fn field(text: &str, least: u32, most: u32, names: &[&str]) -> Result<u64, Strin
                 (range, Some(step))
             }
         };
-        let (first, last) = if matches!(range, "*" | "?") {
+        let (from, to) = if matches!(range, "*" | "?") {
             (least, if names.len() == 7 { 6 } else { most })
-        } else if let Some((first, last)) = range.split_once('-') {
-            (number(first, least, names)?, number(last, least, names)?)
+        } else if let Some((from, to)) = range.split_once('-') {
+            (number(from, least, names)?, number(to, least, names)?)
         } else {
             let only = number(range, least, names)?;
             (only, if step.is_some() { most } else { only })
         };
-        if first < least || last > most || first > last {
+        if from < least || to > most || from > to {
             return Err(format!("out of range: {part}"));
         }
-        for number in (first..=last).step_by(usize::try_from(step.unwrap_or(1)).unwrap_or(1)) {
+        for number in (from..=to).step_by(usize::try_from(step.unwrap_or(1)).unwrap_or(1)) {
             bits |= 1 << number;
         }
     }

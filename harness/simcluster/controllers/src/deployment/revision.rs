@@ -196,7 +196,7 @@ pub(super) fn new_set(deployment: &Deployment, found: &Found, revision: i64) -> 
         .as_ref()
         .and_then(|status| status.collision_count);
     let mut template = spec.template;
-    let hash = hash::short(&comparable(&template), collisions);
+    let hash = hash::in_order(revision, &comparable(&template), collisions);
     let labels = template
         .metadata
         .get_or_insert_default()

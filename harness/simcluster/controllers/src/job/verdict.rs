@@ -26,14 +26,6 @@ impl Verdict {
             message: message.into(),
         }
     }
-
-    /// What still runs when the job is over.
-    pub(super) fn pods_to_stop(&self, pods: &[Arc<Pod>]) -> Vec<Arc<Pod>> {
-        pods.iter()
-            .filter(|pod| pods::is_active(pod))
-            .cloned()
-            .collect()
-    }
 }
 
 /// A verdict that was reported stays; otherwise failures are judged before success.

@@ -1,6 +1,6 @@
 //! Which pods of a ReplicaSet come and go. Pure.
 
-use std::sync::Arc;
+use std::{cmp::Ordering, sync::Arc};
 
 use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::Pod};
 
@@ -30,16 +30,13 @@ pub(super) fn plan(set: &ReplicaSet, owned: &[Arc<Pod>], crowd: &[Arc<Pod>], bur
         .filter(|pod| pods::is_active(pod))
         .cloned()
         .collect();
-    if active.len() < wanted {
-        Plan::Create((wanted - active.len()).min(burst))
-    } else if active.len() > wanted {
-        Plan::Delete(rank::to_delete(
-            &active,
-            crowd,
-            (active.len() - wanted).min(burst),
-        ))
-    } else {
-        Plan::Enough
+    match active.len().cmp(&wanted) {
+        Ordering::Less => Plan::Create((wanted - active.len()).min(burst)),
+        Ordering::Equal => Plan::Enough,
+        Ordering::Greater => {
+            let surplus = (active.len() - wanted).min(burst);
+            Plan::Delete(rank::to_delete(&active, crowd, surplus))
+        }
     }
 }
 

@@ -55,7 +55,7 @@ fn free(pod: &Pod, on_node: &OnNode) -> f64 {
             .saturating_add(asked.get(name).max(least));
         100.0 * (1.0 - used.share_of(on_node.allocatable.get(name))).max(0.0)
     });
-    (parts[0] + parts[1]) / 2.0
+    f64::midpoint(parts[0], parts[1])
 }
 
 /// How many pods of the same owner are there.

@@ -48,6 +48,8 @@ pub(super) fn pod(set: &StatefulSet, ordinal: i32, revision: &ControllerRevision
     let namespace = set.metadata.namespace.as_deref().unwrap_or_default();
     let mut pod = pods::from_template(&template, namespace, controller_reference(set));
     let name = format!("{}-{ordinal}", set.name_any());
+    // As in Kubernetes the prefix stands there, too, although the name is given.
+    pod.metadata.generate_name = Some(format!("{}-", set.name_any()));
     pod.metadata.name = Some(name.clone());
     let identity = labels(set, &pod);
     let pod_labels = pod.metadata.labels.get_or_insert_default();

@@ -36,6 +36,7 @@ pub(super) struct Told {
 /// What is to be done.
 #[derive(Debug, PartialEq)]
 pub(super) enum Step {
+    /// It goes, and needs no volume any more.
     Nothing,
     /// The default class has come after the claim.
     AssignClass(String),
@@ -55,6 +56,9 @@ pub(super) enum Step {
 pub(super) fn decide(claim: &PersistentVolumeClaim, facts: &Facts<'_>) -> Step {
     if claim.annotations().contains_key(BIND_COMPLETED) {
         return decide_bound(claim, facts);
+    }
+    if claim.metadata.deletion_timestamp.is_some() {
+        return Step::Nothing;
     }
     match volume_name(claim) {
         Some(name) => decide_named(claim, name, facts),

@@ -10,7 +10,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-pub async fn run(client: Client) {
+pub(crate) async fn run(client: Client) {
     let all: Api<Pod> = Api::all(client.clone());
     let list = all
         .list(&ListParams::default())

@@ -16,38 +16,39 @@ use crate::kubelet;
 /// Longer than anything takes that works.
 const LIMIT: Duration = Duration::from_secs(20);
 
-pub struct World {
-    pub client: Client,
-    pub tasks: JoinSet<()>,
+pub(crate) struct World {
+    pub(crate) client: Client,
+    /// Controllers and kubelet, for as long as the test runs.
+    _tasks: JoinSet<()>,
     _server: ApiServer,
     _stop: DropGuard,
 }
 
 /// `/api/v1/namespaces/default/<plural>`.
-pub fn core(plural: &str) -> String {
+pub(crate) fn core(plural: &str) -> String {
     format!("/api/v1/namespaces/default/{plural}")
 }
 
 /// `/apis/apps/v1/namespaces/default/<plural>`.
-pub fn apps(plural: &str) -> String {
+pub(crate) fn apps(plural: &str) -> String {
     format!("/apis/apps/v1/namespaces/default/{plural}")
 }
 
 /// `/apis/batch/v1/namespaces/default/<plural>`.
-pub fn batch(plural: &str) -> String {
+pub(crate) fn batch(plural: &str) -> String {
     format!("/apis/batch/v1/namespaces/default/{plural}")
 }
 
 impl World {
     /// All controllers and one node.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let world = Self::with(Settings::default());
         world.add_node("node-1", &json!({})).await;
         world
     }
 
     /// These settings, and no node.
-    pub fn with(settings: Settings) -> Self {
+    pub(crate) fn with(settings: Settings) -> Self {
         let _ = tracing_subscriber::fmt()
             .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
             .with_test_writer()
@@ -64,19 +65,19 @@ impl World {
         tasks.spawn(kubelet::run(client.clone()));
         Self {
             client,
-            tasks,
+            _tasks: tasks,
             _server: server,
             _stop: stop.drop_guard(),
         }
     }
 
     /// Only these controllers, and no node.
-    pub fn only(controllers: impl IntoIterator<Item = Controller>) -> Self {
+    pub(crate) fn only(controllers: impl IntoIterator<Item = Controller>) -> Self {
         Self::with(Settings::only(controllers))
     }
 
     /// A node that is well.
-    pub async fn add_node(&self, name: &str, extra: &Value) {
+    pub(crate) async fn add_node(&self, name: &str, extra: &Value) {
         let mut node = json!({
             "apiVersion": "v1", "kind": "Node",
             "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}},
@@ -113,19 +114,19 @@ impl World {
         }
     }
 
-    pub async fn get(&self, path: &str) -> Value {
+    pub(crate) async fn get(&self, path: &str) -> Value {
         self.send("GET", path, "application/json", &Value::Null)
             .await
     }
 
-    pub async fn post(&self, path: &str, body: &Value) -> Value {
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Value {
         let made = self.send("POST", path, "application/json", body).await;
         assert_ne!(made["status"], "Failure", "POST {path}: {made}");
         made
     }
 
     /// A JSON merge patch.
-    pub async fn patch(&self, path: &str, body: &Value) -> Value {
+    pub(crate) async fn patch(&self, path: &str, body: &Value) -> Value {
         let written = self
             .send("PATCH", path, "application/merge-patch+json", body)
             .await;
@@ -133,20 +134,20 @@ impl World {
         written
     }
 
-    pub async fn delete(&self, path: &str, options: &Value) -> Value {
+    pub(crate) async fn delete(&self, path: &str, options: &Value) -> Value {
         let gone = self.send("DELETE", path, "application/json", options).await;
         assert_ne!(gone["status"], "Failure", "DELETE {path}: {gone}");
         gone
     }
 
     /// Waits until the items of a collection are as wanted, and returns them.
-    pub async fn until(&self, path: &str, wanted: impl Fn(&[Value]) -> bool) -> Vec<Value> {
-        let mut last = Vec::new();
+    pub(crate) async fn until(&self, path: &str, wanted: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+        let mut seen = Vec::new();
         let waiting = async {
             loop {
                 let list = self.get(path).await;
-                last = list["items"].as_array().cloned().unwrap_or_default();
-                if wanted(&last) {
+                seen = list["items"].as_array().cloned().unwrap_or_default();
+                if wanted(&seen) {
                     return;
                 }
                 let revision = list["metadata"]["resourceVersion"].as_str().unwrap_or("0");
@@ -162,17 +163,17 @@ impl World {
                 }
             }
         };
-        if tokio::time::timeout(LIMIT, waiting).await.is_err() {
-            panic!(
-                "{path} did not become what was wanted; it was last\n{}",
-                serde_json::to_string_pretty(&last).unwrap_or_default()
-            );
-        }
-        last
+        let in_time = tokio::time::timeout(LIMIT, waiting).await.is_ok();
+        assert!(
+            in_time,
+            "{path} did not become what was wanted; it was last\n{}",
+            serde_json::to_string_pretty(&seen).unwrap_or_default()
+        );
+        seen
     }
 
     /// Waits until one object of a collection is as wanted.
-    pub async fn until_one(
+    pub(crate) async fn until_one(
         &self,
         path: &str,
         name: &str,
@@ -186,13 +187,13 @@ impl World {
     }
 
     /// Waits until an object is gone.
-    pub async fn until_gone(&self, path: &str, name: &str) {
+    pub(crate) async fn until_gone(&self, path: &str, name: &str) {
         let path = format!("{path}?fieldSelector=metadata.name={name}");
         self.until(&path, <[Value]>::is_empty).await;
     }
 
     /// Waits until something has been told about an object, and returns the Event.
-    pub async fn event(&self, about: &str, reason: &str) -> Value {
+    pub(crate) async fn event(&self, about: &str, reason: &str) -> Value {
         let is_it =
             |event: &Value| event["involvedObject"]["name"] == about && event["reason"] == reason;
         let events = self
@@ -203,7 +204,7 @@ impl World {
 }
 
 /// Lays one value over another.
-pub fn merge(target: &mut Value, patch: &Value) {
+pub(crate) fn merge(target: &mut Value, patch: &Value) {
     if let (Value::Object(target), Value::Object(patch)) = (&mut *target, patch) {
         for (key, value) in patch {
             merge(target.entry(key.clone()).or_insert(Value::Null), value);
@@ -214,7 +215,7 @@ pub fn merge(target: &mut Value, patch: &Value) {
 }
 
 /// The value of a condition's field, if there is such a condition.
-pub fn condition<'a>(object: &'a Value, type_: &str) -> &'a Value {
+pub(crate) fn condition<'a>(object: &'a Value, type_: &str) -> &'a Value {
     object["status"]["conditions"]
         .as_array()
         .into_iter()
@@ -224,7 +225,7 @@ pub fn condition<'a>(object: &'a Value, type_: &str) -> &'a Value {
 }
 
 /// A pod template with one container and these labels.
-pub fn template(labels: &Value) -> Value {
+pub(crate) fn template(labels: &Value) -> Value {
     json!({
         "metadata": {"labels": labels},
         "spec": {"terminationGracePeriodSeconds": 0,
