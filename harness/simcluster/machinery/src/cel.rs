@@ -144,7 +144,11 @@ impl Rules {
         errors: &mut Vec<Error>,
     ) {
         let this = value::convert(value, &self.schema, self.is_object);
-        let old = old.map(|old| value::convert(old, &self.schema, self.is_object));
+        let old = old.filter(|_| self.own.iter().any(|rule| rule.uses_old_self));
+        let old = old.map(|old| {
+            let old = value::aligned(old, value, &self.schema);
+            value::convert(&old, &self.schema, self.is_object)
+        });
         let kind = self.schema.kind.map_or("", Type::as_str);
         for rule in &self.own {
             let optional = rule.said.optional_old_self.unwrap_or(false);

@@ -16,9 +16,16 @@ pub use formats::is_supported as is_supported_format;
 pub use list_types::validate as validate_list_types;
 
 /// All that is wrong with a value. `place` is where it stands, `old` the value before an update.
+/// The texts speak of the value as if it were the whole object, as those of the real server do.
 pub fn validate(value: &Value, old: Option<&Value>, schema: &Schema, place: &Path) -> Vec<Error> {
-    let path = place.as_str();
-    check(value, old, schema, path).errors
+    let mut errors = check(value, old, schema, "").errors;
+    for error in &mut errors {
+        error.path = match error.path.as_str() {
+            "" => place.clone(),
+            below => place.child(below),
+        };
+    }
+    errors
 }
 
 /// Whether the errors are of a kind after which rules in CEL are not even looked at.

@@ -243,3 +243,36 @@ fn mistakes_in_a_rule_are_pointed_at() {
     assert!(why("self.list.all(x, x > 1)").contains("'_>_' applied to '(string, int)'"));
     assert!(why("self.a.nothing()").contains("undeclared reference to 'nothing'"));
 }
+
+#[test]
+fn the_order_of_a_set_is_no_change() {
+    let schema = json!({"type": "object", "properties": {"spec": {
+        "type": "object", "x-kubernetes-validations": [{"rule": "self == oldSelf"}],
+        "properties": {
+            "set": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}},
+            "map": {
+                "type": "array", "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["k"],
+                "items": {"type": "object", "properties": {
+                    "k": {"type": "string"}, "v": {"type": "integer"}
+                }}
+            },
+            "list": {"type": "array", "items": {"type": "string"}}
+        }
+    }}});
+    let object = |set: Value, map: Value, list: Value| json!({"spec": {"set": set, "map": map, "list": list}});
+    let (one, two) = (json!({"k": "1", "v": 1}), json!({"k": "2", "v": 2}));
+    let old = object(json!(["a", "b"]), json!([one, two]), json!(["x", "y"]));
+    let reordered = object(json!(["b", "a"]), json!([two, one]), json!(["x", "y"]));
+    assert!(errors(&schema, &reordered, Some(&old)).is_empty());
+    let changed = object(json!(["b", "c"]), json!([two, one]), json!(["x", "y"]));
+    assert_eq!(errors(&schema, &changed, Some(&old)).len(), 1);
+    let changed = object(json!(["a", "b"]), json!([one, two]), json!(["y", "x"]));
+    assert_eq!(errors(&schema, &changed, Some(&old)).len(), 1);
+}
+
+#[test]
+fn rules_are_shared_between_threads() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Rules>();
+}

@@ -9,7 +9,7 @@ use kube_cel::cel;
 use kube_cel::cel::objects::{Key, Map};
 use serde_json::Value;
 
-use crate::schema::{AdditionalProperties, Schema, Type};
+use crate::schema::{AdditionalProperties, ListType, Schema, Type};
 
 /// A JSON value as CEL sees it.
 pub(super) fn convert(value: &Value, schema: &Schema, is_object: bool) -> cel::Value {
@@ -48,6 +48,50 @@ pub(super) fn convert(value: &Value, schema: &Schema, is_object: bool) -> cel::V
                 map: Arc::new(entries),
             })
         }
+    }
+}
+
+/// The old value with entries of sets and keyed lists in the order of the new one: their order
+/// says nothing, and lists are compared entry by entry.
+pub(super) fn aligned(old: &Value, new: &Value, schema: &Schema) -> Value {
+    match (old, new) {
+        (Value::Object(old), Value::Object(new)) => {
+            let field = |(name, old): (&String, &Value)| {
+                let aligned = match (new.get(name), schema.field(name)) {
+                    (Some(new), Some(schema)) => aligned(old, new, schema),
+                    _ => old.clone(),
+                };
+                (name.clone(), aligned)
+            };
+            Value::Object(old.iter().map(field).collect())
+        }
+        (Value::Array(old), Value::Array(new)) => {
+            let same = |left: &Value, right: &Value| match schema.list_type {
+                Some(ListType::Set) => left == right,
+                Some(ListType::Map) => schema
+                    .list_map_keys
+                    .iter()
+                    .all(|key| left.get(key) == right.get(key)),
+                _ => false,
+            };
+            let place = |old: &Value| new.iter().position(|new| same(old, new));
+            let mut items: Vec<(usize, Value)> = Vec::with_capacity(old.len());
+            for (index, item) in old.iter().enumerate() {
+                let keyed = matches!(schema.list_type, Some(ListType::Set | ListType::Map));
+                let found = if keyed { place(item) } else { Some(index) };
+                let counterpart = found
+                    .and_then(|found| new.get(found))
+                    .zip(schema.items.as_ref());
+                let item = match counterpart {
+                    Some((new, each)) if keyed => aligned(item, new, each),
+                    _ => item.clone(),
+                };
+                items.push((found.unwrap_or(usize::MAX), item));
+            }
+            items.sort_by_key(|(place, _)| *place);
+            Value::Array(items.into_iter().map(|(_, item)| item).collect())
+        }
+        _ => old.clone(),
     }
 }
 

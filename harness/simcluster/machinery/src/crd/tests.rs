@@ -131,9 +131,7 @@ fn a_schema_must_be_there_and_structural() {
         ),
         (
             json!({"type": "integer", "default": "no"}),
-            "default: Invalid value: \"string\": \
-             spec.validation.openAPIV3Schema.properties[spec].properties[a].default in body must \
-             be of type integer: \"string\"",
+            "default: Invalid value: \"string\":  in body must be of type integer: \"string\"",
         ),
         (
             json!({"type": "array", "items": {"type": "object"}, "x-kubernetes-list-type": "map"}),

@@ -65,6 +65,9 @@ impl JsonPatch {
     pub fn apply(&self, target: &mut Value) -> Result<(), PatchError> {
         let mut patched = target.clone();
         for operation in &self.operations {
+            if tests_for_nothing(operation, &patched) {
+                continue;
+            }
             let operation = known(operation, &patched)
                 .ok_or_else(|| PatchError::DoesNotFit("unknown operation".to_owned()))?;
             json_patch::patch(&mut patched, &[operation])
@@ -73,6 +76,19 @@ impl JsonPatch {
         *target = patched;
         Ok(())
     }
+}
+
+/// A test for null also holds where there is nothing, which the API allows beyond the RFC.
+fn tests_for_nothing(operation: &Value, target: &Value) -> bool {
+    let text = |name: &str| operation.get(name).and_then(Value::as_str);
+    let nothing = operation.get("value").is_none_or(Value::is_null);
+    let parent = text("path").and_then(|path| path.rsplit_once('/'));
+    let absent = parent.is_some_and(|(parent, name)| {
+        let name = name.replace("~1", "/").replace("~0", "~");
+        let parent = target.pointer(parent).and_then(Value::as_object);
+        parent.is_some_and(|parent| !parent.contains_key(&name))
+    });
+    text("op") == Some("test") && nothing && absent
 }
 
 /// An operation as the RFC has it. An index below zero counts from the end, which the API allows
@@ -173,6 +189,14 @@ mod tests {
              []handlers.jsonPatchOp"
         );
         assert_eq!(error.status().code, 400);
+    }
+
+    #[test]
+    fn a_test_for_null_holds_where_there_is_nothing() {
+        let patch = json!([{"op": "test", "path": "/absent", "value": null}]);
+        assert!(patched(json!({"a": 1}), &patch).is_ok());
+        let patch = json!([{"op": "test", "path": "/a", "value": null}]);
+        assert!(patched(json!({"a": 1}), &patch).is_err());
     }
 
     #[test]
