@@ -17,8 +17,8 @@
 //!
 //! Controllers, scheduler and nodes are not here: they are clients.
 
-pub mod server;
-pub mod store;
-pub mod watch;
+mod server;
+mod store;
+mod watch;
 
-pub use server::{ApiServer, Config, Listening, StartError, identity::Identity};
+pub use server::{ApiServer, Clock, Config, Identity, Listening, ServiceRange, StartError};

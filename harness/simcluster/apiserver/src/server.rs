@@ -2,13 +2,13 @@
 
 mod addresses;
 mod admit;
-pub mod authenticate;
-pub mod authorize;
+mod authenticate;
+mod authorize;
 mod bootstrap;
 mod call;
-pub mod clock;
+mod clock;
 mod convert;
-pub mod custom;
+mod custom;
 mod decode;
 mod definition_rules;
 mod definitions;
@@ -16,17 +16,18 @@ mod discovery;
 mod dispatch;
 mod effects;
 mod form;
-pub mod identity;
+mod identity;
 mod listen;
 mod managed;
-pub mod negotiate;
+mod negotiate;
 mod query;
-pub mod registry;
+mod registry;
 mod reply;
-pub mod route;
+mod route;
 mod rules;
 mod select;
-pub mod verbs;
+mod verbs;
+mod yaml;
 
 use std::{
     collections::HashMap,
@@ -41,13 +42,15 @@ use simcluster_kubelet_api::Kubelet;
 use simcluster_machinery::status::Status;
 use tokio_util::sync::CancellationToken;
 
-use self::{authorize::PolicyCache, clock::Clock, identity::Identity, registry::Registry};
+use self::{authorize::PolicyCache, registry::Registry};
 use crate::{store::Store, watch::SharedStore};
 pub use addresses::ServiceRange;
+pub use clock::Clock;
+pub use identity::Identity;
 pub use listen::Listening;
 
 /// Why a request failed, as the client is told.
-pub type Failure = Box<Status>;
+pub(crate) type Failure = Box<Status>;
 
 /// How a server is set up.
 #[derive(Clone, Debug)]
@@ -105,6 +108,8 @@ pub(crate) struct Inner {
     pub(crate) signer: Signer,
     kubelets: RwLock<HashMap<String, Arc<dyn Kubelet>>>,
     authority: Mutex<Option<Arc<Authority>>>,
+    /// Where clients reach the server, as discovery tells them.
+    pub(crate) address: RwLock<String>,
     pub(crate) stopped: CancellationToken,
     /// Orders writes that share something countable: addresses, ports, quotas.
     pub(crate) countable: Mutex<()>,
@@ -127,6 +132,7 @@ impl ApiServer {
             signer: Signer::new(rand::random()),
             kubelets: RwLock::default(),
             authority: Mutex::default(),
+            address: RwLock::new("kubernetes.default.svc:443".to_owned()),
             stopped: CancellationToken::new(),
             countable: Mutex::default(),
         };

@@ -16,20 +16,20 @@ use std::{
 use imbl::OrdMap;
 use serde_json::Value;
 
-pub use self::object::Object;
+pub(crate) use self::object::Object;
 
 /// Where objects of one kind live, `group/resource`: `/pods`, `apps/deployments`.
-pub type Collection = Arc<str>;
+pub(crate) type Collection = Arc<str>;
 
 /// The place of an object in its collection: `namespace/name`, or `name` for cluster-scoped kinds.
-pub type Key = Arc<str>;
+pub(crate) type Key = Arc<str>;
 
 /// Objects of a collection in key order, at one revision; cloning is cheap and shares everything.
-pub type Objects = OrdMap<Key, Arc<Object>>;
+pub(crate) type Objects = OrdMap<Key, Arc<Object>>;
 
 /// What happened to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+pub(crate) enum Change {
     /// It was created.
     Added,
     /// A new version replaced it.
@@ -40,22 +40,22 @@ pub enum Change {
 
 /// One entry of the log.
 #[derive(Clone, Debug)]
-pub struct Event {
+pub(crate) struct Event {
     /// The revision this change made.
-    pub revision: u64,
+    pub(crate) revision: u64,
     /// What happened.
-    pub change: Change,
+    pub(crate) change: Change,
     /// To which object.
-    pub key: Key,
+    pub(crate) key: Key,
     /// Its state after the change, or the last one when it was deleted.
-    pub object: Arc<Object>,
+    pub(crate) object: Arc<Object>,
     /// Its state before the change.
-    pub previous: Option<Arc<Object>>,
+    pub(crate) previous: Option<Arc<Object>>,
 }
 
 /// Why a write or a look into the past was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum StoreError {
+pub(crate) enum StoreError {
     /// An object with this key is there already.
     #[error("the key {0} is taken; read the object and update it")]
     Exists(Key),
@@ -90,15 +90,15 @@ pub enum StoreError {
 
 /// The objects of a collection at one revision.
 #[derive(Clone, Debug)]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     /// The global revision it shows.
-    pub revision: u64,
+    pub(crate) revision: u64,
     /// The objects.
-    pub objects: Objects,
+    pub(crate) objects: Objects,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Shelf {
+struct Kept {
     objects: Objects,
     log: VecDeque<Arc<Event>>,
     /// Changes up to this revision are no longer in the log.
@@ -109,65 +109,69 @@ struct Shelf {
 
 /// See the module's documentation.
 #[derive(Clone, Debug)]
-pub struct Store {
+pub(crate) struct Store {
     revision: u64,
-    shelves: HashMap<Collection, Shelf>,
+    collections: HashMap<Collection, Kept>,
     log_limit: usize,
 }
 
 impl Store {
     /// An empty store that remembers up to `log_limit` changes of each collection.
-    pub fn new(log_limit: usize) -> Self {
+    pub(crate) fn new(log_limit: usize) -> Self {
         Self {
             revision: 1,
-            shelves: HashMap::new(),
+            collections: HashMap::new(),
             log_limit: log_limit.max(1),
         }
     }
 
     /// The revision of the last change to anything.
-    pub fn revision(&self) -> u64 {
+    pub(crate) fn revision(&self) -> u64 {
         self.revision
     }
 
     /// The revision of the last change to this collection, 0 if there was none.
-    pub fn changed(&self, collection: &str) -> u64 {
-        self.shelves
+    pub(crate) fn changed(&self, collection: &str) -> u64 {
+        self.collections
             .get(collection)
-            .map_or(0, |shelf| shelf.changed)
+            .map_or(0, |kept| kept.changed)
     }
 
     /// How many objects the collection has now.
-    pub fn len(&self, collection: &str) -> usize {
-        self.shelves
+    pub(crate) fn len(&self, collection: &str) -> usize {
+        self.collections
             .get(collection)
-            .map_or(0, |shelf| shelf.objects.len())
+            .map_or(0, |kept| kept.objects.len())
     }
 
     /// Whether the collection has no objects now.
-    pub fn is_empty(&self, collection: &str) -> bool {
+    pub(crate) fn is_empty(&self, collection: &str) -> bool {
         self.len(collection) == 0
     }
 
     /// The object's present version.
-    pub fn get(&self, collection: &str, key: &str) -> Option<Arc<Object>> {
-        self.shelves.get(collection)?.objects.get(key).cloned()
+    pub(crate) fn get(&self, collection: &str, key: &str) -> Option<Arc<Object>> {
+        self.collections.get(collection)?.objects.get(key).cloned()
     }
 
     /// The collection as it is now.
-    pub fn snapshot(&self, collection: &str) -> Snapshot {
+    pub(crate) fn snapshot(&self, collection: &str) -> Snapshot {
         Snapshot {
             revision: self.revision,
             objects: self
-                .shelves
+                .collections
                 .get(collection)
-                .map(|shelf| shelf.objects.clone())
+                .map(|kept| kept.objects.clone())
                 .unwrap_or_default(),
         }
     }
 
     /// The collection as it was at `revision`: the present one with the changes since then undone.
-    pub fn snapshot_at(&self, collection: &str, revision: u64) -> Result<Snapshot, StoreError> {
+    pub(crate) fn snapshot_at(
+        &self,
+        collection: &str,
+        revision: u64,
+    ) -> Result<Snapshot, StoreError> {
         let mut snapshot = self.snapshot(collection);
         for event in self.events_since(collection, revision)?.iter().rev() {
             match &event.previous {
@@ -180,7 +184,7 @@ impl Store {
     }
 
     /// The changes after `revision`, oldest first.
-    pub fn events_since(
+    pub(crate) fn events_since(
         &self,
         collection: &str,
         revision: u64,
@@ -191,35 +195,31 @@ impl Store {
                 current: self.revision,
             });
         }
-        let Some(shelf) = self.shelves.get(collection) else {
+        let Some(kept) = self.collections.get(collection) else {
             return Ok(Vec::new());
         };
-        if revision < shelf.compacted {
+        if revision < kept.compacted {
             return Err(StoreError::Compacted {
                 asked: revision,
-                oldest: shelf.compacted,
+                oldest: kept.compacted,
             });
         }
-        let first = shelf
-            .log
-            .partition_point(|event| event.revision <= revision);
-        Ok(shelf.log.range(first..).cloned().collect())
+        let first = kept.log.partition_point(|event| event.revision <= revision);
+        Ok(kept.log.range(first..).cloned().collect())
     }
 
     /// Forgets the changes up to `revision` of every collection.
-    pub fn compact(&mut self, revision: u64) {
+    pub(crate) fn compact(&mut self, revision: u64) {
         let revision = revision.min(self.revision);
-        for shelf in self.shelves.values_mut() {
-            let kept = shelf
-                .log
-                .partition_point(|event| event.revision <= revision);
-            shelf.log.drain(..kept);
-            shelf.compacted = shelf.compacted.max(revision);
+        for kept in self.collections.values_mut() {
+            let gone = kept.log.partition_point(|event| event.revision <= revision);
+            kept.log.drain(..gone);
+            kept.compacted = kept.compacted.max(revision);
         }
     }
 
     /// Adds an object; the revision it is given goes into its `metadata.resourceVersion`.
-    pub fn create(
+    pub(crate) fn create(
         &mut self,
         collection: &Collection,
         key: &Key,
@@ -232,7 +232,7 @@ impl Store {
     }
 
     /// Replaces the version `based_on` of an object by a new one.
-    pub fn update(
+    pub(crate) fn update(
         &mut self,
         collection: &Collection,
         key: &Key,
@@ -244,7 +244,7 @@ impl Store {
     }
 
     /// Removes the version `based_on` of an object, whose last state is `value`.
-    pub fn delete(
+    pub(crate) fn delete(
         &mut self,
         collection: &Collection,
         key: &Key,
@@ -278,18 +278,18 @@ impl Store {
         self.revision += 1;
         let revision = self.revision;
         let object = Arc::new(Object::new(value, revision));
-        let shelf = self.shelves.entry(collection.clone()).or_default();
+        let kept = self.collections.entry(collection.clone()).or_default();
         let previous = match change {
-            Change::Deleted => shelf.objects.remove(key),
-            Change::Added | Change::Modified => shelf.objects.insert(key.clone(), object.clone()),
+            Change::Deleted => kept.objects.remove(key),
+            Change::Added | Change::Modified => kept.objects.insert(key.clone(), object.clone()),
         };
-        shelf.changed = revision;
-        if shelf.log.len() >= self.log_limit
-            && let Some(forgotten) = shelf.log.pop_front()
+        kept.changed = revision;
+        if kept.log.len() >= self.log_limit
+            && let Some(forgotten) = kept.log.pop_front()
         {
-            shelf.compacted = forgotten.revision;
+            kept.compacted = forgotten.revision;
         }
-        shelf.log.push_back(Arc::new(Event {
+        kept.log.push_back(Arc::new(Event {
             revision,
             change,
             key: key.clone(),

@@ -16,14 +16,14 @@ use crate::store::{Collection, Key, Object, Store, StoreError};
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub struct SharedStore {
+pub(crate) struct SharedStore {
     store: RwLock<Store>,
     signals: Mutex<HashMap<Collection, watch::Sender<u64>>>,
 }
 
 impl SharedStore {
     /// Shares `store`.
-    pub fn new(store: Store) -> Self {
+    pub(crate) fn new(store: Store) -> Self {
         Self {
             store: RwLock::new(store),
             signals: Mutex::new(HashMap::new()),
@@ -31,13 +31,13 @@ impl SharedStore {
     }
 
     /// The store for reading; hold it briefly and never across an await.
-    pub fn read(&self) -> RwLockReadGuard<'_, Store> {
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, Store> {
         // A writer cannot leave the store half-written by panicking: each change is one commit.
         self.store.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// See [`Store::create`]; wakes the collection's watchers.
-    pub fn create(
+    pub(crate) fn create(
         &self,
         collection: &Collection,
         key: &Key,
@@ -47,7 +47,7 @@ impl SharedStore {
     }
 
     /// See [`Store::update`]; wakes the collection's watchers.
-    pub fn update(
+    pub(crate) fn update(
         &self,
         collection: &Collection,
         key: &Key,
@@ -60,7 +60,7 @@ impl SharedStore {
     }
 
     /// See [`Store::delete`]; wakes the collection's watchers.
-    pub fn delete(
+    pub(crate) fn delete(
         &self,
         collection: &Collection,
         key: &Key,
@@ -73,7 +73,7 @@ impl SharedStore {
     }
 
     /// See [`Store::compact`].
-    pub fn compact(&self, revision: u64) {
+    pub(crate) fn compact(&self, revision: u64) {
         self.store
             .write()
             .unwrap_or_else(PoisonError::into_inner)
@@ -99,7 +99,7 @@ impl SharedStore {
     }
 
     /// Is told the collection's revision when it changes. Subscribe before the first look.
-    pub fn subscribe(&self, collection: &Collection) -> watch::Receiver<u64> {
+    pub(crate) fn subscribe(&self, collection: &Collection) -> watch::Receiver<u64> {
         self.signals
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -28,8 +28,8 @@ pub struct ServiceRange {
 impl Default for ServiceRange {
     fn default() -> Self {
         Self {
-            network: Ipv4Addr::new(10, 43, 0, 0),
-            prefix: 16,
+            network: Ipv4Addr::new(10, 96, 0, 0),
+            prefix: 12,
         }
     }
 }
@@ -140,19 +140,21 @@ fn check_address(address: &str, range: ServiceRange, used: &InUse) -> Result<(),
             detail,
         ))
     };
-    match address.parse::<Ipv4Addr>() {
-        // What is no address at all is refused by validation.
-        Err(_) => Ok(()),
-        Ok(parsed) if !range.contains(parsed) => refuse(format!(
+    // What is no address at all is refused by validation.
+    let Ok(parsed) = address.parse::<Ipv4Addr>() else {
+        return Ok(());
+    };
+    if !range.contains(parsed) {
+        return refuse(format!(
             "the provided IP ({address}) is not in the valid range. \
              The range of valid IPs is {}/{}",
             range.network, range.prefix
-        )),
-        Ok(_) if used.addresses.contains(address) => {
-            refuse("provided IP is already allocated".to_owned())
-        }
-        Ok(_) => Ok(()),
+        ));
     }
+    if used.addresses.contains(address) {
+        return refuse("provided IP is already allocated".to_owned());
+    }
+    Ok(())
 }
 
 fn port_path(index: usize) -> Path {

@@ -22,7 +22,7 @@ const PROTECTED: [&str; 3] = ["default", "kube-system", "kube-public"];
 
 /// Before a new object is prepared; may change it.
 pub(crate) fn create(call: &mut Call, object: &mut Value) -> Result<(), Failure> {
-    namespace_accepts(call)?;
+    namespace_accepts(call, object)?;
     match call.resource.collection.as_ref() {
         "/pods" => pods::create(call, object)?,
         "/persistentvolumeclaims" => {
@@ -48,16 +48,10 @@ pub(crate) fn validate_create(call: &Call, object: &Value) -> Result<(), Failure
 }
 
 /// Before an update is prepared; may change it.
-pub(crate) fn update(
-    call: &mut Call,
-    part: Part,
-    new: &mut Value,
-    _old: &Value,
-) -> Result<(), Failure> {
+pub(crate) fn update(call: &Call, part: Part, new: &mut Value) {
     if part == Part::Whole && call.resource.is("", "pods") {
         admission::default_tolerations(new);
     }
-    Ok(())
 }
 
 /// After an update was validated.
@@ -122,7 +116,7 @@ fn check_limit_ranges(call: &Call, kind: &str, object: &Value) -> Result<(), Fai
 }
 
 /// New objects need a namespace that is there and is not about to go.
-fn namespace_accepts(call: &Call) -> Result<(), Failure> {
+fn namespace_accepts(call: &Call, object: &Value) -> Result<(), Failure> {
     if !call.resource.namespaced || call.resource.name.group == "authorization.k8s.io" {
         return Ok(());
     }
@@ -136,7 +130,8 @@ fn namespace_accepts(call: &Call) -> Result<(), Failure> {
     }
     let why =
         format!("unable to create new content in namespace {name} because it is being terminated");
-    let mut status = Status::forbidden(call.resource_name(), &call.route.name, &why);
+    let object = object["metadata"]["name"].as_str().unwrap_or_default();
+    let mut status = Status::forbidden(call.resource_name(), object, &why);
     let details = status.details.get_or_insert_with(Details::default);
     details.causes.push(Cause {
         reason: "NamespaceTerminating".to_owned(),

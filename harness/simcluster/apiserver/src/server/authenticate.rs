@@ -13,7 +13,7 @@ use super::{
 };
 
 /// The audience of tokens that this server accepts, and its issuer.
-pub const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
+pub(crate) const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 
 /// Finds out who asks, impersonation included.
 pub(crate) fn identify(

@@ -18,11 +18,11 @@ const COLLECTIONS: [&str; 4] = [
 
 /// The policy made from the store's roles and bindings, and made anew when they change.
 #[derive(Debug, Default)]
-pub struct PolicyCache(Mutex<(u64, Arc<Policy>)>);
+pub(crate) struct PolicyCache(Mutex<(u64, Arc<Policy>)>);
 
 impl PolicyCache {
     /// The policy as of now.
-    pub fn current(&self, store: &SharedStore) -> Arc<Policy> {
+    pub(crate) fn current(&self, store: &SharedStore) -> Arc<Policy> {
         let store = store.read();
         let changed = COLLECTIONS
             .iter()
@@ -44,7 +44,7 @@ impl PolicyCache {
 }
 
 /// What a request for a resource asks for.
-pub fn attributes(identity: &Identity, route: &ResourceRoute, verb: &str) -> Attributes {
+pub(crate) fn attributes(identity: &Identity, route: &ResourceRoute, verb: &str) -> Attributes {
     Attributes {
         user: identity.user.clone(),
         groups: identity.groups.clone(),
@@ -59,7 +59,7 @@ pub fn attributes(identity: &Identity, route: &ResourceRoute, verb: &str) -> Att
 }
 
 /// What a request for a path asks for.
-pub fn path_attributes(identity: &Identity, path: &str, verb: &str) -> Attributes {
+pub(crate) fn path_attributes(identity: &Identity, path: &str, verb: &str) -> Attributes {
     Attributes {
         user: identity.user.clone(),
         groups: identity.groups.clone(),
@@ -70,7 +70,7 @@ pub fn path_attributes(identity: &Identity, path: &str, verb: &str) -> Attribute
 }
 
 /// The refusal of what was asked for.
-pub fn forbidden(asked: &Attributes) -> Failure {
+pub(crate) fn forbidden(asked: &Attributes) -> Failure {
     let resource = GroupResource::new(&asked.group, &asked.resource);
     Box::new(Status::forbidden(
         &resource,

@@ -31,7 +31,7 @@ impl Clock {
 }
 
 /// A time to the second, as the API writes it: `2026-01-02T03:04:05Z`.
-pub fn rfc3339(time: Timestamp) -> String {
+pub(crate) fn rfc3339(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 

@@ -35,10 +35,14 @@ pub(crate) fn served_value(resource: &Resource, stored: &Value) -> Value {
 
 /// An object as it is kept.
 pub(crate) fn stored(resource: &Resource, value: Value) -> Value {
-    match convert(&value, &resource.stored_as) {
+    let mut value = match convert(&value, &resource.stored_as) {
         Cow::Borrowed(_) => value,
         Cow::Owned(converted) => converted,
+    };
+    if let Some(version) = &resource.custom {
+        version.settle(&mut value);
     }
+    value
 }
 
 fn convert<'v>(value: &'v Value, to: &str) -> Cow<'v, Value> {

@@ -23,7 +23,7 @@ use simcluster_machinery::{
 };
 
 use self::columns::Column;
-use super::Failure;
+use super::{Failure, registry::version_priority};
 
 /// Where objects have their replicas: `.spec.replicas`.
 #[derive(Clone, Debug, Default)]
@@ -35,9 +35,9 @@ pub(crate) struct ScalePaths {
 
 /// What a definition says about one version.
 #[derive(Debug)]
-pub struct CustomVersion {
+pub(crate) struct CustomVersion {
     /// For OpenAPI documents.
-    pub kind_schema: KindSchema,
+    pub(crate) kind_schema: KindSchema,
     /// `uid/generation` of the definition that it was read from.
     pub(crate) source: String,
     /// The definition is about to go: no new objects.
@@ -49,6 +49,8 @@ pub struct CustomVersion {
     /// The same with `apiVersion`, `kind` and `metadata`.
     object_schema: SchemaRef,
     rules: Option<Rules>,
+    /// The schema of the version that objects are kept in, when it is another one.
+    storage_schema: Option<SchemaRef>,
     has_status: bool,
     has_defaults: bool,
     scale: Option<ScalePaths>,
@@ -85,9 +87,10 @@ impl CustomVersion {
             },
             source: source(definition),
             terminating: !definition["metadata"]["deletionTimestamp"].is_null(),
-            deprecation: deprecation(&kind, version),
+            deprecation: deprecation(&kind, definition, version),
             object_schema: custom_object(&schema),
             rules: Rules::compile(&schema, true),
+            storage_schema: storage_schema(definition, version),
             has_status: subresources["status"].is_object(),
             has_defaults: mentions_default(openapi),
             scale: subresources["scale"].is_object().then(|| ScalePaths {
@@ -152,6 +155,14 @@ impl CustomVersion {
     pub(crate) fn refresh(&self, object: &mut Value) {
         simcluster_machinery::prune::prune(object, &self.schema);
         custom::fill_in_defaults(object, &self.schema);
+    }
+
+    /// What is done to an object before it is kept: the version that it is kept in may know less.
+    pub(crate) fn settle(&self, object: &mut Value) {
+        if let Some(schema) = &self.storage_schema {
+            simcluster_machinery::prune::prune(object, schema);
+            custom::fill_in_defaults(object, schema);
+        }
     }
 
     /// Whether field selectors may name this field.
@@ -236,14 +247,35 @@ fn documented(openapi: &Value, kind: &GroupVersionKind) -> Value {
     schema
 }
 
-fn deprecation(kind: &GroupVersionKind, version: &Value) -> Option<String> {
+fn deprecation(kind: &GroupVersionKind, definition: &Value, version: &Value) -> Option<String> {
     if version["deprecated"] != true {
         return None;
     }
-    Some(match version["deprecationWarning"].as_str() {
-        Some(warning) => warning.to_owned(),
-        None => format!("{} {} is deprecated", kind.api_version(), kind.kind),
-    })
+    if let Some(warning) = version["deprecationWarning"].as_str() {
+        return Some(warning.to_owned());
+    }
+    let mut warning = format!("{} {} is deprecated", kind.api_version(), kind.kind);
+    let better = definition["spec"]["versions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|other| other["served"] == true && other["deprecated"] != true)
+        .filter_map(|other| other["name"].as_str())
+        .max_by_key(|name| version_priority(name))
+        .filter(|name| version_priority(name) > version_priority(&kind.version));
+    if let Some(name) = better {
+        warning = format!("{warning}; use {}/{name} {}", kind.group, kind.kind);
+    }
+    Some(warning)
+}
+
+fn storage_schema(definition: &Value, version: &Value) -> Option<SchemaRef> {
+    let storage = definition["spec"]["versions"]
+        .as_array()?
+        .iter()
+        .find(|other| other["storage"] == true)?;
+    (storage["name"] != version["name"])
+        .then(|| Schema::from_openapi(&storage["schema"]["openAPIV3Schema"]))
 }
 
 fn mentions_default(openapi: &Value) -> bool {

@@ -4,7 +4,9 @@ use bytes::Bytes;
 use http::header;
 use serde_json::Value;
 use simcluster_machinery::{
-    decode::{self, DecodeError, Decoded, Problem},
+    decode::{self, Decoded, Problem},
+    field::{Error, Path},
+    go,
     kind::GroupVersionKind,
     status::Status,
 };
@@ -59,18 +61,12 @@ pub(crate) fn json(call: &Call) -> Result<Bytes, Failure> {
 }
 
 /// YAML as JSON, with the bare words that YAML 1.1 reads as booleans.
-pub(crate) fn yaml_to_json(body: &[u8]) -> Result<Bytes, Failure> {
-    let value: serde_yaml::Value = serde_yaml::from_slice(body).map_err(|error| {
+fn yaml_to_json(body: &[u8]) -> Result<Bytes, Failure> {
+    decode::yaml(body).map(Bytes::from).map_err(|error| {
         Box::new(Status::bad_request(format!(
             "error converting YAML to JSON: {error}"
         )))
-    })?;
-    let json = serde_json::to_vec(&value).map_err(|error| {
-        Box::new(Status::bad_request(format!(
-            "error converting YAML to JSON: {error}"
-        )))
-    })?;
-    Ok(json.into())
+    })
 }
 
 /// The object in the body of a create or an update.
@@ -111,45 +107,93 @@ fn of_kind(
     finish(call, kind, resource, decoded)
 }
 
-/// What a patch made of an object, read as if it had been sent.
+/// What a patch made of an object, read as if it had been sent. Refusals show the value in question:
+/// the object, or for strategic patches, which never become text, the patch.
 pub(crate) fn patched(
     call: &mut Call,
     value: Value,
-    mut problems: Vec<Problem>,
+    problems: &[Problem],
+    strategic: Option<&Value>,
 ) -> Result<Value, Failure> {
-    let kind = call.resource.kind.clone();
     let resource = call.resource.clone();
-    let decoded = if resource.custom.is_some() {
-        Decoded {
-            value,
-            problems: Vec::new(),
-        }
+    let shown = match strategic {
+        Some(patch) => go::verb_v(patch),
+        None => value.to_string(),
+    };
+    let refuse = |why: String| {
+        let error = Error::invalid(&Path::new("patch"), shown.as_str(), why);
+        Box::new(Status::invalid("", "", "", &[error]))
+    };
+    let decoded = if let Some(version) = &resource.custom {
+        let mut value = value;
+        let problems = version
+            .coerce(&mut value)
+            .map_err(|error| Box::new(Status::bad_request(error.to_string())))?;
+        Decoded { value, problems }
     } else {
-        decode::typed_value(value, &resource.schema).map_err(|error| match error {
-            DecodeError::Type(message) | DecodeError::Syntax(message) => {
-                cannot_be_handled(&kind, &message)
-            }
-        })?
+        let text = |field: &str| value[field].as_str().unwrap_or_default();
+        let claimed = GroupVersionKind::from_api_version(text("apiVersion"), text("kind"));
+        if claimed != resource.kind {
+            return Err(refuse(unknown_conversion(&claimed, &resource.kind)));
+        }
+        if strategic.is_some() {
+            decode::converted(value, &resource.schema)
+        } else {
+            decode::typed_value(value, &resource.schema)
+        }
+        .map_err(|error| refuse(error.to_string()))?
     };
-    problems.extend(decoded.problems);
-    let decoded = Decoded {
-        value: decoded.value,
-        problems,
-    };
-    finish(call, &kind, &resource, decoded)
+    let all: Vec<Problem> = problems.iter().chain(&decoded.problems).cloned().collect();
+    match FieldValidation::of(call) {
+        FieldValidation::Strict if !all.is_empty() => {
+            return Err(refuse(decode::strict_error(&all)));
+        }
+        FieldValidation::Warn => call.warnings.extend(all.iter().map(ToString::to_string)),
+        FieldValidation::Ignore | FieldValidation::Strict => {}
+    }
+    let mut value = decoded.value;
+    if resource.custom.is_none() {
+        set_type(&mut value, &resource.kind);
+    }
+    Ok(value)
 }
 
 /// What server-side apply made of an object.
 pub(crate) fn merged(call: &mut Call, value: Value) -> Result<Value, Failure> {
-    patched(call, value, Vec::new())
+    let kind = call.resource.kind.clone();
+    let resource = call.resource.clone();
+    let decoded = match &resource.custom {
+        Some(_) => Decoded {
+            value,
+            problems: Vec::new(),
+        },
+        None => decode::typed_value(value, &resource.schema)
+            .map_err(|error| cannot_be_handled(&kind, &error.to_string()))?,
+    };
+    finish(call, &kind, &resource, decoded)
 }
 
-/// The configuration of a server-side apply: checked like an object, kept as it was sent.
-pub(crate) fn configuration(call: &mut Call, body: &[u8]) -> Result<Value, Failure> {
+/// The configuration of a server-side apply: kept as it was sent.
+pub(crate) fn configuration(call: &mut Call) -> Result<Value, Failure> {
+    let bad = |why: String| Box::new(Status::bad_request(format!("error decoding YAML: {why}")));
+    let body = if call.body.first() == Some(&b'{') && decode::untyped(&call.body).is_ok() {
+        call.body.clone()
+    } else {
+        yaml_to_json(&call.body).map_err(|failure| bad(failure.message))?
+    };
+    let decoded = decode::untyped(&body).map_err(|error| bad(error.to_string()))?;
     let kind = call.resource.kind.clone();
-    let decoded = decode::untyped(body)
-        .map_err(|error| Box::new(Status::bad_request(format!("error decoding YAML: {error}"))))?;
-    report(call, &kind, decoded)
+    let value = report(call, &kind, decoded)?;
+    let text = |field: &str| value[field].as_str().unwrap_or_default();
+    // A version that is not the path's is told by the engine.
+    let claimed = GroupVersionKind::from_api_version(text("apiVersion"), text("kind"));
+    if claimed.kind != kind.kind || claimed.group != kind.group || claimed.version.is_empty() {
+        return Err(Box::new(Status::bad_request(format!(
+            "invalid object type: {}/{}, Kind={}",
+            claimed.group, claimed.version, claimed.kind
+        ))));
+    }
+    Ok(value)
 }
 
 /// `DeleteOptions`, which any version of any group may call its own.
@@ -162,11 +206,6 @@ pub(crate) fn delete_options(call: &mut Call, kind: &GroupVersionKind) -> Result
             claimed.kind
         ))));
     }
-    let schema = simcluster_machinery::schema::builtin::definition(
-        "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions",
-    )
-    .map(|_| ());
-    debug_assert!(schema.is_some(), "the embedded schemas hold DeleteOptions");
     decode::untyped(&body)
         .map(|decoded| decoded.value)
         .map_err(|error| cannot_be_handled(kind, &error.to_string()))
@@ -251,7 +290,16 @@ fn check_type(body: &[u8], kind: &GroupVersionKind) -> Result<(), Failure> {
         return Ok(());
     }
     let claimed = GroupVersionKind::from_api_version(&api_version, &name);
-    let why = if simcluster_machinery::schema::builtin::schema(&claimed).is_some() {
+    let why = unknown_conversion(&claimed, kind);
+    Err(Box::new(Status::bad_request(format!(
+        "{} in version {:?} cannot be handled as a {}: {why}",
+        claimed.kind, claimed.version, kind.kind
+    ))))
+}
+
+/// Why an object of one kind is none of another.
+fn unknown_conversion(claimed: &GroupVersionKind, kind: &GroupVersionKind) -> String {
+    if simcluster_machinery::schema::builtin::schema(claimed).is_some() {
         format!(
             "converting ({}.{}) to ({}.{}): unknown conversion",
             claimed.version,
@@ -261,15 +309,12 @@ fn check_type(body: &[u8], kind: &GroupVersionKind) -> Result<(), Failure> {
         )
     } else {
         format!(
-            "no kind {:?} is registered for version {:?} in scheme \"k8s.io/kubernetes/pkg/api/legacyscheme/scheme.go:30\"",
+            "no kind {:?} is registered for version {:?} in scheme \
+             \"k8s.io/kubernetes/pkg/api/legacyscheme/scheme.go:30\"",
             claimed.kind,
             claimed.api_version()
         )
-    };
-    Err(Box::new(Status::bad_request(format!(
-        "{} in version {:?} cannot be handled as a {}: {why}",
-        claimed.kind, claimed.version, kind.kind
-    ))))
+    }
 }
 
 /// The Go package of a group's internal types.
@@ -295,7 +340,7 @@ fn check_custom_type(body: &[u8], kind: &GroupVersionKind) -> Result<(), Failure
         )))
     };
     let claimed = decode::type_meta(body).map_err(|why| unrecognized(&why))?;
-    if claimed.api_version == kind.api_version() && claimed.kind == kind.kind {
+    if claimed.api_version == kind.api_version() {
         return Ok(());
     }
     if claimed.kind.is_empty() || claimed.api_version.is_empty() {

@@ -4,7 +4,7 @@
 //! On a real server controllers do this a moment later; here it has happened when the write that
 //! brings it about is answered. The steps are still writes of their own, each with its revision.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashSet, sync::Arc};
 
 use serde_json::{Value, json};
 use simcluster_machinery::{
@@ -183,28 +183,28 @@ fn judge_names(
 ) -> (Value, Option<(&'static str, String)>) {
     let asked = &definition["spec"]["names"];
     let accepted = &definition["status"]["acceptedNames"];
-    let mut taken: HashMap<String, ()> = HashMap::new();
-    let mut kinds: HashMap<String, ()> = HashMap::new();
+    let mut taken: HashSet<String> = HashSet::new();
+    let mut kinds: HashSet<String> = HashSet::new();
     for other in others {
         let names = &other.value()["status"]["acceptedNames"];
         for field in ["plural", "singular"] {
-            taken.extend(names[field].as_str().map(|name| (name.to_owned(), ())));
+            taken.extend(names[field].as_str().map(str::to_owned));
         }
         for name in names["shortNames"].as_array().into_iter().flatten() {
-            taken.extend(name.as_str().map(|name| (name.to_owned(), ())));
+            taken.extend(name.as_str().map(str::to_owned));
         }
         for field in ["kind", "listKind"] {
-            kinds.extend(names[field].as_str().map(|name| (name.to_owned(), ())));
+            kinds.extend(names[field].as_str().map(str::to_owned));
         }
     }
     let mut result = accepted.as_object().cloned().unwrap_or_default();
     let mut conflict = None;
-    let mut judge = |field: &'static str, reason: &'static str, taken: &HashMap<String, ()>| {
+    let mut judge = |field: &'static str, reason: &'static str, taken: &HashSet<String>| {
         let name = asked[field].as_str().unwrap_or_default();
         if name.is_empty() {
             return;
         }
-        if taken.contains_key(name) {
+        if taken.contains(name) {
             conflict = Some((reason, format!("{name:?} is already in use")));
         } else {
             result.insert(field.to_owned(), name.into());
@@ -222,7 +222,7 @@ fn judge_names(
         .collect();
     let clashes: Vec<String> = shorts
         .iter()
-        .filter(|&&name| taken.contains_key(name))
+        .filter(|&&name| taken.contains(name))
         .map(|name| format!("{name:?} is already in use"))
         .collect();
     if clashes.is_empty() {

@@ -11,6 +11,7 @@ use super::{
     Failure, Inner,
     negotiate::{self, Wanted},
     query::Query,
+    registry::Registry,
     reply::{self, Reply},
 };
 
@@ -55,11 +56,12 @@ pub(crate) fn answer(
         ["openapi", "v3"] => {
             let registry = server.registry();
             let document = documents::v3_index(registry.infos(), registry.revision());
-            Ok(document_reply(&document, headers, query))
+            // JSON by content, as a real server sends it.
+            Ok(reply::text(StatusCode::OK, document.to_string()))
         }
-        ["openapi", "v3", "api", version] => openapi_v3(server, "", version, headers, query),
+        ["openapi", "v3", "api", version] => Ok(openapi_v3(server, "", version, headers, query)),
         ["openapi", "v3", "apis", group, version] => {
-            openapi_v3(server, group, version, headers, query)
+            Ok(openapi_v3(server, group, version, headers, query))
         }
         [".well-known", "openid-configuration"] | ["openid", "v1", "jwks"] => Err(Box::new(
             Status::not_implemented("publishing the keys of service-account tokens"),
@@ -111,7 +113,12 @@ fn discovery(
     }
     let wanted = negotiate::object(headers, query, negotiate::Offer::Whole, false)?;
     let document = match root {
-        "api" => documents::versions("127.0.0.1:443"),
+        "api" => documents::versions(
+            &server
+                .address
+                .read()
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+        ),
         _ => documents::group_list(infos),
     };
     Ok(reply::json(StatusCode::OK, &document, &wanted))
@@ -128,7 +135,7 @@ fn resource_list(
     if let Some(document) = documents::resource_list(registry.infos(), group, version) {
         return Ok(document_reply(&document, headers, query));
     }
-    if registry.is_built_in(group) {
+    if Registry::is_built_in(group) {
         return Err(Box::new(Status::no_such_resource()));
     }
     Ok(reply::page_not_found())
@@ -140,12 +147,12 @@ fn openapi_v3(
     version: &str,
     headers: &HeaderMap,
     query: &Query,
-) -> Result<Reply, Failure> {
+) -> Reply {
     let registry = server.registry();
-    match documents::v3(registry.infos(), group, version, registry.kind_schemas()) {
-        Some(document) => Ok(document_reply(&document, headers, query)),
-        None => Ok(reply::page_not_found()),
-    }
+    documents::v3(registry.infos(), group, version, registry.kind_schemas())
+        .map_or_else(reply::page_not_found, |document| {
+            document_reply(&document, headers, query)
+        })
 }
 
 /// Older clients ask for protobuf and fall back to JSON when that is not served.
@@ -170,11 +177,14 @@ fn openapi_v2(server: &Inner, headers: &HeaderMap, query: &Query) -> Result<Repl
 fn health(endpoint: &str, rest: &[&str], query: &Query) -> Reply {
     match rest {
         [] if query.flag("verbose") => {
-            let mut text: String = CHECKS
-                .iter()
-                .filter(|&&check| endpoint == "readyz" || check != "informer-sync")
-                .map(|check| format!("[+]{check} ok\n"))
-                .collect();
+            let mut text = String::new();
+            for check in CHECKS {
+                if endpoint == "readyz" || check != "informer-sync" {
+                    text.push_str("[+]");
+                    text.push_str(check);
+                    text.push_str(" ok\n");
+                }
+            }
             text.push_str(endpoint);
             text.push_str(" check passed\n");
             reply::text(StatusCode::OK, text)

@@ -15,6 +15,7 @@ use super::{
     discovery,
     identity::Identity,
     query::Query,
+    registry::Registry,
     reply::{self, Reply},
     route::{ResourceRoute, Route},
     verbs,
@@ -98,7 +99,7 @@ async fn resource(
     }
     let registry = server.registry();
     let Some(resource) = registry.find(&route.group, &route.version, &route.resource) else {
-        return unknown(&server, &route);
+        return unknown(&route);
     };
     let fits = if resource.namespaced {
         !route.namespace.is_empty() || route.name.is_empty()
@@ -108,7 +109,7 @@ async fn resource(
     if !fits
         || (!route.subresource.is_empty() && resource.subresource(&route.subresource).is_none())
     {
-        return unknown(&server, &route);
+        return unknown(&route);
     }
     let body = read(body).await?;
     verbs::run(Call {
@@ -127,8 +128,8 @@ async fn resource(
 }
 
 /// The group of a built-in kind answers in the API's words, anything else as a path without meaning.
-fn unknown(server: &Inner, route: &ResourceRoute) -> Result<Reply, Failure> {
-    if server.registry().is_built_in(&route.group) {
+fn unknown(route: &ResourceRoute) -> Result<Reply, Failure> {
+    if Registry::is_built_in(&route.group) {
         Err(Box::new(Status::no_such_resource()))
     } else {
         Ok(reply::page_not_found())

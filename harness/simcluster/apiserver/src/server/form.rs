@@ -93,7 +93,7 @@ impl Former {
                 if !version.is_null() {
                     meta.insert("resourceVersion".to_owned(), version.clone());
                 }
-                self.table(&[object], meta.into(), true).to_string().into()
+                self.table(&[object], &meta.into(), true).to_string().into()
             }
         }
     }
@@ -103,7 +103,7 @@ impl Former {
         match self.wanted.form {
             Form::Table => {
                 let meta = json!({"resourceVersion": object.revision().to_string()});
-                self.table(&[object], meta, first).to_string().into()
+                self.table(&[object], &meta, first).to_string().into()
             }
             Form::Whole | Form::Metadata => self.object(object),
         }
@@ -129,7 +129,7 @@ impl Former {
             }
             Form::Table => {
                 let objects: Vec<&Object> = objects.iter().map(|object| &**object).collect();
-                self.table(&objects, meta.value(false), true)
+                self.table(&objects, &meta.value(false), true)
                     .to_string()
                     .into()
             }
@@ -176,7 +176,7 @@ impl Former {
         })
     }
 
-    fn table(&self, objects: &[&Object], meta: Value, with_columns: bool) -> Value {
+    fn table(&self, objects: &[&Object], meta: &Value, with_columns: bool) -> Value {
         let now = self.clock.now();
         let (columns, mut rows) = match &self.resource.custom {
             Some(version) => version.table(objects.iter().map(|object| object.value()), now),

@@ -4,7 +4,7 @@ use std::{
     fs, io,
     net::{IpAddr, SocketAddr},
     path::Path,
-    sync::Arc,
+    sync::{Arc, PoisonError},
 };
 
 use simcluster_http::{Login, kubeconfig};
@@ -78,6 +78,11 @@ impl ApiServer {
         )
         .await?;
         let admin = Identity::admin();
+        *self
+            .inner
+            .address
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = inner.address().to_string();
         let credentials = authority.client(&admin.user, &[MASTERS])?;
         let bound = inner.address();
         let host = if bound.ip().is_unspecified() {

@@ -25,9 +25,8 @@ fn object_type(resource: &Resource) -> ObjectType {
 fn reset(resource: &Resource, part: Part) -> &'static FieldSet {
     match part {
         Part::Status => &ALL_BUT_STATUS,
-        Part::Finalize | Part::EphemeralContainers | Part::Direct => &NOTHING,
         Part::Whole if resource.subresource("status").is_some() => &STATUS,
-        Part::Whole => &NOTHING,
+        Part::Whole | Part::Finalize | Part::EphemeralContainers | Part::Direct => &NOTHING,
     }
 }
 

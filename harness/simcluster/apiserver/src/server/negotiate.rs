@@ -9,7 +9,7 @@ use super::{Failure, query::Query};
 
 /// How an answer is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Encoding {
+pub(crate) enum Encoding {
     /// `application/json`
     #[default]
     Json,
@@ -19,7 +19,7 @@ pub enum Encoding {
 
 /// As what an object or a list is sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Form {
+pub(crate) enum Form {
     /// As itself.
     #[default]
     Whole,
@@ -31,32 +31,32 @@ pub enum Form {
 
 /// What a client wants.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     /// How it is written.
-    pub encoding: Encoding,
+    pub(crate) encoding: Encoding,
     /// As what it is sent.
-    pub form: Form,
+    pub(crate) form: Form,
     /// The version of `meta.k8s.io` for other forms than the whole.
-    pub form_version: String,
+    pub(crate) form_version: String,
     /// JSON with line breaks.
-    pub pretty: bool,
+    pub(crate) pretty: bool,
     /// The client can read gzip.
-    pub gzip: bool,
+    pub(crate) gzip: bool,
 }
 
 /// One clause of `Accept`.
 #[derive(Debug)]
-pub struct Clause<'h> {
+pub(crate) struct Clause<'h> {
     /// `application/json`
-    pub media_type: &'h str,
+    pub(crate) media_type: &'h str,
     /// `as`, `g`, `v`, …
-    pub parameters: Vec<(&'h str, &'h str)>,
+    pub(crate) parameters: Vec<(&'h str, &'h str)>,
     quality: f32,
 }
 
 impl<'h> Clause<'h> {
     /// The value of a parameter, empty if absent.
-    pub fn parameter(&self, name: &str) -> &'h str {
+    pub(crate) fn parameter(&self, name: &str) -> &'h str {
         self.parameters
             .iter()
             .find(|(own, _)| *own == name)
@@ -65,7 +65,7 @@ impl<'h> Clause<'h> {
 }
 
 /// The clauses of a header, the preferred ones first.
-pub fn clauses(accept: &str) -> Vec<Clause<'_>> {
+pub(crate) fn clauses(accept: &str) -> Vec<Clause<'_>> {
     let mut clauses: Vec<Clause<'_>> = accept
         .split(',')
         .map(str::trim)
@@ -94,7 +94,7 @@ pub fn clauses(accept: &str) -> Vec<Clause<'_>> {
 }
 
 /// The `Accept` header's text.
-pub fn accept(headers: &HeaderMap) -> &str {
+pub(crate) fn accept(headers: &HeaderMap) -> &str {
     headers
         .get(header::ACCEPT)
         .and_then(|value| value.to_str().ok())
@@ -103,7 +103,7 @@ pub fn accept(headers: &HeaderMap) -> &str {
 
 /// The forms that a request may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Offer {
+pub(crate) enum Offer {
     /// Only the object itself.
     Whole,
     /// Also as a table, or its metadata.
@@ -117,7 +117,7 @@ const MEDIA_TYPES: [&str; 3] = [
 ];
 
 /// What the client wants of an answer about objects; a failure if nothing it accepts is served.
-pub fn object(
+pub(crate) fn object(
     headers: &HeaderMap,
     query: &Query,
     offer: Offer,
@@ -199,7 +199,7 @@ fn form(clause: &Clause<'_>, offer: Offer, list: bool) -> Option<Form> {
 }
 
 /// What a client wants of a watch: one object's forms, in a stream.
-pub fn stream(headers: &HeaderMap, query: &Query) -> Result<Wanted, Failure> {
+pub(crate) fn stream(headers: &HeaderMap, query: &Query) -> Result<Wanted, Failure> {
     let wanted = object(headers, query, Offer::Forms, false)?;
     Ok(Wanted {
         pretty: false,

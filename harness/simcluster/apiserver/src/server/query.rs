@@ -2,11 +2,11 @@
 
 /// The pairs of a query, in order.
 #[derive(Clone, Debug, Default)]
-pub struct Query(Vec<(String, String)>);
+pub(crate) struct Query(Vec<(String, String)>);
 
 impl Query {
     /// Parses `a=b&c=d`.
-    pub fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         Self(
             text.split('&')
                 .filter(|pair| !pair.is_empty())
@@ -19,12 +19,12 @@ impl Query {
     }
 
     /// The first value of a parameter, empty if it is absent.
-    pub fn get(&self, name: &str) -> &str {
+    pub(crate) fn get(&self, name: &str) -> &str {
         self.find(name).unwrap_or_default()
     }
 
     /// The first value of a parameter.
-    pub fn find(&self, name: &str) -> Option<&str> {
+    pub(crate) fn find(&self, name: &str) -> Option<&str> {
         self.0
             .iter()
             .find(|(own, _)| own == name)
@@ -32,7 +32,7 @@ impl Query {
     }
 
     /// All values of a parameter.
-    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.0
             .iter()
             .filter(move |(own, _)| own == name)
@@ -40,18 +40,18 @@ impl Query {
     }
 
     /// A flag: absent, `0` and `false` are false; present without a value and anything else true.
-    pub fn flag(&self, name: &str) -> bool {
+    pub(crate) fn flag(&self, name: &str) -> bool {
         self.find(name)
             .is_some_and(|value| !matches!(value.to_ascii_lowercase().as_str(), "0" | "false"))
     }
 
     /// A flag that may be absent.
-    pub fn optional_flag(&self, name: &str) -> Option<bool> {
+    pub(crate) fn optional_flag(&self, name: &str) -> Option<bool> {
         self.find(name).map(|_| self.flag(name))
     }
 
     /// A number, or the text that is none.
-    pub fn number(&self, name: &str) -> Result<Option<i64>, &str> {
+    pub(crate) fn number(&self, name: &str) -> Result<Option<i64>, &str> {
         match self.find(name) {
             None | Some("") => Ok(None),
             Some(text) => text.parse().map(Some).map_err(|_| text),
@@ -60,7 +60,7 @@ impl Query {
 }
 
 /// Undoes percent encoding; what is not UTF-8 is replaced.
-pub fn decode(text: &str, plus_is_space: bool) -> String {
+pub(crate) fn decode(text: &str, plus_is_space: bool) -> String {
     if !text.contains(['%', '+']) {
         return text.to_owned();
     }

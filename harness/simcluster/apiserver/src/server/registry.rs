@@ -22,69 +22,85 @@ use crate::store::Collection;
 
 /// A part of an object that has its own path.
 #[derive(Clone, Debug)]
-pub struct Subresource {
+pub(crate) struct Subresource {
     /// The last part of the path: `status`.
-    pub name: String,
+    pub(crate) name: String,
     /// The kind that is spoken there.
-    pub kind: GroupVersionKind,
+    pub(crate) kind: GroupVersionKind,
     /// What can be done.
-    pub verbs: Vec<String>,
+    pub(crate) verbs: Vec<String>,
 }
 
 /// A resource in one of its versions.
 #[derive(Debug)]
-pub struct Resource {
+pub(crate) struct Resource {
     /// Group and plural name.
-    pub name: GroupResource,
+    pub(crate) name: GroupResource,
     /// Group, version and kind of its objects.
-    pub kind: GroupVersionKind,
+    pub(crate) kind: GroupVersionKind,
     /// Kind of its lists.
-    pub list_kind: String,
+    pub(crate) list_kind: String,
     /// Singular name.
-    pub singular: String,
+    pub(crate) singular: String,
     /// Whether objects live in namespaces.
-    pub namespaced: bool,
+    pub(crate) namespaced: bool,
     /// Short names for the command line.
-    pub short_names: Vec<String>,
+    pub(crate) short_names: Vec<String>,
     /// Categories such as `all`.
-    pub categories: Vec<String>,
+    pub(crate) categories: Vec<String>,
     /// What can be done.
-    pub verbs: Vec<String>,
+    pub(crate) verbs: Vec<String>,
     /// What lies below an object.
-    pub subresources: Vec<Subresource>,
+    pub(crate) subresources: Vec<Subresource>,
     /// Where its objects are kept.
-    pub collection: Collection,
+    pub(crate) collection: Collection,
     /// The `apiVersion` that its objects are kept in.
-    pub stored_as: String,
+    pub(crate) stored_as: String,
     /// The shape of its objects.
-    pub schema: SchemaRef,
+    pub(crate) schema: SchemaRef,
     /// What a definition says about it; `None` for built-in kinds.
-    pub custom: Option<Arc<CustomVersion>>,
+    pub(crate) custom: Option<Arc<CustomVersion>>,
 }
 
 impl Resource {
     /// Whether the resource has this verb.
-    pub fn allows(&self, verb: &str) -> bool {
+    pub(crate) fn allows(&self, verb: &str) -> bool {
         self.verbs.iter().any(|own| own == verb)
     }
 
     /// The subresource with this name.
-    pub fn subresource(&self, name: &str) -> Option<&Subresource> {
+    pub(crate) fn subresource(&self, name: &str) -> Option<&Subresource> {
         self.subresources.iter().find(|own| own.name == name)
     }
 
     /// `group/version`, or the version alone for the core group.
-    pub fn api_version(&self) -> String {
+    pub(crate) fn api_version(&self) -> String {
         self.kind.api_version()
     }
 
+    /// The key under which a real server keeps an object, as some errors show it.
+    pub(crate) fn registry_key(&self, namespace: &str, name: &str) -> String {
+        let place = match (self.name.group.as_str(), self.name.resource.as_str()) {
+            ("", "services") => "services/specs".to_owned(),
+            ("", "endpoints") => "services/endpoints".to_owned(),
+            ("", "nodes") => "minions".to_owned(),
+            ("networking.k8s.io", "ingresses") => "ingress".to_owned(),
+            ("apiextensions.k8s.io" | "apiregistration.k8s.io", resource) => {
+                format!("{}/{resource}", self.name.group)
+            }
+            (group, resource) if self.custom.is_some() => format!("{group}/{resource}"),
+            (_, resource) => resource.to_owned(),
+        };
+        format!("/registry/{place}/{}", self.key(namespace, name))
+    }
+
     /// Whether it is `resource` of `group`.
-    pub fn is(&self, group: &str, resource: &str) -> bool {
+    pub(crate) fn is(&self, group: &str, resource: &str) -> bool {
         self.name.group == group && self.name.resource == resource
     }
 
     /// The key of an object in its collection.
-    pub fn key(&self, namespace: &str, name: &str) -> crate::store::Key {
+    pub(crate) fn key(&self, namespace: &str, name: &str) -> crate::store::Key {
         if self.namespaced {
             format!("{namespace}/{name}").into()
         } else {
@@ -94,7 +110,7 @@ impl Resource {
 }
 
 /// The name of the collection of a resource.
-pub fn collection(group: &str, resource: &str) -> Collection {
+pub(crate) fn collection(group: &str, resource: &str) -> Collection {
     match (group, resource) {
         // One kind of object under two APIs.
         ("events.k8s.io", "events") => "/events".into(),
@@ -104,11 +120,11 @@ pub fn collection(group: &str, resource: &str) -> Collection {
 
 /// The resources of one version of a group.
 #[derive(Clone, Debug, Default)]
-pub struct Version {
+pub(crate) struct Version {
     /// `v1`
-    pub name: String,
+    pub(crate) name: String,
     /// In the order of discovery.
-    pub resources: Vec<Arc<Resource>>,
+    pub(crate) resources: Vec<Arc<Resource>>,
     by_name: HashMap<String, usize>,
 }
 
@@ -120,18 +136,18 @@ impl Version {
     }
 
     /// The resource with this plural name.
-    pub fn find(&self, resource: &str) -> Option<&Arc<Resource>> {
+    pub(crate) fn find(&self, resource: &str) -> Option<&Arc<Resource>> {
         self.by_name.get(resource).map(|&at| &self.resources[at])
     }
 }
 
 /// A group with its versions, the preferred one first.
 #[derive(Clone, Debug, Default)]
-pub struct Group {
+pub(crate) struct Group {
     /// `apps`, empty for the core group.
-    pub name: String,
+    pub(crate) name: String,
     /// The preferred version first.
-    pub versions: Vec<Version>,
+    pub(crate) versions: Vec<Version>,
 }
 
 impl Group {
@@ -151,14 +167,14 @@ impl Group {
     }
 
     /// The version with this name.
-    pub fn version(&self, name: &str) -> Option<&Version> {
+    pub(crate) fn version(&self, name: &str) -> Option<&Version> {
         self.versions.iter().find(|version| version.name == name)
     }
 }
 
 /// Everything that is served at one moment.
 #[derive(Clone, Debug)]
-pub struct Registry {
+pub(crate) struct Registry {
     custom: BTreeMap<String, Group>,
     infos: Arc<Vec<ResourceInfo>>,
     kind_schemas: Vec<KindSchema>,
@@ -225,7 +241,10 @@ fn built_in(info: &builtin::ResourceInfo) -> Resource {
 
 impl Registry {
     /// The built-in resources and these custom ones; the revision tells successive states apart.
-    pub fn with_custom(resources: impl IntoIterator<Item = Arc<Resource>>, revision: u64) -> Self {
+    pub(crate) fn with_custom(
+        resources: impl IntoIterator<Item = Arc<Resource>>,
+        revision: u64,
+    ) -> Self {
         let mut custom: BTreeMap<String, Group> = BTreeMap::new();
         for resource in resources {
             let group = custom
@@ -241,7 +260,7 @@ impl Registry {
         for group in custom.values_mut() {
             group
                 .versions
-                .sort_by(|a, b| version_priority(&b.name).cmp(&version_priority(&a.name)));
+                .sort_by_key(|version| std::cmp::Reverse(version_priority(&version.name)));
             for version in &mut group.versions {
                 version.resources.sort_by(|a, b| a.name.cmp(&b.name));
                 version.by_name = (version.resources.iter().enumerate())
@@ -255,7 +274,7 @@ impl Registry {
             Arc::clone(&BUILT_IN_INFOS)
         } else {
             let mut infos = builtin::resources().to_vec();
-            infos.extend(custom_resources(&custom).map(|resource| info(resource)));
+            infos.extend(custom_resources(&custom).map(info));
             Arc::new(infos)
         };
         let kind_schemas = custom_resources(&custom)
@@ -271,32 +290,32 @@ impl Registry {
     }
 
     /// All resources as discovery documents need them.
-    pub fn infos(&self) -> &[ResourceInfo] {
+    pub(crate) fn infos(&self) -> &[ResourceInfo] {
         &self.infos
     }
 
     /// The schemas of custom kinds, for OpenAPI documents.
-    pub fn kind_schemas(&self) -> &[KindSchema] {
+    pub(crate) fn kind_schemas(&self) -> &[KindSchema] {
         &self.kind_schemas
     }
 
     /// Changes when what is served does.
-    pub fn revision(&self) -> u64 {
+    pub(crate) fn revision(&self) -> u64 {
         self.revision
     }
 
     /// Whether the group is one of Kubernetes' own.
-    pub fn is_built_in(&self, group: &str) -> bool {
+    pub(crate) fn is_built_in(group: &str) -> bool {
         BUILT_IN.iter().any(|own| own.name == group)
     }
 
     /// All groups: the core group, the other built-in ones, custom ones by name.
-    pub fn groups(&self) -> impl Iterator<Item = &Group> {
+    pub(crate) fn groups(&self) -> impl Iterator<Item = &Group> {
         BUILT_IN.iter().chain(self.custom.values())
     }
 
     /// The group with this name.
-    pub fn group(&self, name: &str) -> Option<&Group> {
+    pub(crate) fn group(&self, name: &str) -> Option<&Group> {
         BUILT_IN
             .iter()
             .find(|group| group.name == name)
@@ -304,27 +323,8 @@ impl Registry {
     }
 
     /// The resource with this plural name.
-    pub fn find(&self, group: &str, version: &str, resource: &str) -> Option<Arc<Resource>> {
+    pub(crate) fn find(&self, group: &str, version: &str, resource: &str) -> Option<Arc<Resource>> {
         self.group(group)?.version(version)?.find(resource).cloned()
-    }
-
-    /// The resource of this plural name in the preferred version that has it.
-    pub fn preferred(&self, group: &str, resource: &str) -> Option<Arc<Resource>> {
-        self.group(group)?
-            .versions
-            .iter()
-            .find_map(|version| version.find(resource))
-            .cloned()
-    }
-
-    /// The resource whose objects are of this kind.
-    pub fn of_kind(&self, kind: &GroupVersionKind) -> Option<Arc<Resource>> {
-        self.group(&kind.group)?
-            .version(&kind.version)?
-            .resources
-            .iter()
-            .find(|resource| resource.kind == *kind)
-            .cloned()
     }
 }
 
@@ -359,7 +359,7 @@ fn info(resource: &Arc<Resource>) -> ResourceInfo {
 }
 
 /// Kubernetes' order of versions: `v2 > v1 > v1beta2 > v1alpha1 > foo`, others by name backwards.
-pub fn version_priority(version: &str) -> (u8, u32, u32, std::cmp::Reverse<String>) {
+pub(crate) fn version_priority(version: &str) -> (u8, u32, u32, std::cmp::Reverse<String>) {
     let parse = || {
         let rest = version.strip_prefix('v')?;
         let digits = rest
@@ -385,24 +385,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn built_in_resources_are_found_by_path_and_by_kind() {
+    fn built_in_resources_are_found_by_path() {
         let registry = Registry::default();
         let deployments = registry.find("apps", "v1", "deployments").unwrap();
         assert_eq!(deployments.list_kind, "DeploymentList");
         assert!(deployments.subresource("scale").is_some());
         assert!(registry.find("apps", "v1", "pods").is_none());
-        let by_kind = registry
-            .of_kind(&GroupVersionKind::new("", "v1", "Pod"))
-            .unwrap();
-        assert_eq!(by_kind.name.resource, "pods");
-        assert_eq!(
-            registry
-                .preferred("autoscaling", "horizontalpodautoscalers")
-                .unwrap()
-                .kind
-                .version,
-            "v2"
-        );
     }
 
     #[test]

@@ -10,25 +10,25 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use serde_json::Value;
-pub use simcluster_http::{Body, full};
+pub(crate) use simcluster_http::{Body, full};
 use simcluster_machinery::status::Status;
 
 use super::negotiate::{Encoding, Wanted};
 
 /// An answer of the server.
-pub type Reply = Response<Body>;
+pub(crate) type Reply = Response<Body>;
 
 /// Answers longer than this are compressed for clients that can read it.
 const GZIP_THRESHOLD: usize = 128 * 1024;
 
 /// A body that ends when the stream does.
-pub fn streamed(stream: BoxStream<'static, io::Result<Bytes>>) -> Body {
+pub(crate) fn streamed(stream: BoxStream<'static, io::Result<Bytes>>) -> Body {
     use futures::StreamExt as _;
     StreamBody::new(stream.map(|chunk| chunk.map(Frame::data).map_err(Into::into))).boxed_unsync()
 }
 
 /// An answer of this media type.
-pub fn reply(code: StatusCode, media_type: &'static str, body: Body) -> Reply {
+pub(crate) fn reply(code: StatusCode, media_type: &'static str, body: Body) -> Reply {
     let mut reply = Response::new(body);
     *reply.status_mut() = code;
     let headers = reply.headers_mut();
@@ -41,7 +41,7 @@ pub fn reply(code: StatusCode, media_type: &'static str, body: Body) -> Reply {
 }
 
 /// Plain text, as Go's own handlers answer.
-pub fn text(code: StatusCode, text: impl Into<Bytes>) -> Reply {
+pub(crate) fn text(code: StatusCode, text: impl Into<Bytes>) -> Reply {
     let mut reply = reply(code, "text/plain; charset=utf-8", full(text));
     reply.headers_mut().insert(
         header::X_CONTENT_TYPE_OPTIONS,
@@ -51,12 +51,12 @@ pub fn text(code: StatusCode, text: impl Into<Bytes>) -> Reply {
 }
 
 /// The answer to a path that means nothing.
-pub fn page_not_found() -> Reply {
+pub(crate) fn page_not_found() -> Reply {
     text(StatusCode::NOT_FOUND, "404 page not found\n")
 }
 
 /// JSON text that is there already, in the encoding that is wanted.
-pub fn json_text(code: StatusCode, json: Bytes, wanted: &Wanted) -> Reply {
+pub(crate) fn json_text(code: StatusCode, json: Bytes, wanted: &Wanted) -> Reply {
     let (media_type, body) = match wanted.encoding {
         Encoding::Json if wanted.pretty => ("application/json", pretty(&json)),
         Encoding::Json => ("application/json", json),
@@ -73,12 +73,12 @@ pub fn json_text(code: StatusCode, json: Bytes, wanted: &Wanted) -> Reply {
 }
 
 /// A JSON document.
-pub fn json(code: StatusCode, value: &Value, wanted: &Wanted) -> Reply {
+pub(crate) fn json(code: StatusCode, value: &Value, wanted: &Wanted) -> Reply {
     json_text(code, value.to_string().into(), wanted)
 }
 
 /// A failure.
-pub fn status(status: &Status) -> Reply {
+pub(crate) fn status(status: &Status) -> Reply {
     let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let text = serde_json::to_vec(status).unwrap_or_default();
     let mut reply = reply(code, "application/json", full(text));
@@ -95,7 +95,7 @@ pub fn status(status: &Status) -> Reply {
 }
 
 /// Adds `Warning` headers: code 299, no agent, the text quoted.
-pub fn warn(headers: &mut HeaderMap, warnings: &[String]) {
+pub(crate) fn warn(headers: &mut HeaderMap, warnings: &[String]) {
     for warning in warnings {
         let mut quoted = String::from("299 - \"");
         for c in warning.chars().filter(|c| !c.is_control()) {
@@ -123,8 +123,7 @@ fn pretty(json: &Bytes) -> Bytes {
 fn yaml(json: &Bytes) -> Bytes {
     serde_json::from_slice::<Value>(json)
         .ok()
-        .and_then(|value| serde_yaml::to_string(&value).ok())
-        .map_or_else(|| json.clone(), Bytes::from)
+        .map_or_else(|| json.clone(), |value| super::yaml::write(&value).into())
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {

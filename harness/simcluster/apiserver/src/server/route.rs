@@ -8,7 +8,7 @@ use super::query::{Query, decode};
 
 /// What a path names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Route {
+pub(crate) enum Route {
     /// Something that is no resource: discovery, health, versions.
     Path(String),
     /// A resource, an object or a part of one.
@@ -17,28 +17,28 @@ pub enum Route {
 
 /// A path below an API version.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ResourceRoute {
+pub(crate) struct ResourceRoute {
     /// API group, empty for the core group.
-    pub group: String,
+    pub(crate) group: String,
     /// API version.
-    pub version: String,
+    pub(crate) version: String,
     /// The namespace in the path, empty for cluster-wide requests.
-    pub namespace: String,
+    pub(crate) namespace: String,
     /// The plural name.
-    pub resource: String,
+    pub(crate) resource: String,
     /// The object, empty for the collection.
-    pub name: String,
+    pub(crate) name: String,
     /// The part of the object, such as `status`, empty for the whole.
-    pub subresource: String,
+    pub(crate) subresource: String,
     /// What follows the subresource (of `proxy`).
-    pub rest: String,
+    pub(crate) rest: String,
     /// The deprecated `/watch/` prefix was used.
-    pub watch_prefix: bool,
+    pub(crate) watch_prefix: bool,
 }
 
 impl Route {
     /// Reads a path.
-    pub fn parse(path: &str) -> Self {
+    pub(crate) fn parse(path: &str) -> Self {
         let other = || Self::Path(path.to_owned());
         if !path.starts_with('/') || path.contains("//") {
             return other();
@@ -93,7 +93,7 @@ impl Route {
 
 impl ResourceRoute {
     /// The verb of the authorization attributes.
-    pub fn verb(&self, method: &Method, query: &Query) -> &'static str {
+    pub(crate) fn verb(&self, method: &Method, query: &Query) -> &'static str {
         let watch = self.watch_prefix || (query.flag("watch") && method == Method::GET);
         match (method.as_str(), self.name.is_empty()) {
             ("GET" | "HEAD", _) if self.watch_prefix => "watch",

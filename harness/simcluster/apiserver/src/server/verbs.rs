@@ -57,9 +57,11 @@ async fn dispatch(call: &mut Call) -> Result<Reply, Failure> {
     if call.method == Method::HEAD || verb.is_empty() {
         return Err(Box::new(Status::method_not_allowed()));
     }
-    if let Some(version) = &call.resource.custom {
-        call.warnings.extend(version.deprecation.clone());
-    }
+    let deprecation = match &call.resource.custom {
+        Some(version) => version.deprecation.clone(),
+        None => call.resource.rules().deprecation().map(str::to_owned),
+    };
+    call.warnings.extend(deprecation);
     let subresource = call.route.subresource.clone();
     match subresource.as_str() {
         "" => {
@@ -76,7 +78,7 @@ async fn dispatch(call: &mut Call) -> Result<Reply, Failure> {
             ("/pods", "log", "get") => streams::log(call).await,
             ("/pods", "exec", "get" | "create") => streams::session(call, false).await,
             ("/pods", "attach", "get" | "create") => streams::session(call, true).await,
-            ("/pods", "portforward", "get" | "create") => streams::port_forward(call).await,
+            ("/pods", "portforward", "get" | "create") => streams::port_forward(call),
             ("/pods", "ephemeralcontainers", _) => part(call, verb, Part::EphemeralContainers),
             ("/namespaces", "finalize", "update") => modify::update(call, Part::Finalize),
             ("/serviceaccounts", "token", "create") => tokens::request(call),
@@ -94,7 +96,8 @@ fn whole(call: &mut Call, verb: &str) -> Result<Reply, Failure> {
     if (verb == "create" && named) || (matches!(verb, "update" | "patch") && !named) {
         return Err(wrong_method(call));
     }
-    if !call.resource.allows(verb) {
+    let nowhere = call.resource.namespaced && call.route.namespace.is_empty();
+    if !call.resource.allows(verb) || (nowhere && !matches!(verb, "list" | "watch")) {
         return Err(wrong_method(call));
     }
     if verb == "create" {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub struct Object {
+pub(crate) struct Object {
     value: Value,
     revision: u64,
     text: OnceLock<Text>,
@@ -24,7 +24,7 @@ struct Text {
 
 impl Object {
     /// The version `revision` of an object; its `metadata.resourceVersion` is set to it.
-    pub fn new(mut value: Value, revision: u64) -> Self {
+    pub(crate) fn new(mut value: Value, revision: u64) -> Self {
         if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.insert(
                 "resourceVersion".to_owned(),
@@ -39,7 +39,7 @@ impl Object {
     }
 
     /// An object that was not stored.
-    pub fn without_revision(value: Value) -> Self {
+    pub(crate) fn without_revision(value: Value) -> Self {
         Self {
             value,
             revision: 0,
@@ -48,27 +48,27 @@ impl Object {
     }
 
     /// The object.
-    pub fn value(&self) -> &Value {
+    pub(crate) fn value(&self) -> &Value {
         &self.value
     }
 
     /// The revision of this version.
-    pub fn revision(&self) -> u64 {
+    pub(crate) fn revision(&self) -> u64 {
         self.revision
     }
 
     /// `metadata.namespace`, empty if absent.
-    pub fn namespace(&self) -> &str {
+    pub(crate) fn namespace(&self) -> &str {
         self.metadata("namespace")
     }
 
     /// `metadata.name`, empty if absent.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         self.metadata("name")
     }
 
     /// `metadata.uid`, empty if absent.
-    pub fn uid(&self) -> &str {
+    pub(crate) fn uid(&self) -> &str {
         self.metadata("uid")
     }
 
@@ -77,12 +77,12 @@ impl Object {
     }
 
     /// The whole object as JSON.
-    pub fn json(&self) -> Bytes {
+    pub(crate) fn json(&self) -> Bytes {
         self.text().json.clone()
     }
 
     /// The object's JSON behind its opening brace, `kind` and `apiVersion`: `"metadata":{…},…}`.
-    pub fn json_without_type(&self) -> &[u8] {
+    pub(crate) fn json_without_type(&self) -> &[u8] {
         let text = self.text();
         &text.json[text.rest..]
     }

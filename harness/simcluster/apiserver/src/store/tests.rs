@@ -28,14 +28,14 @@ fn one_revision_orders_all_collections() {
 #[test]
 fn stale_update_is_a_conflict() {
     let mut store = Store::new(10);
-    let (shelf, key) = ("/configmaps".into(), "ns/a".into());
-    let first = store.create(&shelf, &key, map("a", "1")).unwrap();
+    let (configmaps, key) = ("/configmaps".into(), "ns/a".into());
+    let first = store.create(&configmaps, &key, map("a", "1")).unwrap();
     let second = store
-        .update(&shelf, &key, first.revision(), map("a", "2"))
+        .update(&configmaps, &key, first.revision(), map("a", "2"))
         .unwrap();
     assert_eq!(
         store
-            .update(&shelf, &key, first.revision(), map("a", "3"))
+            .update(&configmaps, &key, first.revision(), map("a", "3"))
             .unwrap_err(),
         StoreError::Stale {
             key: key.clone(),
@@ -43,7 +43,7 @@ fn stale_update_is_a_conflict() {
         }
     );
     assert_eq!(
-        store.create(&shelf, &key, map("a", "4")).unwrap_err(),
+        store.create(&configmaps, &key, map("a", "4")).unwrap_err(),
         StoreError::Exists(key)
     );
 }
@@ -51,24 +51,28 @@ fn stale_update_is_a_conflict() {
 #[test]
 fn the_past_is_read_until_it_is_compacted() {
     let mut store = Store::new(100);
-    let shelf = "/configmaps".into();
-    let a = store.create(&shelf, &"ns/a".into(), map("a", "1")).unwrap();
+    let configmaps = "/configmaps".into();
+    let a = store
+        .create(&configmaps, &"ns/a".into(), map("a", "1"))
+        .unwrap();
     let then = store.revision();
     store
-        .update(&shelf, &"ns/a".into(), a.revision(), map("a", "2"))
+        .update(&configmaps, &"ns/a".into(), a.revision(), map("a", "2"))
         .unwrap();
-    store.create(&shelf, &"ns/b".into(), map("b", "1")).unwrap();
-    let a = store.get(&shelf, "ns/a").unwrap();
     store
-        .delete(&shelf, &"ns/a".into(), a.revision(), a.value().clone())
+        .create(&configmaps, &"ns/b".into(), map("b", "1"))
+        .unwrap();
+    let a = store.get(&configmaps, "ns/a").unwrap();
+    store
+        .delete(&configmaps, &"ns/a".into(), a.revision(), a.value().clone())
         .unwrap();
 
-    let past = store.snapshot_at(&shelf, then).unwrap();
+    let past = store.snapshot_at(&configmaps, then).unwrap();
     assert_eq!(past.objects.len(), 1);
     assert_eq!(past.objects["ns/a"].value()["data"]["k"], "1");
     assert_eq!(
         store
-            .snapshot(&shelf)
+            .snapshot(&configmaps)
             .objects
             .keys()
             .map(|k| &**k)
@@ -76,7 +80,7 @@ fn the_past_is_read_until_it_is_compacted() {
         ["ns/b"]
     );
     let changes: Vec<Change> = store
-        .events_since(&shelf, then)
+        .events_since(&configmaps, then)
         .unwrap()
         .iter()
         .map(|event| event.change)
@@ -85,18 +89,18 @@ fn the_past_is_read_until_it_is_compacted() {
 
     store.compact(store.revision() - 1);
     assert!(matches!(
-        store.snapshot_at(&shelf, then),
+        store.snapshot_at(&configmaps, then),
         Err(StoreError::Compacted { .. })
     ));
     assert_eq!(
         store
-            .events_since(&shelf, store.revision() - 1)
+            .events_since(&configmaps, store.revision() - 1)
             .unwrap()
             .len(),
         1
     );
     assert!(matches!(
-        store.events_since(&shelf, store.revision() + 1),
+        store.events_since(&configmaps, store.revision() + 1),
         Err(StoreError::Future { .. })
     ));
 }
@@ -104,27 +108,31 @@ fn the_past_is_read_until_it_is_compacted() {
 #[test]
 fn the_log_is_bounded() {
     let mut store = Store::new(3);
-    let shelf = "/configmaps".into();
+    let configmaps = "/configmaps".into();
     let begin = store.revision();
     for n in 0..5 {
         store
-            .create(&shelf, &format!("ns/{n}").into(), map("x", "1"))
+            .create(&configmaps, &format!("ns/{n}").into(), map("x", "1"))
             .unwrap();
     }
     assert!(matches!(
-        store.events_since(&shelf, begin),
+        store.events_since(&configmaps, begin),
         Err(StoreError::Compacted { .. })
     ));
-    assert_eq!(store.events_since(&shelf, begin + 2).unwrap().len(), 3);
+    assert_eq!(store.events_since(&configmaps, begin + 2).unwrap().len(), 3);
 }
 
 #[test]
 fn a_snapshot_does_not_see_later_writes() {
     let mut store = Store::new(10);
-    let shelf = "/configmaps".into();
-    store.create(&shelf, &"ns/a".into(), map("a", "1")).unwrap();
-    let snapshot = store.snapshot(&shelf);
-    store.create(&shelf, &"ns/b".into(), map("b", "1")).unwrap();
+    let configmaps = "/configmaps".into();
+    store
+        .create(&configmaps, &"ns/a".into(), map("a", "1"))
+        .unwrap();
+    let snapshot = store.snapshot(&configmaps);
+    store
+        .create(&configmaps, &"ns/b".into(), map("b", "1"))
+        .unwrap();
     assert_eq!(snapshot.objects.len(), 1);
 }
 

@@ -61,9 +61,9 @@ fn binding(call: &Call, object: &Value) -> Result<(), Failure> {
     }
     let policy = call.server.policy.current(&call.server.store);
     let Some(rules) = policy.role(namespace, name) else {
-        let group = simcluster_machinery::kind::GroupResource::new(GROUP, resource);
         return Err(Box::new(simcluster_machinery::status::Status::not_found(
-            &group, name,
+            call.resource_name(),
+            name,
         )));
     };
     covered(call, object, rules)

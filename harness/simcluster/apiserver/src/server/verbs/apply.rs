@@ -2,10 +2,7 @@
 
 use http::StatusCode;
 use serde_json::Value;
-use simcluster_machinery::{
-    decode::{self as bodies},
-    status::Status,
-};
+use simcluster_machinery::status::Status;
 
 use super::{
     Admitted, Part, admit_and_create, create,
@@ -17,7 +14,7 @@ use crate::server::{Failure, call::Call, decode, managed, reply::Reply};
 
 /// `PATCH` with a configuration.
 pub(super) fn apply(call: &mut Call, part: Part, options: WriteOptions) -> Result<Reply, Failure> {
-    let configuration = read(call)?;
+    let configuration = decode::configuration(call)?;
     if super::read::find(call).is_err() {
         if part == Part::Status {
             return Err(call.not_found());
@@ -56,18 +53,16 @@ fn create_applied(
             &why,
         )));
     }
-    if metadata["resourceVersion"]
-        .as_str()
-        .is_some_and(|version| !version.is_empty())
-    {
-        return Err(call.not_found());
-    }
     super::delete::may(call, "create")?;
     let merged = managed::merge(call, None, configuration, Part::Whole)?;
     let mut object = decode::merged(call, merged)?;
     modify::match_name(call, &object)?;
     create::match_namespace(call, &mut object)?;
-    let created = admit_and_create(call, object, options, Admitted::Apply)?;
+    if let Some(metadata) = object["metadata"].as_object_mut() {
+        // There is nothing whose revision it could be.
+        metadata.remove("resourceVersion");
+    }
+    let created = admit_and_create(call, &object, options, Admitted::Apply)?;
     object_reply(call, StatusCode::CREATED, &created)
 }
 
@@ -83,21 +78,4 @@ fn check_preconditions(call: &Call, configuration: &Value, old: &Value) -> Resul
         call.resource_name(),
         &call.route.name,
     )))
-}
-
-/// The body, which is YAML even when it looks like JSON.
-fn read(call: &mut Call) -> Result<Value, Failure> {
-    let body = if call.body.first() == Some(&b'{') && bodies::untyped(&call.body).is_ok() {
-        call.body.clone()
-    } else {
-        decode::yaml_to_json(&call.body).map_err(|failure| {
-            Box::new(Status::bad_request(format!(
-                "error decoding YAML: {}",
-                failure
-                    .message
-                    .trim_start_matches("error converting YAML to JSON: ")
-            )))
-        })?
-    };
-    decode::configuration(call, &body)
 }

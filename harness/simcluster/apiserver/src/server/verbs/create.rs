@@ -29,12 +29,12 @@ pub(super) fn create(call: &mut Call) -> Result<Reply, Failure> {
     let options = WriteOptions::of(call, OptionsKind::Create)?;
     let mut object = decode::object(call)?;
     match_namespace(call, &mut object)?;
-    let created = admit_and_create(call, object, options, Admitted::Create)?;
+    let created = admit_and_create(call, &object, options, Admitted::Create)?;
     object_reply(call, StatusCode::CREATED, &created)
 }
 
 /// How an object came to be created.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Admitted {
     /// By a create: the manager owns what it sent.
     Create,
@@ -47,7 +47,7 @@ pub(crate) enum Admitted {
 /// Takes a new object from decoding to the store.
 pub(crate) fn admit_and_create(
     call: &mut Call,
-    object: Value,
+    object: &Value,
     options: WriteOptions,
     how: Admitted,
 ) -> Result<Arc<Object>, Failure> {
@@ -61,7 +61,7 @@ pub(crate) fn admit_and_create(
             .is_empty();
     let mut attempt = 1;
     loop {
-        match once(call, object.clone(), options, &how) {
+        match once(call, object.clone(), options, how) {
             Err(failure)
                 if generated && failure.reason == "AlreadyExists" && attempt < NAME_ATTEMPTS =>
             {
@@ -76,7 +76,7 @@ fn once(
     call: &mut Call,
     mut object: Value,
     options: WriteOptions,
-    how: &Admitted,
+    how: Admitted,
 ) -> Result<Arc<Object>, Failure> {
     let resource = Arc::clone(&call.resource);
     if object["metadata"]["resourceVersion"]
@@ -115,6 +115,8 @@ fn once(
     fill_metadata(call, &mut object);
     resource.rules().prepare_create(&mut object);
     effects::before_create(call, &mut object)?;
+    call.warnings
+        .extend(resource.rules().warnings(&object, None));
     let errors = resource.rules().check_create(&object, resource.scope());
     call.refuse_invalid(&object, &errors)?;
     admit::validate_create(call, &object)?;

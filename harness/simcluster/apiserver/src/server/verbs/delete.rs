@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 use simcluster_machinery::{
     field::{Error, Path},
-    kind::GroupVersionKind,
+    kind::{GroupResource, GroupVersionKind},
     status::{Details, Status},
 };
 
@@ -203,18 +203,16 @@ fn check_preconditions(
     options: &DeleteOptions,
     current: &Object,
 ) -> Result<(), Failure> {
-    let refuse = |what: &str, asked: &str, own: &str| {
+    let refuse = |what: &str, how: &str, asked: &str, own: &str| {
         let why = format!(
-            "Precondition failed: {what} in precondition: {asked}, {what} in object meta: {own}"
+            "the {what} in the precondition ({asked}) does not match the {what} in record ({own}). \
+             The object might have been {how}"
         );
-        Err(Box::new(Status::conflict(
-            call.resource_name(),
-            &call.route.name,
-            &why,
-        )))
+        let kind = GroupResource::new(&call.resource.kind.group, &call.resource.kind.kind);
+        Err(Box::new(Status::conflict(&kind, &call.route.name, &why)))
     };
     if let Some(uid) = options.uid.as_deref().filter(|&uid| uid != current.uid()) {
-        return refuse("UID", uid, current.uid());
+        return refuse("UID", "deleted and then recreated", uid, current.uid());
     }
     let revision = current.revision().to_string();
     if let Some(asked) = options
@@ -222,7 +220,7 @@ fn check_preconditions(
         .as_deref()
         .filter(|&asked| asked != revision)
     {
-        return refuse("ResourceVersion", asked, &revision);
+        return refuse("ResourceVersion", "modified", asked, &revision);
     }
     Ok(())
 }
@@ -372,10 +370,10 @@ pub(super) fn delete_collection(call: &mut Call) -> Result<Reply, Failure> {
     let options = DeleteOptions::of(call)?;
     let mut deleted = Vec::new();
     for (_, object) in list::selected(call)? {
-        call.route.name = object.name().to_owned();
+        object.name().clone_into(&mut call.route.name);
         let namespace = call.route.namespace.clone();
         if call.resource.namespaced {
-            call.route.namespace = object.namespace().to_owned();
+            object.namespace().clone_into(&mut call.route.namespace);
         }
         let outcome = remove(call, &options);
         call.route.namespace = namespace;

@@ -188,27 +188,27 @@ fn parse_revision(text: &str) -> Result<Option<u64>, Failure> {
 
 fn watch_errors(revision_match: &str, initial: Option<bool>, errors: &mut Vec<Error>) {
     let path = Path::new("resourceVersionMatch");
-    match initial {
-        Some(_) => {
-            if revision_match != "NotOlderThan" {
-                errors.push(Error::forbidden(
-                    &path,
-                    "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-                ));
-                if !revision_match.is_empty() {
-                    errors.push(Error::not_supported(
-                        &path,
-                        revision_match,
-                        &["NotOlderThan"],
-                    ));
-                }
-            }
+    if initial.is_none() {
+        if !revision_match.is_empty() {
+            errors.push(Error::forbidden(
+                &path,
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+            ));
         }
-        None if !revision_match.is_empty() => errors.push(Error::forbidden(
+        return;
+    }
+    if revision_match != "NotOlderThan" {
+        errors.push(Error::forbidden(
             &path,
-            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-        )),
-        None => {}
+            "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+        ));
+        if !revision_match.is_empty() {
+            errors.push(Error::not_supported(
+                &path,
+                revision_match,
+                &["NotOlderThan"],
+            ));
+        }
     }
 }
 

@@ -42,7 +42,7 @@ pub(super) fn update(call: &mut Call, part: Part) -> Result<Reply, Failure> {
             )));
         }
         delete::may(call, "create")?;
-        let created = admit_and_create(call, object, options, Admitted::Update)?;
+        let created = admit_and_create(call, &object, options, Admitted::Update)?;
         return object_reply(call, StatusCode::CREATED, &created);
     }
     let changed = modify(call, part, options, |_, _| Ok(Change::to(object.clone())))?;
@@ -127,9 +127,12 @@ fn once(
         object: mut new,
         recorded,
     } = change(call, old)?;
+    if let Some(version) = &resource.custom {
+        version.check_type(&new)?;
+    }
     let insisted = check_identity(call, part, &new, old, current.revision())?;
     simcluster_kinds::carry_server_fields(&mut new, old);
-    admit::update(call, part, &mut new, old)?;
+    admit::update(call, part, &mut new);
     if !recorded && part != Part::Direct {
         managed::record(call, Some(old), &mut new, part);
     }
@@ -164,6 +167,10 @@ fn once(
     ) {
         // The rules bring back all but the status; who owns it has changed, though.
         keep_managers(&mut new, managers);
+    }
+    if part == Part::Whole {
+        let warnings = resource.rules().warnings(&new, Some(old));
+        call.warnings.extend(warnings);
     }
     let errors = match part {
         Part::Whole => resource.rules().check_update(&new, old, resource.scope()),
@@ -224,9 +231,13 @@ fn check_identity(
     };
     let (name, uid) = (call.route.name.as_str(), text(new, "uid"));
     let (own_uid, version) = (text(old, "uid"), text(new, "resourceVersion"));
-    if !uid.is_empty() && uid != own_uid {
+    // A patch that names another uid is refused as a change of what is immutable.
+    if !uid.is_empty() && uid != own_uid && call.method == http::Method::PUT {
         let why = format!(
-            "Precondition failed: UID in precondition: {uid}, UID in object meta: {own_uid}"
+            "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, \
+             AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, \
+             UID in object meta: {own_uid}",
+            call.resource.registry_key(&call.route.namespace, name)
         );
         return Err(Refusal::Failure(Box::new(Status::conflict(
             call.resource_name(),

@@ -78,7 +78,7 @@ fn patched(
 ) -> Result<Arc<Object>, Failure> {
     modify(call, part, options, |call, old| {
         let value = patch.apply(&call.resource, old.clone())?;
-        let mut object = decode::patched(call, value, patch.problems().to_vec())?;
+        let mut object = decode::patched(call, value, patch.problems(), patch.strategic())?;
         call.resource.rules().default(&mut object);
         let own = object["metadata"]["name"].as_str().unwrap_or_default();
         if own != call.route.name {
@@ -119,6 +119,14 @@ impl Patch {
             Self::Json(_, problems) | Self::Merge(_, problems) | Self::Strategic(_, problems) => {
                 problems
             }
+        }
+    }
+
+    /// The patch, if it is a strategic one.
+    fn strategic(&self) -> Option<&Value> {
+        match self {
+            Self::Strategic(patch, _) => Some(patch),
+            Self::Json(..) | Self::Merge(..) => None,
         }
     }
 

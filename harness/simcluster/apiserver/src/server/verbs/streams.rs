@@ -89,10 +89,10 @@ fn container(call: &Call, pod: &Object) -> Result<String, Failure> {
                 );
                 for (names, kind) in [(&init, "init"), (&ephemeral, "ephemeral")] {
                     if !names.is_empty() {
-                        message.push_str(&format!(
-                            " or one of the {kind} containers: [{}]",
+                        message = format!(
+                            "{message} or one of the {kind} containers: [{}]",
                             names.join(" ")
-                        ));
+                        );
                     }
                 }
                 bad(message)
@@ -250,7 +250,7 @@ fn check_streams(call: &Call, options: &StreamOptions, attach: bool) -> Result<(
 }
 
 /// `portforward`.
-pub(super) async fn port_forward(call: &mut Call) -> Result<Reply, Failure> {
+pub(super) fn port_forward(call: &mut Call) -> Result<Reply, Failure> {
     let pod = super::read::find(call)?;
     let Some(Running { pod, kubelet }) = running(call, &pod)? else {
         return Err(no_host(&call.route.name));

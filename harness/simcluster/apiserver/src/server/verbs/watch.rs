@@ -28,7 +28,7 @@ use crate::{
         reply::{self, Reply},
         select::Selection,
     },
-    store::{Change, Event, Object, StoreError},
+    store::{Change, Event, Key, Object, StoreError},
 };
 
 /// How often a client that wants bookmarks gets one while nothing happens.
@@ -42,16 +42,15 @@ pub(super) fn watch(call: &Call) -> Result<Reply, Failure> {
     let former = Former::new(call, wanted)?;
     let options = ListOptions::of(call, true)?;
     let selection = Selection::of(call)?;
-    let prefix = match selection
+    let name = selection
         .name()
-        .or(Some(&*call.route.name).filter(|name| !name.is_empty()))
-    {
+        .or(Some(&*call.route.name).filter(|name| !name.is_empty()));
+    let scope = match name {
         Some(name) if !call.resource.namespaced || !call.route.namespace.is_empty() => {
-            call.resource.key(&call.route.namespace, name).to_string()
+            Scope::One(call.resource.key(&call.route.namespace, name))
         }
-        _ => prefix(call),
+        _ => Scope::Prefix(prefix(call)),
     };
-    let whole_key = !prefix.is_empty() && !prefix.ends_with('/');
     let timeout = options
         .timeout_seconds
         .filter(|&seconds| seconds > 0)
@@ -65,8 +64,7 @@ pub(super) fn watch(call: &Call) -> Result<Reply, Failure> {
         resource: Arc::clone(&call.resource),
         former,
         selection,
-        prefix,
-        whole_key,
+        scope,
         seen: 0,
         bookmarks: options.bookmarks,
         deadline: Instant::now() + timeout,
@@ -87,15 +85,29 @@ pub(super) fn watch(call: &Call) -> Result<Reply, Failure> {
     ))
 }
 
+/// Which keys a watch is about.
+enum Scope {
+    /// One object.
+    One(Key),
+    /// All whose keys begin like this.
+    Prefix(String),
+}
+
+impl Scope {
+    fn covers(&self, key: &str) -> bool {
+        match self {
+            Self::One(own) => **own == *key,
+            Self::Prefix(prefix) => key.starts_with(prefix),
+        }
+    }
+}
+
 struct Watcher {
     server: Arc<Inner>,
     resource: Arc<Resource>,
     former: Former,
     selection: Selection,
-    /// What the keys of watched objects begin with.
-    prefix: String,
-    /// The prefix is one whole key.
-    whole_key: bool,
+    scope: Scope,
     changed: Receiver<u64>,
     /// All changes up to this revision were sent.
     seen: u64,
@@ -135,7 +147,7 @@ impl Watcher {
         drop(store);
         self.seen = snapshot.revision;
         for (key, object) in &snapshot.objects {
-            if self.covers(key) {
+            if self.scope.covers(key) {
                 let object = convert::served(&self.resource, object);
                 if self.selection.matches(&self.resource, &object) {
                     self.push("ADDED", &object);
@@ -146,14 +158,6 @@ impl Watcher {
             self.push_bookmark(true);
         }
         Ok(())
-    }
-
-    fn covers(&self, key: &str) -> bool {
-        if self.whole_key {
-            key == self.prefix
-        } else {
-            key.starts_with(&self.prefix)
-        }
     }
 
     /// The next bytes; `None` when the stream is over.
@@ -239,7 +243,7 @@ impl Watcher {
 
     /// What a change means to this client, whose selectors may stop or begin to match.
     fn judge(&mut self, event: &Event) {
-        if !self.covers(&event.key) {
+        if !self.scope.covers(&event.key) {
             return;
         }
         let object = convert::served(&self.resource, &event.object);
