@@ -64,7 +64,7 @@ impl KindRules for Pod {
 
     fn validate_create(&self, pod: &Value) -> Vec<Error> {
         let mut errors = Vec::new();
-        validation::spec(&pod["spec"], &Path::new("spec"), &mut errors);
+        validation::pod_spec(&pod["spec"], &Path::new("spec"), &mut errors);
         if !pod.list("spec.ephemeralContainers").is_empty() {
             errors.push(Error::forbidden(
                 &Path::new("spec").child("ephemeralContainers"),

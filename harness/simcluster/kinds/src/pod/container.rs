@@ -7,13 +7,13 @@ use simcluster_machinery::field::{Error, Path};
 use simcluster_machinery::name;
 
 use super::{env, handler, security};
-use crate::checks::{one_of, port_number, required_one_of};
+use crate::checks::{one_of, port_number, required, required_one_of};
 use crate::meta::complain;
 use crate::read::Read;
 use crate::resources;
 
 const PULL_POLICIES: [&str; 3] = ["Always", "IfNotPresent", "Never"];
-const MESSAGE_POLICIES: [&str; 2] = ["FallbackToLogsOnError", "File"];
+const MESSAGE_POLICIES: [&str; 2] = ["File", "FallbackToLogsOnError"];
 const PROTOCOLS: [&str; 3] = ["SCTP", "TCP", "UDP"];
 
 /// The containers of a pod's spec (at `path`).
@@ -26,13 +26,13 @@ pub(super) fn validate_all(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
     for (index, container) in containers.iter().enumerate() {
         let path = path.child("containers").index(index);
         validate(spec, container, &path, &mut names, errors);
-        handler::validate(container, &path, errors);
+        handler::validate(spec, container, &path, errors);
     }
     for (index, container) in spec.list("initContainers").iter().enumerate() {
         let path = path.child("initContainers").index(index);
         validate(spec, container, &path, &mut names, errors);
         if container.text("restartPolicy") == "Always" {
-            handler::validate(container, &path, errors);
+            handler::validate(spec, container, &path, errors);
         } else {
             handler::validate_absent(container, &path, errors);
         }
@@ -41,6 +41,65 @@ pub(super) fn validate_all(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
     for (index, container) in containers.iter().enumerate() {
         let path = path.child("containers").index(index);
         validate_host_ports(spec, container, &path, &mut host_ports, errors);
+    }
+    validate_ephemeral(spec, path, &mut names, errors);
+}
+
+/// What is put into a running pod to look at it: it serves nothing, so it has no ports, probes or
+/// resources.
+fn validate_ephemeral<'a>(
+    spec: &'a Value,
+    path: &Path,
+    names: &mut BTreeSet<&'a str>,
+    errors: &mut Vec<Error>,
+) {
+    const FORBIDDEN: &str = "cannot be set for an Ephemeral Container";
+    let targets: Vec<&str> = names.iter().copied().collect();
+    for (index, container) in spec.list("ephemeralContainers").iter().enumerate() {
+        let path = path.child("ephemeralContainers").index(index);
+        validate(spec, container, &path, names, errors);
+        let target = container.text("targetContainerName");
+        if !target.is_empty() && !targets.contains(&target) {
+            errors.push(Error::not_found(&path.child("targetContainerName"), target));
+        }
+        for field in [
+            "lifecycle",
+            "livenessProbe",
+            "ports",
+            "readinessProbe",
+            "resizePolicy",
+            "resources",
+            "startupProbe",
+        ] {
+            if !container.lacks(field) {
+                errors.push(Error::forbidden(&path.child(field), FORBIDDEN));
+            }
+        }
+        for (index, mount) in container.list("volumeMounts").iter().enumerate() {
+            for field in ["subPath", "subPathExpr"] {
+                if !mount.lacks(field) {
+                    let place = path.child("volumeMounts").index(index).child(field);
+                    errors.push(Error::forbidden(&place, FORBIDDEN));
+                }
+            }
+        }
+    }
+}
+
+/// Images of pods (not of templates) have no space around them.
+pub(super) fn validate_image_spaces(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
+    for list in ["containers", "initContainers", "ephemeralContainers"] {
+        for (index, container) in spec.list(list).iter().enumerate() {
+            image_space(container, &path.child(list).index(index), errors);
+        }
+    }
+}
+
+fn image_space(container: &Value, path: &Path, errors: &mut Vec<Error>) {
+    let image = container.text("image");
+    if image.trim() != image {
+        let detail = "must not have leading or trailing whitespace";
+        errors.push(Error::invalid(&path.child("image"), image, detail));
     }
 }
 
@@ -61,7 +120,7 @@ fn validate<'a>(
             errors.push(Error::duplicate(&place, own_name));
         }
     }
-    validate_image(container, path, errors);
+    required(container, "image", path, errors);
     required_one_of(
         container,
         "terminationMessagePolicy",
@@ -93,17 +152,8 @@ fn validate<'a>(
 
 /// The image is there and has no space around it.
 pub(super) fn validate_image(container: &Value, path: &Path, errors: &mut Vec<Error>) {
-    let image = container.text("image");
-    let place = path.child("image");
-    if image.is_empty() {
-        errors.push(Error::required(&place, ""));
-    } else if image.trim() != image {
-        errors.push(Error::invalid(
-            &place,
-            image,
-            "must not have leading or trailing whitespace",
-        ));
-    }
+    required(container, "image", path, errors);
+    image_space(container, path, errors);
 }
 
 fn validate_ports(container: &Value, path: &Path, errors: &mut Vec<Error>) {
@@ -200,16 +250,49 @@ fn validate_mounts(spec: &Value, container: &Value, path: &Path, errors: &mut Ve
         let propagations = ["Bidirectional", "HostToContainer", "None"];
         one_of(mount, "mountPropagation", &propagations, &path, errors);
     }
+    validate_devices(spec, container, &mount_paths, path, errors);
+}
+
+fn validate_devices(
+    spec: &Value,
+    container: &Value,
+    mount_paths: &BTreeSet<&str>,
+    path: &Path,
+    errors: &mut Vec<Error>,
+) {
+    let mut device_paths = BTreeSet::new();
     for (index, device) in container.list("volumeDevices").iter().enumerate() {
         let path = path.child("volumeDevices").index(index);
-        let volume = device.text("name");
-        if volume.is_empty() {
-            errors.push(Error::required(&path.child("name"), ""));
-        } else if !volumes.contains(volume) {
-            errors.push(Error::not_found(&path.child("name"), volume));
+        let (own_name, device_path) = (device.text("name"), device.text("devicePath"));
+        required(device, "name", &path, errors);
+        let volume = spec
+            .list("volumes")
+            .iter()
+            .find(|one| one.text("name") == own_name);
+        match volume {
+            None => errors.push(Error::not_found(&path.child("name"), own_name)),
+            Some(volume)
+                if volume.at("persistentVolumeClaim").is_none()
+                    && volume.at("ephemeral").is_none() =>
+            {
+                let detail = "can only use volume source type of PersistentVolumeClaim or \
+                              Ephemeral for block mode";
+                errors.push(Error::invalid(&path.child("name"), own_name, detail));
+            }
+            Some(_) => {}
         }
-        if device.text("devicePath").is_empty() {
-            errors.push(Error::required(&path.child("devicePath"), ""));
+        required(device, "devicePath", &path, errors);
+        let place = path.child("devicePath");
+        if !device_paths.insert(device_path) {
+            errors.push(Error::invalid(&place, device_path, "must be unique"));
+        }
+        if device_path.split('/').any(|part| part == "..") {
+            let detail = "can not contain backsteps ('..')";
+            errors.push(Error::invalid(&place, device_path, detail));
+        }
+        if mount_paths.contains(device_path) {
+            let detail = "must not already exist as a path in volumeMounts";
+            errors.push(Error::invalid(&place, device_path, detail));
         }
     }
 }

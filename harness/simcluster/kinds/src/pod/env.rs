@@ -71,8 +71,9 @@ pub(super) fn validate(container: &Value, path: &Path, errors: &mut Vec<Error>) 
             validate_source(variable, source, &path.child("valueFrom"), errors);
         }
     }
+    let list = path.child("envFrom");
     for (index, source) in container.list("envFrom").iter().enumerate() {
-        let path = path.child("envFrom").index(index);
+        let path = list.index(index);
         let prefix = source.text("prefix");
         if !prefix.is_empty() {
             complain(
@@ -82,17 +83,27 @@ pub(super) fn validate(container: &Value, path: &Path, errors: &mut Vec<Error>) 
                 name::env_var_name(prefix),
             );
         }
-        let given = ["configMapRef", "secretRef"];
-        let given = given.into_iter().filter(|kind| source.at(kind).is_some());
-        let count = given.map(|kind| object_name(&source[kind], "name", &path.child(kind), errors));
-        match count.count() {
-            0 => errors.push(Error::invalid(
-                &path,
-                "",
-                "must specify one of: `configMapRef` or `secretRef`",
-            )),
+        let mut given = 0;
+        for kind in ["configMapRef", "secretRef"] {
+            let Some(reference) = source.at(kind) else {
+                continue;
+            };
+            given += 1;
+            let path = path.child(kind);
+            if reference.lacks("name") {
+                required(reference, "name", &path, errors);
+            } else {
+                object_name(reference, "name", &path, errors);
+            }
+        }
+        // The API says these of the list and not of the entry.
+        match given {
+            0 => {
+                let detail = "must specify one of: `configMapRef` or `secretRef`";
+                errors.push(Error::invalid(&list, "", detail));
+            }
             1 => {}
-            _ => errors.push(too_many(&path)),
+            _ => errors.push(too_many(&list)),
         }
     }
 }

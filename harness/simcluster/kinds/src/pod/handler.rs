@@ -7,10 +7,11 @@ use crate::checks::{non_negative, one_of, port_number, port_number_or_name, requ
 use crate::read::Read;
 
 /// The probes and hooks of a container that runs for as long as its pod.
-pub(super) fn validate(container: &Value, path: &Path, errors: &mut Vec<Error>) {
+pub(super) fn validate(spec: &Value, container: &Value, path: &Path, errors: &mut Vec<Error>) {
+    let grace = spec.integer("terminationGracePeriodSeconds").unwrap_or(0);
     for name in ["livenessProbe", "readinessProbe", "startupProbe"] {
         if let Some(probe) = container.at(name) {
-            validate_probe(name, probe, &path.child(name), errors);
+            validate_probe(name, probe, grace, &path.child(name), errors);
         }
     }
     for name in ["postStart", "preStop"] {
@@ -19,6 +20,7 @@ pub(super) fn validate(container: &Value, path: &Path, errors: &mut Vec<Error>) 
             validate_handler(
                 handler,
                 &["exec", "httpGet", "tcpSocket", "sleep"],
+                grace,
                 &path,
                 errors,
             );
@@ -43,10 +45,11 @@ pub(super) fn validate_absent(container: &Value, path: &Path, errors: &mut Vec<E
     }
 }
 
-fn validate_probe(name: &str, probe: &Value, path: &Path, errors: &mut Vec<Error>) {
+fn validate_probe(name: &str, probe: &Value, pod_grace: i64, path: &Path, errors: &mut Vec<Error>) {
     validate_handler(
         probe,
         &["exec", "httpGet", "tcpSocket", "grpc"],
+        pod_grace,
         path,
         errors,
     );
@@ -83,7 +86,13 @@ fn validate_probe(name: &str, probe: &Value, path: &Path, errors: &mut Vec<Error
     }
 }
 
-fn validate_handler(handler: &Value, kinds: &[&str], path: &Path, errors: &mut Vec<Error>) {
+fn validate_handler(
+    handler: &Value,
+    kinds: &[&str],
+    pod_grace: i64,
+    path: &Path,
+    errors: &mut Vec<Error>,
+) {
     let mut given = kinds.iter().filter(|kind| handler.at(kind).is_some());
     let Some(kind) = given.next() else {
         errors.push(Error::required(path, "must specify a handler type"));
@@ -107,6 +116,15 @@ fn validate_handler(handler: &Value, kinds: &[&str], path: &Path, errors: &mut V
             &path.child("port"),
             errors,
         ),
-        _ => non_negative(action, &["seconds"], &path, errors),
+        _ => {
+            let seconds = action.integer("seconds").unwrap_or(0);
+            if !(1..=pod_grace).contains(&seconds) {
+                let detail = format!(
+                    "must be greater than 0 and less than terminationGracePeriodSeconds \
+                     ({pod_grace})"
+                );
+                errors.push(Error::invalid(&path, seconds, detail));
+            }
+        }
     }
 }

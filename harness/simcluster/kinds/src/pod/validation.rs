@@ -32,7 +32,13 @@ pub(crate) fn template(template: &Value, path: &Path, errors: &mut Vec<Error>) {
     }
 }
 
-/// The spec of a pod (at `path`).
+/// The spec of a pod that is no template (at `path`).
+pub(super) fn pod_spec(pod: &Value, path: &Path, errors: &mut Vec<Error>) {
+    spec(pod, path, errors);
+    container::validate_image_spaces(pod, path, errors);
+}
+
+/// The spec of a pod or of a template (at `path`).
 pub(crate) fn spec(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
     volume::validate_all(spec, path, errors);
     container::validate_all(spec, path, errors);

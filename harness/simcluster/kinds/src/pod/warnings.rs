@@ -1,6 +1,6 @@
 //! What is legal in a pod and yet likely a mistake: `kubectl` shows these as warnings.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use simcluster_machinery::field::Path;
@@ -70,10 +70,14 @@ pub(crate) fn of_spec(spec: &Value, path: &Path) -> Vec<String> {
 }
 
 fn of_container(container: &Value, path: &Path, warnings: &mut Vec<String>) {
-    let mut seen = BTreeMap::new();
+    let mut seen = BTreeSet::new();
     for (index, variable) in container.list("env").iter().enumerate() {
         let own_name = variable.text("name");
-        if seen.insert(own_name, index).is_some() {
+        // A value that builds on the one before hides nothing.
+        let builds_on = format!("$({own_name})");
+        let value = variable.text("value");
+        let extends = value != builds_on && value.contains(&builds_on);
+        if !seen.insert(own_name) && !extends {
             let place = path.child("env").index(index);
             warnings.push(format!(
                 "{place}: hides previous definition of {own_name:?}, \
