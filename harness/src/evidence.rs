@@ -114,7 +114,7 @@ async fn objects(client: &Client) -> String {
                 }
                 Err(error) => {
                     // Infallible: writing to a String.
-                    drop(writeln!(
+                    let _ = (writeln!(
                         text,
                         "# could not list {}: {error}",
                         resource.plural

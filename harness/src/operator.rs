@@ -56,6 +56,15 @@ impl Task {
         })
     }
 
+    /// Ends it at its next await; an error if it had already ended in one.
+    pub async fn end(self) -> Result<(), Failure> {
+        if self.handle.is_finished() {
+            return self.stop().await;
+        }
+        self.kill().await;
+        Ok(())
+    }
+
     /// Ends it at its next await, as a crash would.
     pub async fn kill(self) {
         self.handle.abort();

@@ -29,7 +29,10 @@ pub fn prove<F>(body: F)
 where
     F: AsyncFnOnce(&Cluster) -> Result<(), Failure>,
 {
-    prove_with(async || Ok(Arc::new(ImageStore::open(StoreConfig::default())?)), body);
+    prove_with(
+        async || Ok(Arc::new(ImageStore::open(StoreConfig::default())?)),
+        body,
+    );
 }
 
 /// As [`prove`], with images of the caller's.

@@ -8,10 +8,19 @@ pub const CR: &str = include_str!("../../deploy/cr.yml");
 pub const CR_PASSWD: &str = include_str!("../../deploy/cr-passwd.yml");
 /// What runs the operator in the cluster, in the order in which the homework applies it.
 pub const OPERATOR: [(&str, &str); 4] = [
-    ("service-account.yml", include_str!("../../deploy/service-account.yml")),
+    (
+        "service-account.yml",
+        include_str!("../../deploy/service-account.yml"),
+    ),
     ("role.yml", include_str!("../../deploy/role.yml")),
-    ("role-binding.yml", include_str!("../../deploy/role-binding.yml")),
-    ("deploy-operator.yml", include_str!("../../deploy/deploy-operator.yml")),
+    (
+        "role-binding.yml",
+        include_str!("../../deploy/role-binding.yml"),
+    ),
+    (
+        "deploy-operator.yml",
+        include_str!("../../deploy/deploy-operator.yml"),
+    ),
 ];
 
 /// Name of the canonical instance.

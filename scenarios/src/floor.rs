@@ -20,9 +20,16 @@ pub async fn measure(images: &ImageStore) -> Result<Duration, Failure> {
         .output()
         .await?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let total = text.lines().rev().find_map(|line| line.strip_prefix("total "));
+    let total = text
+        .lines()
+        .rev()
+        .find_map(|line| line.strip_prefix("total "));
     match total.and_then(|total| total.trim_end_matches(" s").trim().parse().ok()) {
         Some(seconds) if output.status.success() => Ok(Duration::from_secs_f64(seconds)),
-        _ => Err(format!("the floor script failed: {}", String::from_utf8_lossy(&output.stderr)).into()),
+        _ => Err(format!(
+            "the floor script failed: {}",
+            String::from_utf8_lossy(&output.stderr)
+        )
+        .into()),
     }
 }

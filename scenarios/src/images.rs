@@ -15,9 +15,23 @@ use tokio::process::Command;
 /// The name under which `deploy/` and the operator's settings know the image.
 pub const OPERATOR_IMAGE: &str = "mysql-operator:latest";
 
-/// Which programs the image holds.
-const PROGRAMS: [(&str, &str); 2] =
-    [("mysql-operator", "/mysql-operator"), ("mysql-job", "/mysql-job")];
+/// What the image holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Programs {
+    /// Only what Jobs run: the operator itself is a task of this process.
+    Job,
+    /// The operator too, to run in the cluster.
+    All,
+}
+
+impl Programs {
+    fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::Job => &["mysql-job"],
+            Self::All => &["mysql-job", "mysql-operator"],
+        }
+    }
+}
 
 /// The image could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -42,11 +56,16 @@ pub enum ImageBuildError {
 }
 
 /// Links the programs and describes the image.
-pub async fn operator_image() -> Result<LocalImage, ImageBuildError> {
+pub async fn operator_image(programs: Programs) -> Result<LocalImage, ImageBuildError> {
     let mut files = Vec::new();
-    for (program, path) in PROGRAMS {
+    for program in programs.names() {
         let source = link(program).await?;
-        files.push(LocalFile { path: path.into(), content: Content::File(source), mode: 0o755 });
+        let path = format!("/{program}").into();
+        files.push(LocalFile {
+            path,
+            content: Content::File(source),
+            mode: 0o755,
+        });
     }
     Ok(LocalImage {
         reference: OPERATOR_IMAGE.to_owned(),
@@ -64,17 +83,43 @@ pub async fn operator_image() -> Result<LocalImage, ImageBuildError> {
 async fn link(program: &'static str) -> Result<PathBuf, ImageBuildError> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsStr::new("cargo").to_owned());
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let output = Command::new(cargo)
+    let mut command = Command::new(cargo);
+    // What an outer cargo says of the package it runs would make build scripts run again.
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        if [
+            "CARGO_PKG_",
+            "CARGO_MANIFEST_",
+            "CARGO_BIN_",
+            "CARGO_CRATE_",
+            "CARGO_PRIMARY_",
+        ]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
+        {
+            command.env_remove(name);
+        }
+    }
+    let output = command
         .current_dir(&root)
         .args(["rustc", "--quiet", "--package", program, "--bin", program])
         .args(["--message-format", "json-render-diagnostics"])
         // Without symbols: every change of a program is one more layer in the cache.
-        .args(["--", "-C", "target-feature=+crt-static", "-C", "strip=symbols"])
+        .args([
+            "--",
+            "-C",
+            "target-feature=+crt-static",
+            "-C",
+            "strip=symbols",
+        ])
         .stdin(Stdio::null())
         .output()
         .await
         .map_err(|source| ImageBuildError::Cargo { program, source })?;
-    let failed = |text: &str| ImageBuildError::Link { program, output: text.to_owned() };
+    let failed = |text: &str| ImageBuildError::Link {
+        program,
+        output: text.to_owned(),
+    };
     if !output.status.success() {
         return Err(failed(&String::from_utf8_lossy(&output.stderr)));
     }
@@ -99,6 +144,9 @@ mod tests {
         let messages = b"{\"reason\":\"compiler-artifact\",\"executable\":null}\n\
             {\"reason\":\"compiler-artifact\",\"executable\":\"/t/debug/mysql-job\"}\n\
             {\"reason\":\"build-finished\",\"success\":true}\n";
-        assert_eq!(executable(messages), Some(PathBuf::from("/t/debug/mysql-job")));
+        assert_eq!(
+            executable(messages),
+            Some(PathBuf::from("/t/debug/mysql-job"))
+        );
     }
 }

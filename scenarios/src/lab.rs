@@ -13,9 +13,13 @@ use harness::{
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt, api::ListParams};
 use mysql_operator::{Settings, crd::MySQL};
-use simcluster::{ImageStore, StoreConfig};
+use simcluster::{ImageStore, LocalImage, StoreConfig};
+use tokio::sync::OnceCell;
 
-use crate::{deploy, images};
+use crate::{
+    deploy,
+    images::{self, Programs},
+};
 
 /// A cluster with the CRD applied, and the operator while it runs.
 #[derive(Debug)]
@@ -33,26 +37,37 @@ pub fn prove<F>(scenario: F)
 where
     F: AsyncFnOnce(&mut Lab<'_>) -> Result<(), Failure>,
 {
-    harness::proof::prove_with(image_store, async |cluster| {
-        let mut lab = Lab::new(cluster);
-        lab.install().await?;
-        lab.start_operator();
-        scenario(&mut lab).await?;
-        lab.stop_operator().await
-    });
+    harness::proof::prove_with(
+        async || image_store(Programs::Job).await,
+        async |cluster| {
+            let mut lab = Lab::new(cluster);
+            lab.install().await?;
+            lab.start_operator();
+            scenario(&mut lab).await?;
+            lab.stop_operator().await
+        },
+    );
 }
 
-/// Images for a cluster that runs our operator.
-pub async fn image_store() -> Result<Arc<ImageStore>, Failure> {
+/// Images for a cluster that runs our operator; the programs are linked once in a process.
+pub async fn image_store(programs: Programs) -> Result<Arc<ImageStore>, Failure> {
+    static LINKED: [OnceCell<LocalImage>; 2] = [OnceCell::const_new(), OnceCell::const_new()];
+    let linked = &LINKED[usize::from(programs == Programs::All)];
+    let image = linked
+        .get_or_try_init(|| images::operator_image(programs))
+        .await?;
     let store = ImageStore::open(StoreConfig::default())?;
-    store.register(images::operator_image().await?)?;
+    store.register(image.clone())?;
     Ok(Arc::new(store))
 }
 
 impl<'a> Lab<'a> {
     /// Nothing is applied and nothing runs yet.
     pub fn new(cluster: &'a Cluster) -> Self {
-        Self { cluster, operator: None }
+        Self {
+            cluster,
+            operator: None,
+        }
     }
 
     /// The cluster.
@@ -64,14 +79,22 @@ impl<'a> Lab<'a> {
     pub async fn install(&self) -> Result<(), Failure> {
         use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
         self.cluster.apply(deploy::CRD).await?;
-        let established = Condition::holds("to be Established", |crd: &CustomResourceDefinition| {
-            let conditions = crd.status.as_ref().and_then(|status| status.conditions.as_ref());
-            conditions.is_some_and(|conditions| {
-                conditions.iter().any(|c| c.type_ == "Established" && c.status == "True")
-            })
-        });
+        let established =
+            Condition::holds("to be Established", |crd: &CustomResourceDefinition| {
+                let conditions = crd
+                    .status
+                    .as_ref()
+                    .and_then(|status| status.conditions.as_ref());
+                conditions.is_some_and(|conditions| {
+                    conditions
+                        .iter()
+                        .any(|c| c.type_ == "Established" && c.status == "True")
+                })
+            });
         let crds = self.cluster.all::<CustomResourceDefinition>();
-        self.cluster.wait(&crds, "mysqls.otus.homework", established).await?;
+        self.cluster
+            .wait(&crds, "mysqls.otus.homework", established)
+            .await?;
         Ok(())
     }
 
@@ -91,6 +114,14 @@ impl<'a> Lab<'a> {
         }
     }
 
+    /// Ends the operator where it stands; fails if it had ended in an error.
+    pub async fn end_operator(&mut self) -> Result<(), Failure> {
+        match self.operator.take() {
+            Some(operator) => operator.end().await,
+            None => Ok(()),
+        }
+    }
+
     /// The instances in this scenario's namespace.
     pub fn instances(&self) -> Api<MySQL> {
         self.cluster.namespaced()
@@ -99,29 +130,43 @@ impl<'a> Lab<'a> {
     /// Applies an instance and waits until it is ready for clients.
     pub async fn create(&self, manifest: &str) -> Result<MySQL, Failure> {
         let applied = self.cluster.apply(manifest).await?;
-        let name = applied.first().ok_or("the manifest holds no object")?.name_any();
+        let name = applied
+            .first()
+            .ok_or("the manifest holds no object")?
+            .name_any();
         self.ready(&name).await
     }
 
     /// Waits until an instance is ready, for its latest generation.
     pub async fn ready(&self, name: &str) -> Result<MySQL, Failure> {
-        let instance = self.cluster.wait(&self.instances(), name, instance_ready()).await?;
+        let instance = self
+            .cluster
+            .wait(&self.instances(), name, instance_ready())
+            .await?;
         Ok(instance.ok_or("the instance is gone")?)
     }
 
     /// Deletes an instance as `kubectl delete` does: it returns when the resource is gone.
     pub async fn delete(&self, name: &str) -> Result<(), Failure> {
-        self.instances().delete(name, &kube::api::DeleteParams::default()).await?;
-        self.cluster.wait(&self.instances(), name, conditions::absent()).await?;
+        self.instances()
+            .delete(name, &kube::api::DeleteParams::default())
+            .await?;
+        self.cluster
+            .wait(&self.instances(), name, conditions::absent())
+            .await?;
         Ok(())
     }
 
     /// The one pod of an instance, as the homework finds it: by the label `app`.
     pub async fn pod(&self, name: &str) -> Result<Pod, Failure> {
         let pods: Api<Pod> = self.cluster.namespaced();
-        let list = pods.list(&ListParams::default().labels(&format!("app={name}"))).await?;
-        let mut living: Vec<Pod> =
-            list.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).collect();
+        let list = pods
+            .list(&ListParams::default().labels(&format!("app={name}")))
+            .await?;
+        let mut living: Vec<Pod> = list
+            .into_iter()
+            .filter(|pod| pod.metadata.deletion_timestamp.is_none())
+            .collect();
         match (living.pop(), living.len()) {
             (Some(pod), 0) => Ok(pod),
             (None, _) => Err(format!("no pod has the label app={name}").into()),
@@ -150,7 +195,10 @@ impl<'a> Lab<'a> {
 pub fn instance_ready() -> Condition<MySQL> {
     Condition::of("to be Ready", |instance: &MySQL| {
         let value = serde_json::to_value(instance).unwrap_or_default();
-        let conditions = value["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let conditions = value["status"]["conditions"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
         let Some(ready) = conditions.iter().find(|c| c["type"] == "Ready") else {
             return Verdict::NotYet("it has no condition Ready".to_owned());
         };

@@ -22,17 +22,26 @@ pub struct Progress {
 impl Progress {
     /// Shows each step on standard output.
     pub fn shown() -> Self {
-        Self { loud: true, times: Mutex::default() }
+        Self {
+            loud: true,
+            times: Mutex::default(),
+        }
     }
 
     /// Shows nothing.
     pub fn silent() -> Self {
-        Self { loud: false, times: Mutex::default() }
+        Self {
+            loud: false,
+            times: Mutex::default(),
+        }
     }
 
     /// The steps so far and how long each took.
     pub fn times(&self) -> Vec<(String, Duration)> {
-        self.times.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.times
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Runs one step; an error is given its name.
@@ -104,12 +113,22 @@ impl simcluster::Progress for Pull<'_> {
 /// Rows side by side, as text.
 pub fn table(before: &[Vec<String>], after: &[Vec<String>]) -> String {
     let row = |rows: &[Vec<String>], index: usize| {
-        rows.get(index).map_or_else(String::new, |row| row.join(" | "))
+        rows.get(index)
+            .map_or_else(String::new, |row| row.join(" | "))
     };
-    let width = before.iter().map(|row| row.join(" | ").len()).max().unwrap_or(0).max(20);
+    let width = before
+        .iter()
+        .map(|row| row.join(" | ").len())
+        .max()
+        .unwrap_or(0)
+        .max(20);
     let mut text = format!("{:<width$}    rows after\n", "rows before");
     for index in 0..before.len().max(after.len()) {
-        text.push_str(&format!("{:<width$}    {}\n", row(before, index), row(after, index)));
+        text.push_str(&format!(
+            "{:<width$}    {}\n",
+            row(before, index),
+            row(after, index)
+        ));
     }
     text
 }

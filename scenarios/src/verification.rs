@@ -42,7 +42,9 @@ pub async fn verify(lab: &Lab<'_>, progress: &Progress) -> Result<Outcome, Failu
         .await?;
     expect(&first_message, "WITHOUT restore-job")?;
 
-    let before = progress.step("create a table, write two rows", fill(lab)).await?;
+    let before = progress
+        .step("create a table, write two rows", fill(lab))
+        .await?;
 
     progress
         .step("delete the resource; a backup is taken first", async {
@@ -90,7 +92,12 @@ pub async fn verify(lab: &Lab<'_>, progress: &Progress) -> Result<Outcome, Failu
         })
         .await?;
 
-    Ok(Outcome { before, after, first_message, second_message })
+    Ok(Outcome {
+        before,
+        after,
+        first_message,
+        second_message,
+    })
 }
 
 /// The homework's table and rows.
@@ -104,7 +111,9 @@ async fn fill(lab: &Lab<'_>) -> Result<Vec<Vec<String>>, Failure> {
         .await?;
     for name in ["some data", "some data-2"] {
         session
-            .execute(&format!("INSERT INTO test (id, name) VALUES (null, '{name}')"))
+            .execute(&format!(
+                "INSERT INTO test (id, name) VALUES (null, '{name}')"
+            ))
             .await?;
     }
     read(session).await
@@ -131,7 +140,9 @@ pub async fn refused(lab: &Lab<'_>, password: &str) -> Result<(), Failure> {
 pub async fn job_complete(lab: &Lab<'_>, operation: &str) -> Result<(), Failure> {
     let jobs = lab.cluster().namespaced::<Job>();
     let name = format!("{operation}-{INSTANCE}-job");
-    lab.cluster().wait(&jobs, &name, conditions::job_complete()).await?;
+    lab.cluster()
+        .wait(&jobs, &name, conditions::job_complete())
+        .await?;
     Ok(())
 }
 
@@ -140,17 +151,35 @@ async fn data_is_gone(lab: &Lab<'_>) -> Result<(), Failure> {
     let cluster = lab.cluster();
     let volumes = cluster.all::<PersistentVolume>();
     let claims = cluster.namespaced::<PersistentVolumeClaim>();
-    cluster.wait(&claims, &format!("{INSTANCE}-pvc"), conditions::absent()).await?;
-    cluster.wait(&volumes, &format!("{INSTANCE}-pv"), conditions::absent()).await?;
-    cluster.wait(&claims, &format!("backup-{INSTANCE}-pvc"), conditions::claim_bound()).await?;
-    cluster.wait(&volumes, &format!("backup-{INSTANCE}-pv"), conditions::exists()).await?;
+    cluster
+        .wait(&claims, &format!("{INSTANCE}-pvc"), conditions::absent())
+        .await?;
+    cluster
+        .wait(&volumes, &format!("{INSTANCE}-pv"), conditions::absent())
+        .await?;
+    cluster
+        .wait(
+            &claims,
+            &format!("backup-{INSTANCE}-pvc"),
+            conditions::claim_bound(),
+        )
+        .await?;
+    cluster
+        .wait(
+            &volumes,
+            &format!("backup-{INSTANCE}-pv"),
+            conditions::exists(),
+        )
+        .await?;
     Ok(())
 }
 
 fn message(instance: &mysql_operator::crd::MySQL) -> Result<String, Failure> {
     let value = serde_json::to_value(instance)?;
     let message = value["status"]["message"].as_str();
-    Ok(message.ok_or_else(|| format!("{} has no status.message", instance.name_any()))?.to_owned())
+    Ok(message
+        .ok_or_else(|| format!("{} has no status.message", instance.name_any()))?
+        .to_owned())
 }
 
 fn expect(message: &str, words: &str) -> Result<(), Failure> {

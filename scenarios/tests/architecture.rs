@@ -10,14 +10,21 @@ use std::{
 const MOST_LINES: usize = 600;
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the workspace exists")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .canonicalize()
+        .expect("the workspace exists")
 }
 
 /// All files below a directory with one of these endings, without build output.
 fn files(directory: &Path, ending: &str, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).expect("a readable directory") {
         let path = entry.expect("a readable entry").path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         if path.is_dir() {
             if name != "target" && !name.starts_with('.') {
                 files(&path, ending, found);
@@ -44,7 +51,8 @@ fn dependencies(package: &str) -> Vec<String> {
         .lines()
         .filter_map(|line| line.split(['.', ' ', '=']).next())
         .filter(|name| {
-            name.starts_with("simcluster") || ["harness", "mysql-operator", "mysql-job"].contains(name)
+            name.starts_with("simcluster")
+                || ["harness", "mysql-operator", "mysql-job"].contains(name)
         })
         .map(str::to_owned)
         .collect()
@@ -64,16 +72,26 @@ fn each_crate_knows_only_whom_it_may_know() {
         ("harness/simcluster/images", &[]),
         (
             "harness/simcluster/node",
-            &["simcluster-kubelet-api", "simcluster-runtime", "simcluster-images"],
+            &[
+                "simcluster-kubelet-api",
+                "simcluster-runtime",
+                "simcluster-images",
+            ],
         ),
     ];
     for (package, allowed) in rules {
         for dependency in dependencies(package) {
-            assert!(allowed.contains(&dependency.as_str()), "{package} may not know {dependency}");
+            assert!(
+                allowed.contains(&dependency.as_str()),
+                "{package} may not know {dependency}"
+            );
         }
     }
     for dependency in dependencies(simcluster) {
-        assert!(dependency.starts_with("simcluster-"), "simcluster may not know {dependency}");
+        assert!(
+            dependency.starts_with("simcluster-"),
+            "simcluster may not know {dependency}"
+        );
     }
 }
 

@@ -13,7 +13,10 @@ fn an_instance_created_before_the_operator_is_picked_up_at_its_start() {
         lab.cluster().apply(CR).await?;
         lab.start_operator();
         lab.ready(INSTANCE).await?;
-        lab.login(INSTANCE, PASSWORD, DATABASE).await?.close().await?;
+        lab.login(INSTANCE, PASSWORD, DATABASE)
+            .await?
+            .close()
+            .await?;
         Ok(())
     });
 }
@@ -23,11 +26,17 @@ fn an_instance_deleted_while_the_operator_is_away_is_backed_up_at_its_return() {
     prove(async |lab| {
         lab.create(CR).await?;
         let mut session = lab.login(INSTANCE, PASSWORD, DATABASE).await?;
-        session.execute("CREATE TABLE kept (id int primary key)").await?;
+        session
+            .execute("CREATE TABLE kept (id int primary key)")
+            .await?;
         lab.stop_operator().await?;
-        lab.instances().delete(INSTANCE, &kube::api::DeleteParams::default()).await?;
+        lab.instances()
+            .delete(INSTANCE, &kube::api::DeleteParams::default())
+            .await?;
         lab.start_operator();
-        lab.cluster().wait(&lab.instances(), INSTANCE, conditions::absent()).await?;
+        lab.cluster()
+            .wait(&lab.instances(), INSTANCE, conditions::absent())
+            .await?;
         lab.create(CR).await?;
         let mut session = lab.login(INSTANCE, PASSWORD, DATABASE).await?;
         assert_eq!(session.rows("SELECT count(*) FROM kept").await?, [["0"]]);

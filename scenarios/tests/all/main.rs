@@ -3,6 +3,6 @@
 mod admission;
 mod create;
 mod downtime;
-mod restore;
 mod password;
+mod restore;
 mod verification;

@@ -15,9 +15,16 @@ fn a_changed_password_works_and_the_old_one_is_refused() {
         let pod = lab.pod(INSTANCE).await?;
         lab.create(CR_PASSWD).await?;
         job_complete(lab, "passwd").await?;
-        lab.login(INSTANCE, NEW_PASSWORD, DATABASE).await?.close().await?;
+        lab.login(INSTANCE, NEW_PASSWORD, DATABASE)
+            .await?
+            .close()
+            .await?;
         refused(lab, PASSWORD).await?;
-        assert_eq!(pod.uid(), lab.pod(INSTANCE).await?.uid(), "the server was restarted");
+        assert_eq!(
+            pod.uid(),
+            lab.pod(INSTANCE).await?.uid(),
+            "the server was restarted"
+        );
         Ok(())
     });
 }
@@ -28,7 +35,9 @@ fn a_backup_after_a_password_change_restores() {
         lab.create(CR).await?;
         lab.create(CR_PASSWD).await?;
         let mut session = lab.login(INSTANCE, NEW_PASSWORD, DATABASE).await?;
-        session.execute("CREATE TABLE kept (id int primary key)").await?;
+        session
+            .execute("CREATE TABLE kept (id int primary key)")
+            .await?;
         session.execute("INSERT INTO kept VALUES (7)").await?;
         lab.delete(INSTANCE).await?;
         lab.create(CR_PASSWD).await?;
@@ -52,10 +61,16 @@ fn any_password_works(#[case] password: &str) {
     let changed = CR.replace(PASSWORD, "in-between");
     prove(async |lab| {
         lab.create(&manifest).await?;
-        lab.login(INSTANCE, password, DATABASE).await?.close().await?;
+        lab.login(INSTANCE, password, DATABASE)
+            .await?
+            .close()
+            .await?;
         lab.create(&changed).await?;
         lab.create(&manifest).await?;
-        lab.login(INSTANCE, password, DATABASE).await?.close().await?;
+        lab.login(INSTANCE, password, DATABASE)
+            .await?
+            .close()
+            .await?;
         Ok(())
     });
 }

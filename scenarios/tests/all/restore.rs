@@ -19,7 +19,11 @@ async fn write(lab: &Lab<'_>, statements: &[&str]) -> Result<(), Failure> {
 }
 
 async fn read(lab: &Lab<'_>, query: &str) -> Result<Vec<Vec<String>>, Failure> {
-    Ok(lab.login(INSTANCE, PASSWORD, DATABASE).await?.rows(query).await?)
+    Ok(lab
+        .login(INSTANCE, PASSWORD, DATABASE)
+        .await?
+        .rows(query)
+        .await?)
 }
 
 #[rstest]
@@ -61,7 +65,10 @@ fn rows_survive_several_lives() {
                 ],
             )
             .await?;
-            assert_eq!(read(lab, "SELECT count(*) FROM lives").await?, [[life.to_string()]]);
+            assert_eq!(
+                read(lab, "SELECT count(*) FROM lives").await?,
+                [[life.to_string()]]
+            );
             lab.delete(INSTANCE).await?;
         }
         Ok(())
@@ -75,8 +82,8 @@ fn the_backup_job_and_its_pod_outlive_the_instance() {
         lab.delete(INSTANCE).await?;
         job_complete(lab, "backup").await?;
         let pods = lab.cluster().namespaced::<Pod>();
-        let of_job = kube::api::ListParams::default()
-            .labels(&format!("job-name=backup-{INSTANCE}-job"));
+        let of_job =
+            kube::api::ListParams::default().labels(&format!("job-name=backup-{INSTANCE}-job"));
         assert_eq!(pods.list(&of_job).await?.items.len(), 1);
         Ok(())
     });
@@ -88,11 +95,20 @@ fn the_restore_job_of_a_new_life_is_a_new_job() {
         lab.create(CR).await?;
         let jobs = lab.cluster().namespaced::<Job>();
         let name = format!("restore-{INSTANCE}-job");
-        let first = lab.cluster().wait(&jobs, &name, conditions::job_complete()).await?;
+        let first = lab
+            .cluster()
+            .wait(&jobs, &name, conditions::job_complete())
+            .await?;
         lab.delete(INSTANCE).await?;
-        assert!(jobs.get_opt(&name).await?.is_none(), "the first life's Job is still there");
+        assert!(
+            jobs.get_opt(&name).await?.is_none(),
+            "the first life's Job is still there"
+        );
         lab.create(CR).await?;
-        let second = lab.cluster().wait(&jobs, &name, conditions::job_complete()).await?;
+        let second = lab
+            .cluster()
+            .wait(&jobs, &name, conditions::job_complete())
+            .await?;
         let uid = |job: Option<Job>| job.and_then(|job| job.metadata.uid);
         assert_ne!(uid(first), uid(second));
         Ok(())

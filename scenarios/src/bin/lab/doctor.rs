@@ -18,13 +18,33 @@ struct Finding {
 }
 
 /// Prints the findings; an error if something needed is missing.
-pub async fn run() -> Result<(), Failure> {
+pub(crate) async fn run() -> Result<(), Failure> {
     let findings = [
-        Finding { what: "pods as processes", answer: pods().await, needed: true },
-        Finding { what: "image cache", answer: cache(), needed: true },
-        Finding { what: "image assembly", answer: programs(&["apt-get", "dpkg-deb"]), needed: true },
-        Finding { what: "linking the image", answer: programs(&["cargo", "cc"]), needed: true },
-        Finding { what: "kubectl (by hand)", answer: programs(&["kubectl"]), needed: false },
+        Finding {
+            what: "pods as processes",
+            answer: pods().await,
+            needed: true,
+        },
+        Finding {
+            what: "image cache",
+            answer: cache(),
+            needed: true,
+        },
+        Finding {
+            what: "image assembly",
+            answer: programs(&["apt-get", "dpkg-deb"]),
+            needed: true,
+        },
+        Finding {
+            what: "linking the image",
+            answer: programs(&["cargo", "cc"]),
+            needed: true,
+        },
+        Finding {
+            what: "kubectl (by hand)",
+            answer: programs(&["kubectl"]),
+            needed: false,
+        },
     ];
     let mut out = std::io::stdout();
     for finding in &findings {
@@ -47,9 +67,10 @@ pub async fn run() -> Result<(), Failure> {
 }
 
 async fn pods() -> Result<String, String> {
-    simcluster::probe().await.map(|isolation| isolation.to_string()).map_err(|error| {
-        harness::proof::chain(&error)
-    })
+    simcluster::probe()
+        .await
+        .map(|isolation| isolation.to_string())
+        .map_err(|error| harness::proof::chain(&error))
 }
 
 fn cache() -> Result<String, String> {
@@ -61,7 +82,11 @@ fn cache() -> Result<String, String> {
 fn programs(names: &[&str]) -> Result<String, String> {
     let found: Vec<String> = names
         .iter()
-        .map(|name| find(name).map(|path| path.display().to_string()).ok_or(*name))
+        .map(|name| {
+            find(name)
+                .map(|path| path.display().to_string())
+                .ok_or(*name)
+        })
         .collect::<Result<_, _>>()
         .map_err(|name| format!("{name} is not in PATH; install it"))?;
     Ok(found.join(", "))
@@ -70,13 +95,15 @@ fn programs(names: &[&str]) -> Result<String, String> {
 /// The program in `PATH` that can be started.
 fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|directory| directory.join(name)).find(|candidate| {
-        Command::new(candidate)
-            .arg("--version")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .is_ok()
-    })
+    std::env::split_paths(&path)
+        .map(|directory| directory.join(name))
+        .find(|candidate| {
+            Command::new(candidate)
+                .arg("--version")
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status()
+                .is_ok()
+        })
 }

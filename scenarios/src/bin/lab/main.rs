@@ -32,7 +32,10 @@ enum Command {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     start_logging();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("no async runtime: {error}")),
     };
@@ -52,10 +55,16 @@ fn main() -> ExitCode {
 fn start_logging() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("LAB_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
 }
 
-#[expect(clippy::print_stderr, reason = "the one place where the program says why it failed")]
+#[expect(
+    clippy::print_stderr,
+    reason = "the one place where the program says why it failed"
+)]
 fn fail(text: &str) -> ExitCode {
     eprintln!("error: {text}");
     ExitCode::FAILURE

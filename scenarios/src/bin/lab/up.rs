@@ -7,12 +7,12 @@ use std::{
 };
 
 use harness::{Cluster, Failure, backend::simulated::Simulated};
-use scenarios::{deploy, lab, progress::Progress};
+use scenarios::{deploy, images::Programs, lab, progress::Progress};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Arguments of `lab up`.
 #[derive(Debug, clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Where to write the kubeconfig; your own configuration is never touched.
     #[arg(long, default_value = "lab.kubeconfig")]
     kubeconfig: PathBuf,
@@ -25,20 +25,30 @@ pub struct Arguments {
 }
 
 /// Starts the cluster and waits for the end.
-pub async fn run(arguments: Arguments) -> Result<(), Failure> {
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let progress = Progress::shown();
-    let images = progress.step("prepare the images", lab::image_store()).await?;
-    let backend =
-        progress.step("start the cluster", async { Ok(Simulated::start(images).await?) }).await?;
+    let images = progress
+        .step("prepare the images", lab::image_store(Programs::All))
+        .await?;
+    let backend = progress
+        .step("start the cluster", async {
+            Ok(Simulated::start(images).await?)
+        })
+        .await?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, arguments.port));
     let kubeconfig = backend.cluster().listen(address).await;
     let cluster = Cluster::new(Box::new(backend), "default");
     let outcome = async {
         write_private(&arguments.kubeconfig, &serde_yaml::to_string(&kubeconfig?)?)?;
         if arguments.deploy {
-            progress.step("apply deploy/: the operator is available", install(&cluster)).await?;
+            progress
+                .step(
+                    "apply deploy/: the operator is available",
+                    install(&cluster),
+                )
+                .await?;
         }
         say_how_to_use(&arguments, &progress)?;
         tokio::select! {
@@ -63,7 +73,9 @@ async fn install(cluster: &Cluster) -> Result<(), Failure> {
     }
     let deployments = cluster.namespaced();
     let available = harness::conditions::deployment_available();
-    cluster.wait(&deployments, "mysql-operator", available).await?;
+    cluster
+        .wait(&deployments, "mysql-operator", available)
+        .await?;
     Ok(())
 }
 
@@ -79,10 +91,17 @@ fn say_how_to_use(arguments: &Arguments, progress: &Progress) -> Result<(), Fail
 /// Writes a file that only its owner may read.
 fn write_private(path: &Path, text: &str) -> Result<(), Failure> {
     use std::os::unix::fs::OpenOptionsExt as _;
-    let place = |error| format!("could not write the kubeconfig to {}: {error}", path.display());
+    let place = |error| {
+        format!(
+            "could not write the kubeconfig to {}: {error}",
+            path.display()
+        )
+    };
     // A file that is already there keeps its mode, so it is made anew.
     match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(place(error).into()),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(place(error).into());
+        }
         _ => {}
     }
     let mut file = std::fs::OpenOptions::new()

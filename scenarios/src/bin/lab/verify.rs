@@ -7,30 +7,40 @@ use std::{
 
 use harness::{Cluster, Failure, backend::simulated::Simulated};
 use scenarios::{
-    Lab, lab,
+    Lab,
+    images::Programs,
+    lab,
     progress::{Progress, table},
     verification::{self, Outcome},
 };
 
 /// Arguments of `lab verify`.
 #[derive(Debug, clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Also do the same by hand, without Kubernetes, and print both times.
     #[arg(long)]
     floor: bool,
 }
 
 /// Runs the verification; an error if any assertion failed.
-pub async fn run(arguments: Arguments) -> Result<(), Failure> {
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let progress = Progress::shown();
-    let images = progress.step("prepare the images", lab::image_store()).await?;
-    progress.step("MySQL is at hand", async {
-        images.ensure("mysql:5.7", &scenarios::progress::Pull::new(&progress)).await?;
-        Ok(())
-    }).await?;
+    let images = progress
+        .step("prepare the images", lab::image_store(Programs::Job))
+        .await?;
+    progress
+        .step("MySQL is at hand", async {
+            images
+                .ensure("mysql:5.7", &scenarios::progress::Pull::new(&progress))
+                .await?;
+            Ok(())
+        })
+        .await?;
     let start = Instant::now();
     let backend = progress
-        .step("start the cluster", async { Ok(Simulated::start(Arc::clone(&images)).await?) })
+        .step("start the cluster", async {
+            Ok(Simulated::start(Arc::clone(&images)).await?)
+        })
         .await?;
     let cluster = Cluster::new(Box::new(backend), "default");
     let outcome = tokio::select! {
@@ -72,7 +82,12 @@ async fn compare(
     progress: &Progress,
     images: &simcluster::ImageStore,
 ) -> Result<(), Failure> {
-    let floor = progress.step("the same by hand, without Kubernetes", scenarios::floor::measure(images)).await?;
+    let floor = progress
+        .step(
+            "the same by hand, without Kubernetes",
+            scenarios::floor::measure(images),
+        )
+        .await?;
     progress.say(&format!(
         "by hand {:.2} s, in the laboratory {:.2} s: {:.2} times the floor",
         floor.as_secs_f64(),
