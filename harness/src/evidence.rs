@@ -4,7 +4,6 @@
 //! and every value whose key speaks of a password.
 
 use std::{
-    fmt::Write as _,
     fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -113,10 +112,9 @@ async fn objects(client: &Client) -> String {
                     }
                 }
                 Err(error) => {
-                    // Infallible: writing to a String.
-                    let _ = (writeln!(
-                        text,
-                        "# could not list {}: {error}",
+                    text.push_str(&format!(
+                        "# could not list {}: {error}
+",
                         resource.plural
                     ));
                 }

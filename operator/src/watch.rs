@@ -30,6 +30,9 @@ use crate::retries::Retries;
 use crate::settings::Settings;
 use crate::telemetry::chain;
 
+/// How long reconciles under way may go on when the operator is told to stop.
+const DRAIN: Duration = Duration::from_secs(1);
+
 /// How often to ask whether the resource definition has been installed.
 const DEFINITION_POLL: Duration = Duration::from_millis(500);
 /// How many instances are worked on at the same time.
@@ -114,7 +117,15 @@ async fn lead(
         retries: Retries::default(),
         metrics,
     };
-    controller
+    let stopping = CancellationToken::new();
+    let stop = {
+        let (stopping, grace) = (stopping.clone(), settings.shutdown_grace);
+        async move {
+            stop(shutdown, store, grace).await;
+            stopping.cancel();
+        }
+    };
+    let work = controller
         .with_config(kube::runtime::controller::Config::default().concurrency(CONCURRENCY))
         .watches(api::<Deployment>(client, settings), own.clone(), |object| {
             owner(&object)
@@ -138,7 +149,7 @@ async fn lead(
             own,
             |object| owner(&object),
         )
-        .graceful_shutdown_on(stop(shutdown, store, settings.shutdown_grace))
+        .graceful_shutdown_on(stop)
         .run(
             controller::reconcile,
             controller::on_error,
@@ -149,8 +160,16 @@ async fn lead(
                 log(&error);
             }
             std::future::ready(())
-        })
-        .await;
+        });
+    tokio::select! {
+        () = work => {}
+        // The runtime would also wait for reconciles that are only due later. Dropping one in the middle
+        // is as safe as a crash: every step can be repeated.
+        () = async {
+            stopping.cancelled().await;
+            tokio::time::sleep(DRAIN).await;
+        } => {}
+    }
     Ok(())
 }
 

@@ -191,7 +191,7 @@ impl<'a> Lab<'a> {
     }
 }
 
-/// An instance says of itself that it is ready, for its latest generation.
+/// An instance says of itself that it is ready, password included, for its latest generation.
 pub fn instance_ready() -> Condition<MySQL> {
     Condition::of("to be Ready", |instance: &MySQL| {
         let value = serde_json::to_value(instance).unwrap_or_default();
@@ -199,15 +199,22 @@ pub fn instance_ready() -> Condition<MySQL> {
             .as_array()
             .cloned()
             .unwrap_or_default();
-        let Some(ready) = conditions.iter().find(|c| c["type"] == "Ready") else {
-            return Verdict::NotYet("it has no condition Ready".to_owned());
-        };
         if value["status"]["observedGeneration"] != value["metadata"]["generation"] {
             return Verdict::NotYet("its latest generation is not observed".to_owned());
         }
-        if ready["status"] == "True" {
-            return Verdict::Met;
+        for kind in ["Ready", "PasswordSynced"] {
+            match conditions
+                .iter()
+                .find(|condition| condition["type"] == kind)
+            {
+                Some(condition) if condition["status"] == "True" => {}
+                Some(condition) => {
+                    let (reason, message) = (&condition["reason"], &condition["message"]);
+                    return Verdict::NotYet(format!("{kind}: {reason}: {message}"));
+                }
+                None => return Verdict::NotYet(format!("it has no condition {kind}")),
+            }
         }
-        Verdict::NotYet(format!("{}: {}", ready["reason"], ready["message"]))
+        Verdict::Met
     })
 }

@@ -45,7 +45,11 @@ pub enum StartError {
 
 impl Default for Builder {
     fn default() -> Self {
-        Self { images: None, nodes: 1, directory: None }
+        Self {
+            images: None,
+            nodes: 1,
+            directory: None,
+        }
     }
 }
 

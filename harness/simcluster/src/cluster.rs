@@ -33,7 +33,9 @@ pub struct Cluster {
 
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cluster").field("nodes", &self.nodes.len()).finish_non_exhaustive()
+        f.debug_struct("Cluster")
+            .field("nodes", &self.nodes.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -67,7 +69,10 @@ impl Cluster {
             let name = config.name.clone();
             let node = Node::start(config)
                 .await
-                .map_err(|source| StartError::Node { name: name.clone(), source })?;
+                .map_err(|source| StartError::Node {
+                    name: name.clone(),
+                    source,
+                })?;
             cluster.api.register_kubelet(&name, node.kubelet());
             cluster.nodes.push(node);
         }
@@ -101,7 +106,9 @@ impl Cluster {
         settings.remove_volume = Some(Arc::new(move |_node, path| {
             for host_path in &paths {
                 match std::fs::remove_dir_all(host_path(path)) {
-                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(error);
+                    }
                     _ => {}
                 }
             }
@@ -139,9 +146,16 @@ impl Cluster {
 
     /// Opens one more port, and gives its kubeconfig.
     pub async fn listen(&self, address: SocketAddr) -> Result<Kubeconfig, StartError> {
-        let listening = self.api.listen(address).await.map_err(StartError::ApiServer)?;
+        let listening = self
+            .api
+            .listen(address)
+            .await
+            .map_err(StartError::ApiServer)?;
         let kubeconfig = listening.kubeconfig().clone();
-        self.outer.lock().unwrap_or_else(PoisonError::into_inner).push(listening);
+        self.outer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(listening);
         Ok(kubeconfig)
     }
 

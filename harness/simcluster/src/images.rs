@@ -17,23 +17,35 @@ pub(crate) struct StoreImages {
 
 impl StoreImages {
     pub(crate) fn new(store: Arc<ImageStore>) -> Self {
-        Self { store, present: Arc::default() }
+        Self {
+            store,
+            present: Arc::default(),
+        }
     }
 }
 
 impl Images for StoreImages {
     fn present(&self, reference: &str) -> Option<Arc<Image>> {
-        self.present.lock().unwrap_or_else(PoisonError::into_inner).get(reference).cloned()
+        self.present
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(reference)
+            .cloned()
     }
 
     fn ensure(&self, reference: &str) -> BoxFuture<'static, Result<Arc<Image>, ImageFailure>> {
         let (store, present) = (Arc::clone(&self.store), Arc::clone(&self.present));
         let reference = reference.to_owned();
         async move {
-            let image = store.ensure(&reference, &()).await.map_err(|error| match error {
-                ImageError::InvalidReference { .. } => ImageFailure::InvalidName(error.to_string()),
-                _ => ImageFailure::Unavailable(error.to_string()),
-            })?;
+            let image = store
+                .ensure(&reference, &())
+                .await
+                .map_err(|error| match error {
+                    ImageError::InvalidReference { .. } => {
+                        ImageFailure::InvalidName(error.to_string())
+                    }
+                    _ => ImageFailure::Unavailable(error.to_string()),
+                })?;
             let image = Arc::new(image);
             present
                 .lock()

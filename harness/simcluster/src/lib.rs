@@ -49,8 +49,8 @@ mod images;
 pub use builder::{Builder, StartError};
 pub use cluster::Cluster;
 pub use simcluster_images::{
-    Content, Event as ImageEvent, Image, ImageConfig, ImageError, ImageStore, LocalFile, LocalImage,
-    Progress, StoreConfig,
+    Content, Event as ImageEvent, Image, ImageConfig, ImageError, ImageStore, LocalFile,
+    LocalImage, Progress, StoreConfig,
 };
 pub use simcluster_runtime::{Isolation, ProbeError};
 

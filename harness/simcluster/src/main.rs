@@ -40,13 +40,19 @@ async fn main() -> Result<(), Failure> {
         )
         .with_writer(std::io::stderr)
         .init();
-    let (mut interrupt, mut terminate) =
-        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let (mut interrupt, mut terminate) = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+    );
     let cluster = Cluster::builder().nodes(arguments.nodes).start().await?;
     let outcome = async {
         let kubeconfig = cluster.listen(arguments.listen).await?;
         write_private(&arguments.kubeconfig, &serde_yaml::to_string(&kubeconfig)?)?;
-        writeln!(std::io::stdout(), "ready: {}", arguments.kubeconfig.display())?;
+        writeln!(
+            std::io::stdout(),
+            "ready: {}",
+            arguments.kubeconfig.display()
+        )?;
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
@@ -65,7 +71,10 @@ fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file =
-        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
     file.write_all(text.as_bytes())
 }

@@ -44,7 +44,10 @@ pub struct LogOptions {
 
 /// What to run in a container, or what to attach to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "they are the API's own PodExecOptions")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they are the API's own PodExecOptions"
+)]
 pub struct StreamOptions {
     /// Container name; the API server has resolved the default.
     pub container: String,
