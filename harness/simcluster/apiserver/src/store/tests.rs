@@ -1,3 +1,5 @@
+//! The store orders writes, refuses stale ones, and remembers the recent past.
+
 use std::sync::Arc;
 
 use serde_json::{Value, json};

@@ -1,3 +1,5 @@
+//! The cache keeps what it is told, and says what changed.
+
 use k8s_openapi::api::core::v1::ConfigMap;
 
 use super::*;
