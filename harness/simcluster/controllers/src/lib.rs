@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 mod cache;
 mod clock;
+mod cluster_role_aggregation;
 mod context;
 mod cron_job;
 mod daemon_set;
@@ -25,6 +26,7 @@ mod deployment;
 mod disruption;
 mod endpoint_slice;
 mod endpoints;
+mod ephemeral_volume;
 mod events;
 mod garbage_collector;
 mod hash;
@@ -86,12 +88,14 @@ pub async fn run(client: Client, settings: Settings, shutdown: CancellationToken
 
 fn start(controller: Controller, context: &Context) -> BoxFuture<'static, ()> {
     match controller {
+        Controller::ClusterRoleAggregation => Box::pin(cluster_role_aggregation::start(context)),
         Controller::CronJob => Box::pin(cron_job::start(context)),
         Controller::DaemonSet => Box::pin(daemon_set::start(context)),
         Controller::Deployment => Box::pin(deployment::start(context)),
         Controller::Disruption => Box::pin(disruption::start(context)),
         Controller::Endpoints => Box::pin(endpoints::start(context)),
         Controller::EndpointSlice => Box::pin(endpoint_slice::start(context)),
+        Controller::EphemeralVolume => Box::pin(ephemeral_volume::start(context)),
         Controller::GarbageCollector => Box::pin(garbage_collector::start(context)),
         Controller::Job => Box::pin(job::start(context)),
         Controller::Namespace => Box::pin(namespace::start(context)),
