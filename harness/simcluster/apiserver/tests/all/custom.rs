@@ -133,9 +133,9 @@ async fn the_status_is_written_apart() {
     let made = world.post(WIDGETS, &object).await.ok();
     assert!(made.get("status").is_none());
     let path = format!("{WIDGETS}/a");
-    let patch = json!({"status": {"ready": true}, "spec": {"size": 50}});
+    let change = json!({"status": {"ready": true}, "spec": {"size": 50}});
     let status = world
-        .patch("merge", &format!("{path}/status"), &patch)
+        .patch("merge", &format!("{path}/status"), &change)
         .await
         .ok();
     assert_eq!(

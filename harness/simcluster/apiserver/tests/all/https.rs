@@ -17,14 +17,14 @@ async fn listening(world: &World) -> Listening {
         .server
         .listen(SocketAddr::from(([127, 0, 0, 1], 0)))
         .await
-        .unwrap()
+        .expect("a port is free")
 }
 
 async fn connect(kubeconfig: Kubeconfig) -> Client {
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
         .await
-        .unwrap();
-    Client::try_from(config).unwrap()
+        .expect("the kubeconfig is whole");
+    Client::try_from(config).expect("a client needs nothing else")
 }
 
 #[tokio::test]

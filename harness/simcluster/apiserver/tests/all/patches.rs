@@ -44,9 +44,9 @@ async fn each_kind_of_patch_changes_the_object() {
 async fn a_strategic_patch_merges_lists_by_key() {
     let world = World::start();
     let path = deployment(&world).await;
-    let patch =
+    let newer =
         json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "i:2"}]}}}});
-    let patched = world.patch("strategic", &path, &patch).await.ok();
+    let patched = world.patch("strategic", &path, &newer).await.ok();
     let containers = patched["spec"]["template"]["spec"]["containers"]
         .as_array()
         .unwrap();

@@ -56,9 +56,12 @@ impl Kubelet for Echo {
             let (mut ours, theirs) = tokio::io::duplex(1024);
             tokio::spawn(async move {
                 let mut heard = [0; 4];
-                ours.read_exact(&mut heard).await.unwrap();
-                ours.write_all(format!("{port} ").as_bytes()).await.unwrap();
-                ours.write_all(&heard).await.unwrap();
+                ours.read_exact(&mut heard).await.expect("four bytes come");
+                let port = format!("{port} ");
+                ours.write_all(port.as_bytes())
+                    .await
+                    .expect("somebody listens");
+                ours.write_all(&heard).await.expect("somebody listens");
             });
             Ok(Box::new(theirs) as Box<dyn Duplex>)
         }

@@ -100,7 +100,8 @@ impl World {
         let body = body
             .map(|body| body.to_string().into_bytes())
             .unwrap_or_default();
-        self.send(request.body(Body::from(body)).unwrap()).await
+        self.send(request.body(Body::from(body)).expect("the path is one"))
+            .await
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -109,7 +110,8 @@ impl World {
 
     pub(crate) async fn get_as(&self, path: &str, accept: &str) -> Answer {
         let request = Request::get(path).header("accept", accept);
-        self.send(request.body(Body::empty()).unwrap()).await
+        self.send(request.body(Body::empty()).expect("the path is one"))
+            .await
     }
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
@@ -158,7 +160,7 @@ impl World {
         let request = Request::get(path).header("accept", accept);
         let lines = self
             .client
-            .request_stream(request.body(Vec::new()).unwrap())
+            .request_stream(request.body(Vec::new()).expect("the path is one"))
             .await
             .expect("the watch opens")
             .lines()
