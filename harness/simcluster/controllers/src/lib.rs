@@ -9,6 +9,12 @@
 //! 3. a work queue (`work_queue`) hands each key to its controller, at once, never twice at a time;
 //! 4. the controller reads caches, decides in pure functions, and writes (`objects`), which the cache learns at once.
 //!
+//! Each file of this folder is one controller, with its pure half in the folder of the same name: workloads
+//! ([`deployment`], [`replica_set`], [`stateful_set`], [`daemon_set`], [`job`], [`cron_job`], [`ttl_after_finished`],
+//! [`disruption`]), the life of objects ([`garbage_collector`], [`namespace`], [`service_account`],
+//! [`cluster_role_aggregation`], [`resource_quota`]), storage ([`volume_binder`], [`provisioner`], [`protection`],
+//! [`ephemeral_volume`]), services ([`endpoints`], [`endpoint_slice`]), nodes ([`scheduler`], [`node_lifecycle`]).
+//!
 //! It does NOT run pods (a node does), admit or default objects, or remove old Events (the API server does).
 
 use futures::future::BoxFuture;
