@@ -190,18 +190,17 @@ impl<K: Resource + Clone> Cache<K> {
     /// Takes in a full list that was read at `revision`.
     pub(crate) fn replace(&self, listed: Vec<K>, revision: Option<&str>) {
         let revision = revision.and_then(parse_revision).unwrap_or_default();
-        self.replace_what_is_older_than(revision, listed);
-        let mut state = self.write();
-        state.seen = state.seen.max(revision);
+        self.replace_what_is_older_than(revision, listed, revision);
     }
 
     /// Says that there is nothing of this kind, as on a server that does not know it.
     pub(crate) fn replace_with_nothing(&self) {
-        self.replace_what_is_older_than(u64::MAX, Vec::new());
+        self.replace_what_is_older_than(u64::MAX, Vec::new(), 0);
     }
 
-    fn replace_what_is_older_than(&self, revision: u64, listed: Vec<K>) {
+    fn replace_what_is_older_than(&self, revision: u64, listed: Vec<K>, seen: u64) {
         let handlers = self.handlers();
+        self.see(Some(seen));
         let mut gone: Vec<Arc<K>> = Vec::new();
         {
             let keys: HashSet<ObjectKey> = listed

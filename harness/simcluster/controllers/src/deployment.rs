@@ -391,3 +391,6 @@ impl Rollout<'_> {
         Ok(recheck.map_or(Next::OnChange, |at| Next::At(clock.instant(at))))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@
 //! owners are really gone. It does NOT empty namespaces (`namespace` does).
 
 use std::{
-    collections::HashSet,
+    collections::{HashSet, VecDeque},
     future::Future,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -15,6 +15,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use kube::{
     Client,
     api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions, PropagationPolicy},
+    core::Status,
 };
 use serde_json::{Value, json};
 use tracing::debug;
@@ -37,6 +38,8 @@ use judge::{Owner, Sentence};
 const NAME: &str = "garbage-collector-controller";
 /// So many uids of owners that are gone are remembered.
 const ABSENT: usize = 500;
+/// So many uids whose end was seen are remembered.
+const ENDED: usize = 10_000;
 
 struct Collector {
     client: Client,
@@ -49,6 +52,28 @@ struct Collector {
     /// Objects with an owner of a kind that nobody knows; a new kind may be it.
     unresolved: Arc<Mutex<HashSet<String>>>,
     reported: Mutex<HashSet<(String, String)>>,
+    /// Uids whose end was seen, for owners of kinds that are gone themselves.
+    ended: Arc<Mutex<Ended>>,
+}
+
+/// The latest uids whose end was seen.
+#[derive(Default)]
+struct Ended {
+    known: HashSet<String>,
+    order: VecDeque<String>,
+}
+
+impl Ended {
+    fn put(&mut self, uid: &str) {
+        if self.known.insert(uid.to_owned()) {
+            self.order.push_back(uid.to_owned());
+        }
+        if self.order.len() > ENDED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -61,11 +86,15 @@ pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + Send + use<
     let queue: Arc<WorkQueue<Task>> = Arc::default();
     let graph: Arc<Mutex<Graph>> = Arc::default();
     let unresolved: Arc<Mutex<HashSet<String>>> = Arc::default();
-    let (tasks, seen) = (queue.clone(), graph.clone());
+    let ended: Arc<Mutex<Ended>> = Arc::default();
+    let (tasks, seen, over) = (queue.clone(), graph.clone(), ended.clone());
     universe.on_change(move |kind, change| {
         let concerned = match change {
             MetadataChange::Present(metadata) => lock(&seen).present(kind, metadata),
-            MetadataChange::Gone(metadata) => lock(&seen).gone(metadata.uid.as_deref()),
+            MetadataChange::Gone(metadata) => {
+                lock(&over).put(metadata.uid.as_deref().unwrap_or_default());
+                lock(&seen).gone(metadata.uid.as_deref())
+            }
         };
         for task in concerned {
             tasks.add(task);
@@ -86,6 +115,7 @@ pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + Send + use<
         absent: Mutex::default(),
         unresolved,
         reported: Mutex::default(),
+        ended,
     };
     async move {
         // Orphaning and foreground deletion must know all dependents.
@@ -161,6 +191,9 @@ impl Collector {
         }
         let group = group_of(&reference.api_version);
         let Some(kind) = self.universe.kind(group, &reference.kind) else {
+            if lock(&self.ended).known.contains(&reference.uid) {
+                return Ok(Owner::Gone);
+            }
             lock(&self.unresolved).insert(dependent.uid.clone());
             return Ok(Owner::Unknown);
         };
@@ -308,11 +341,18 @@ impl Collector {
         kind: &KnownKind,
         key: &ObjectKey,
     ) -> Result<Option<ObjectMeta>, WriteError> {
-        kind.api(self.client.clone(), &key.namespace)
-            .get_metadata_opt(&key.name)
+        match kind
+            .api(self.client.clone(), &key.namespace)
+            .get_metadata(&key.name)
             .await
-            .map(|found| found.map(|object| object.metadata))
-            .map_err(|source| failed("reading", kind, key, source))
+        {
+            Ok(object) => Ok(Some(object.metadata)),
+            // Not the path but the object is unknown: a version that is not served any more says nothing.
+            Err(kube::Error::Api(status)) if status.code == 404 && names_object(&status) => {
+                Ok(None)
+            }
+            Err(source) => Err(failed("reading", kind, key, source)),
+        }
     }
 
     /// The newest version, if it is still the same object; else the graph learns that it is gone.
@@ -438,6 +478,13 @@ impl Collector {
             Err(source) => Err(failed("patching", &object.kind, &object.key, source)),
         }
     }
+}
+
+fn names_object(status: &Status) -> bool {
+    status
+        .details
+        .as_ref()
+        .is_some_and(|details| !details.name.is_empty())
 }
 
 fn failed(

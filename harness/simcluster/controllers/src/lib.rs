@@ -9,6 +9,12 @@
 //! 3. a work queue (`work_queue`) hands each key to its controller, at once, never twice at a time;
 //! 4. the controller reads caches, decides in pure functions, and writes (`objects`), which the cache learns at once.
 //!
+//! Each file of this folder is one controller, with its pure half in the folder of the same name: workloads
+//! ([`deployment`], [`replica_set`], [`stateful_set`], [`daemon_set`], [`job`], [`cron_job`], [`ttl_after_finished`],
+//! [`disruption`]), the life of objects ([`garbage_collector`], [`namespace`], [`service_account`],
+//! [`cluster_role_aggregation`], [`resource_quota`]), storage ([`volume_binder`], [`provisioner`], [`protection`],
+//! [`ephemeral_volume`]), services ([`endpoints`], [`endpoint_slice`]), nodes ([`scheduler`], [`node_lifecycle`]).
+//!
 //! It does NOT run pods (a node does), admit or default objects, or remove old Events (the API server does).
 
 use futures::future::BoxFuture;
@@ -18,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 mod cache;
 mod clock;
+mod cluster_role_aggregation;
 mod context;
 mod cron_job;
 mod daemon_set;
@@ -25,6 +32,7 @@ mod deployment;
 mod disruption;
 mod endpoint_slice;
 mod endpoints;
+mod ephemeral_volume;
 mod events;
 mod garbage_collector;
 mod hash;
@@ -86,12 +94,14 @@ pub async fn run(client: Client, settings: Settings, shutdown: CancellationToken
 
 fn start(controller: Controller, context: &Context) -> BoxFuture<'static, ()> {
     match controller {
+        Controller::ClusterRoleAggregation => Box::pin(cluster_role_aggregation::start(context)),
         Controller::CronJob => Box::pin(cron_job::start(context)),
         Controller::DaemonSet => Box::pin(daemon_set::start(context)),
         Controller::Deployment => Box::pin(deployment::start(context)),
         Controller::Disruption => Box::pin(disruption::start(context)),
         Controller::Endpoints => Box::pin(endpoints::start(context)),
         Controller::EndpointSlice => Box::pin(endpoint_slice::start(context)),
+        Controller::EphemeralVolume => Box::pin(ephemeral_volume::start(context)),
         Controller::GarbageCollector => Box::pin(garbage_collector::start(context)),
         Controller::Job => Box::pin(job::start(context)),
         Controller::Namespace => Box::pin(namespace::start(context)),

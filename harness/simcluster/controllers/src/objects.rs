@@ -16,6 +16,7 @@ use k8s_openapi::{
         },
         discovery::v1::EndpointSlice,
         policy::v1::PodDisruptionBudget,
+        rbac::v1::ClusterRole,
         storage::v1::StorageClass,
     },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
@@ -91,6 +92,7 @@ namespaced!(
     StatefulSet,
 );
 cluster_scoped!(
+    ClusterRole,
     CustomResourceDefinition,
     Namespace,
     Node,

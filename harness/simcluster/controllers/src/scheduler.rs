@@ -452,3 +452,6 @@ impl Scheduler {
         self.clock.now()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,8 @@ use std::{collections::BTreeSet, fmt, io, path::PathBuf, sync::Arc, time::Durati
 /// A controller that can run, alone or with others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Controller {
+    /// The rules of ClusterRoles that are made of others.
+    ClusterRoleAggregation,
     /// Jobs from a schedule.
     CronJob,
     /// One pod for each node.
@@ -17,6 +19,8 @@ pub enum Controller {
     Endpoints,
     /// The EndpointSlices of a Service.
     EndpointSlice,
+    /// The claims of volumes that live as long as their pod.
+    EphemeralVolume,
     /// What has lost its owner goes.
     GarbageCollector,
     /// Pods that run to their end.
@@ -47,13 +51,15 @@ pub enum Controller {
 
 impl Controller {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
+        Self::ClusterRoleAggregation,
         Self::CronJob,
         Self::DaemonSet,
         Self::Deployment,
         Self::Disruption,
         Self::Endpoints,
         Self::EndpointSlice,
+        Self::EphemeralVolume,
         Self::GarbageCollector,
         Self::Job,
         Self::Namespace,

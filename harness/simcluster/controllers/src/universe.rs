@@ -66,6 +66,10 @@ impl KnownKind {
     fn name(&self) -> Name {
         (self.resource.group.clone(), self.resource.plural.clone())
     }
+
+    fn group_kind(&self) -> GroupKind {
+        (self.resource.group.clone(), self.resource.kind.clone())
+    }
 }
 
 /// A kind that cannot be listed for so long does not keep the others waiting.
@@ -88,7 +92,7 @@ struct Handlers {
 pub(crate) struct Universe {
     client: Client,
     caches: Arc<Caches>,
-    kinds: RwLock<HashMap<GroupKind, Arc<KnownKind>>>,
+    kinds: Arc<RwLock<HashMap<GroupKind, Arc<KnownKind>>>>,
     handlers: Mutex<Handlers>,
     definitions: Arc<Cache<CustomResourceDefinition>>,
     synced: tokio::sync::watch::Sender<bool>,
@@ -113,7 +117,7 @@ impl Universe {
         Self {
             client,
             caches,
-            kinds: RwLock::default(),
+            kinds: Arc::default(),
             handlers: Mutex::default(),
             definitions,
             synced: tokio::sync::watch::Sender::new(false),
@@ -189,7 +193,15 @@ impl Universe {
                     let Some(kind) = kind_of(&definition) else { continue };
                     if removed {
                         self.remove(&kind.name(), &mut watched);
-                    } else if !watched.contains_key(&kind.name()) && is_established(&definition) {
+                        continue;
+                    }
+                    if let Some(known) = watched.get_mut(&kind.name())
+                        && !serves(&definition, &known.kind.resource.version)
+                    {
+                        self.change_version(known, Arc::new(kind), &mut reflectors);
+                        continue;
+                    }
+                    if !watched.contains_key(&kind.name()) && is_established(&definition) {
                         self.add(Arc::new(kind), &mut watched, &mut reflectors);
                         let handlers = self.handlers().new_kinds.clone();
                         for handler in &handlers {
@@ -241,11 +253,7 @@ impl Universe {
         watched: &mut HashMap<Name, Watched>,
         reflectors: &mut JoinSet<()>,
     ) -> Option<Arc<dyn MetadataFeed>> {
-        let group_kind = (kind.resource.group.clone(), kind.resource.kind.clone());
-        self.kinds
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(group_kind, kind.clone());
+        self.remember(&kind);
         if !kind.is_collectable() || watched.contains_key(&kind.name()) {
             return None;
         }
@@ -275,12 +283,44 @@ impl Universe {
     }
 
     fn listen(&self, kind: &Arc<KnownKind>, feed: &dyn MetadataFeed) {
-        let (handlers, kind) = (self.handlers().changes.clone(), kind.clone());
+        let (handlers, kinds) = (self.handlers().changes.clone(), self.kinds.clone());
+        let (kind, name) = (kind.clone(), kind.group_kind());
         feed.on_metadata(Box::new(move |change| {
+            // The version may have changed since.
+            let known = kinds
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .get(&name)
+                .cloned();
+            let kind = known.as_ref().unwrap_or(&kind);
             for handler in &handlers {
-                handler(&kind, change);
+                handler(kind, change);
             }
         }));
+    }
+
+    /// Watches another version of a kind: its objects are still there, and nobody is told that they are gone.
+    fn change_version(
+        &self,
+        known: &mut Watched,
+        kind: Arc<KnownKind>,
+        reflectors: &mut JoinSet<()>,
+    ) {
+        self.remember(&kind);
+        known.reflector.abort();
+        let source = MetadataOnly {
+            api: Api::all_with(self.client.clone(), &kind.resource),
+            resource: kind.resource.clone(),
+        };
+        known.reflector = reflectors.spawn(reflector::reflect(known.cache.clone(), source));
+        known.kind = kind;
+    }
+
+    fn remember(&self, kind: &Arc<KnownKind>) {
+        self.kinds
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(kind.group_kind(), kind.clone());
     }
 
     fn remove(&self, name: &Name, watched: &mut HashMap<Name, Watched>) {
@@ -288,11 +328,10 @@ impl Universe {
             return;
         };
         gone.reflector.abort();
-        let resource = &gone.kind.resource;
         self.kinds
             .write()
             .unwrap_or_else(PoisonError::into_inner)
-            .remove(&(resource.group.clone(), resource.kind.clone()));
+            .remove(&gone.kind.group_kind());
         // With its kind every object has gone.
         gone.cache.replace_with_nothing();
     }
@@ -327,6 +366,14 @@ fn kind_of(definition: &CustomResourceDefinition) -> Option<KnownKind> {
         .map(ToOwned::to_owned)
         .to_vec(),
     })
+}
+
+fn serves(definition: &CustomResourceDefinition, version: &str) -> bool {
+    definition
+        .spec
+        .versions
+        .iter()
+        .any(|known| known.served && known.name == version)
 }
 
 fn is_established(definition: &CustomResourceDefinition) -> bool {

@@ -35,7 +35,7 @@ mod tree;
 pub(crate) use recipes::{Flavour, names_version};
 
 /// Changes when trees are made in another way, so that those in caches are made anew.
-const FORMAT: &str = "packages 1";
+const FORMAT: &str = "packages 2";
 /// Programs that this source runs.
 const TOOLS: [&str; 3] = ["apt-get", "apt-cache", "dpkg-deb"];
 
@@ -360,7 +360,7 @@ impl Assembly<'_> {
     ) -> Result<Layer, AssembleError> {
         let options = entrypoint::template_options(flavour);
         let made_of = key
-            .part("template 1")
+            .part("template 2")
             .part(&tree.facts.digest)
             .parts(options);
         let key = made_of.clone().hex();

@@ -19,6 +19,7 @@ mod digest;
 mod entrypoint;
 mod error;
 mod local;
+mod oci;
 mod progress;
 mod reference;
 mod source;
@@ -28,6 +29,7 @@ mod unpack;
 pub use crate::{
     error::{ImageError, Tried},
     local::{Content, LocalFile, LocalImage},
+    oci::Archived,
     progress::{Event, Progress},
     reference::{ParseReferenceError, Reference},
     store::{CachedImage, ImageStore, StoreConfig},

@@ -13,18 +13,20 @@ use std::{
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::{
-    Image, ImageError, LocalImage, Progress, Reference, Tried,
+    Archived, Image, ImageError, LocalImage, Progress, Reference, Tried,
     apt::Packages,
     local::Registered,
+    oci::{self, Archives, Imported},
     progress::Event,
     source::{Draft, Located, Reporter, Source},
-    store::cache::{Cache, Record},
+    store::cache::Record,
 };
 
 mod cache;
 mod place;
 mod workspace;
 
+pub(crate) use cache::Cache;
 pub use cache::CachedImage;
 pub(crate) use workspace::{Layer, LayerFacts, Workspace};
 
@@ -80,7 +82,13 @@ impl ImageStore {
     pub fn open(config: StoreConfig) -> Result<Self, ImageError> {
         let cache = Cache::open(place::cache_dir(config.cache_dir)?)?;
         let registered = Registered::default();
-        let mut sources: Vec<Box<dyn Source>> = vec![Box::new(registered.clone())];
+        let mut sources: Vec<Box<dyn Source>> = vec![
+            Box::new(registered.clone()),
+            Box::new(Imported::new(cache.clone())),
+        ];
+        if !config.archives.is_empty() {
+            sources.push(Box::new(Archives::new(config.archives)));
+        }
         if config.packages {
             sources.push(Box::new(Packages::of_this_machine(cache.package_state())));
         }
@@ -146,6 +154,18 @@ impl ImageStore {
     /// bytes. Answers the names that went.
     pub fn prune(&self, limit: u64) -> Result<Vec<String>, ImageError> {
         self.inner.cache.prune(limit)
+    }
+
+    /// Takes all images of an OCI layout or archive (plain or gzip) into the cache, under `name` if given and if
+    /// there is only one. It blocks while it unpacks.
+    pub fn import(&self, path: &Path, name: Option<&str>) -> Result<Vec<Archived>, ImageError> {
+        let name = name.map(parse).transpose()?;
+        oci::import(path, name.as_ref(), &self.inner.cache)
+    }
+
+    /// Writes an image as an archive that `docker load` and any OCI tool read. It blocks while it writes.
+    pub fn export(image: &Image, path: &Path) -> Result<(), ImageError> {
+        oci::export(image, path)
     }
 }
 
@@ -275,3 +295,7 @@ impl Reporter for Channel {
         self.sender.is_closed()
     }
 }
+
+#[cfg(test)]
+#[path = "store/tests.rs"]
+mod tests;

@@ -191,8 +191,9 @@ impl Unpacker<'_> {
             return Ok(());
         }
         let header = entry.header();
-        let id = |id: u64| u32::try_from(id).ok();
-        match std::os::unix::fs::lchown(place, id(header.uid()?), id(header.gid()?)) {
+        // Some archives name no owner: then it stays who unpacks.
+        let id = |id: io::Result<u64>| id.ok().and_then(|id| u32::try_from(id).ok());
+        match std::os::unix::fs::lchown(place, id(header.uid()), id(header.gid())) {
             // Not root, or root of a user namespace that knows only itself: then everything is ours.
             Err(error) if matches!(error.raw_os_error(), Some(1 | 22)) => Ok(()),
             result => result,

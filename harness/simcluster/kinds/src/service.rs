@@ -49,7 +49,7 @@ impl KindRules for Service {
                 port.put("targetPort", number);
             }
         }
-        if is_external(&kind) {
+        if is_external(&kind) || kind == "ClusterIP" && !service.lacks("spec.externalIPs") {
             service.fill("spec.externalTrafficPolicy", "Cluster");
         }
         if is_external(&kind) || kind == "ClusterIP" {

@@ -22,8 +22,7 @@
 //! 4. At the end the machine asks for signals, the sandbox's removal, and the object's deletion.
 //!
 //! # What is not here
-//! Pods of different nodes do not reach each other's networks. UDP Services, resource
-//! limits, gRPC probes, ephemeral containers, and volumes other than emptyDir, hostPath,
+//! Pods of different nodes do not reach each other's networks. Resource limits, gRPC probes, ephemeral containers, and volumes other than emptyDir, hostPath,
 //! configMap, secret, projected, downwardAPI and claims on hostPath or local volumes are not supported;
 //! a pod that asks for one is told so where it can be. There is no way out of the node's network.
 

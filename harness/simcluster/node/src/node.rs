@@ -68,7 +68,7 @@ pub struct NodeConfig {
 }
 
 impl NodeConfig {
-    /// A node with the usual addresses: pods in 10.42.0.0/24, DNS at 10.43.0.10, `cluster.local`.
+    /// A node with the usual addresses: pods in 10.42.0.0/24, DNS at 10.96.0.10, `cluster.local`.
     pub fn new(
         name: &str,
         client: Client,
@@ -82,7 +82,7 @@ impl NodeConfig {
             images,
             directory,
             pod_cidr: Cidr::of_node(0),
-            dns_ip: Ipv4Addr::new(10, 43, 0, 10),
+            dns_ip: Ipv4Addr::new(10, 96, 0, 10),
             cluster_domain: "cluster.local".into(),
             api_server,
         }

@@ -38,6 +38,11 @@ pub enum Event {
     Tick,
     /// All volumes are in place.
     VolumesMounted,
+    /// The pod uses more of the node than it may, and has to go.
+    Evicted {
+        /// Of what, for its status.
+        message: String,
+    },
     /// The pod's namespaces exist.
     SandboxReady {
         /// The pod's addresses in them.
@@ -215,6 +220,8 @@ pub enum Ending {
     Completed,
     /// `activeDeadlineSeconds` is over.
     Deadline,
+    /// It uses more of the node than it may.
+    Evicted,
     /// It was deleted.
     Deleted,
 }
@@ -230,6 +237,8 @@ pub struct PodState {
     ip: Option<String>,
     containers: Vec<ContainerState>,
     ending: Option<Ending>,
+    /// `reason` and `message` of a pod that the node has made fail.
+    failure: Option<(&'static str, String)>,
     /// The grace period in force, and when it ends, once the pod ends.
     grace_ends: Option<Timestamp>,
     gone: bool,
@@ -267,6 +276,7 @@ impl PodState {
             ip: None,
             containers,
             ending: None,
+            failure: None,
             grace_ends: None,
             gone: false,
             delete_asked: false,

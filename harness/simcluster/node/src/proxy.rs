@@ -2,7 +2,7 @@
 //!
 //! For each TCP port of each Service with an address, a listener in the node's network accepts and
 //! connects on. It listens only while something is ready, so that a client of a Service without
-//! endpoints is refused at once, as by a real node. UDP ports are not proxied.
+//! endpoints is refused at once, as by a real node. UDP ports are [`udp`]'s.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 use simcluster_runtime::spec::Target;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -26,10 +26,14 @@ use tokio::{
 use crate::{
     ApiServerConnect,
     runtime::Ground,
-    services::{Services, cluster_ip},
+    services::{Services, backends, cluster_ip, name_of},
     tasks::Tasks,
 };
 
+mod udp;
+
+/// A port of an address that is open, and whether it is one for UDP.
+type Port = (Ipv4Addr, u16, bool);
 /// Where a port of a Service leads.
 type Backends = Vec<(Ipv4Addr, u16)>;
 
@@ -62,7 +66,7 @@ struct Open {
 impl Proxy {
     /// Works until the task is dropped.
     pub(crate) async fn run(self) {
-        let mut open: HashMap<(Ipv4Addr, u16), Open> = HashMap::new();
+        let mut open: HashMap<Port, Open> = HashMap::new();
         let mut addresses: BTreeSet<Ipv4Addr> = BTreeSet::new();
         loop {
             let wanted = self.wanted();
@@ -87,24 +91,18 @@ impl Proxy {
             }
             addresses = needed;
             let mut failed = false;
-            for ((address, port), upstream) in wanted {
-                if let Some(open) = open.get(&(address, port)) {
+            for (at, upstream) in wanted {
+                if let Some(open) = open.get(&at) {
                     open.upstream.send_replace(upstream);
                     continue;
                 }
-                match self.ground.runtime.listen(address, port).await {
-                    Ok(listener) => {
-                        let (upstream, watch) = watch::channel(upstream);
-                        let ground = Arc::clone(&self.ground);
-                        let connect = Arc::clone(&self.api_server);
-                        let tasks = self.tasks.clone();
-                        let serve = accept(listener, watch, ground, connect, tasks);
-                        let task = self.tasks.spawn(serve);
-                        open.insert((address, port), Open { upstream, task });
+                match self.open(at, upstream).await {
+                    Ok(opened) => {
+                        open.insert(at, opened);
                     }
                     Err(error) => {
                         failed = true;
-                        tracing::debug!(%error, %address, port, "service port not opened yet");
+                        tracing::debug!(%error, "service port not opened yet");
                     }
                 }
             }
@@ -121,6 +119,26 @@ impl Proxy {
         }
     }
 
+    async fn open(
+        &self,
+        (address, port, udp): Port,
+        upstream: Upstream,
+    ) -> Result<Open, simcluster_runtime::Error> {
+        let (upstream, watch) = watch::channel(upstream);
+        let (ground, tasks) = (Arc::clone(&self.ground), self.tasks.clone());
+        let task = if udp {
+            let socket = self.ground.runtime.udp(address, port).await?;
+            self.tasks
+                .spawn(udp::serve(socket, watch, ground, self.host_ip, tasks))
+        } else {
+            let listener = self.ground.runtime.listen(address, port).await?;
+            let connect = Arc::clone(&self.api_server);
+            self.tasks
+                .spawn(accept(listener, watch, ground, connect, tasks))
+        };
+        Ok(Open { upstream, task })
+    }
+
     fn service_addresses(&self) -> BTreeSet<Ipv4Addr> {
         self.services
             .services
@@ -131,58 +149,64 @@ impl Proxy {
             .collect()
     }
 
-    fn wanted(&self) -> BTreeMap<(Ipv4Addr, u16), Upstream> {
+    fn wanted(&self) -> BTreeMap<Port, Upstream> {
+        let slices = self.services.slices_by_service();
         let mut all = BTreeMap::new();
         for service in self.services.services.state() {
             let Some(address) = cluster_ip(&service).filter(|ip| *ip != self.dns_ip) else {
                 continue;
             };
-            for (port, node_port, upstream) in self.ports(&service) {
+            let slices = slices.get(&name_of(&service.metadata));
+            let slices = slices.map(Vec::as_slice).unwrap_or_default();
+            for (port, udp, node_port, upstream) in ports(&service, slices) {
                 if let Some(node_port) = node_port {
-                    all.insert((self.host_ip, node_port), upstream.clone());
+                    all.insert((self.host_ip, node_port, udp), upstream.clone());
                 }
-                all.insert((address, port), upstream);
+                all.insert((address, port, udp), upstream);
             }
         }
         all
     }
+}
 
-    /// The TCP ports of a Service behind which something is ready, each with its NodePort.
-    fn ports(&self, service: &Service) -> Vec<(u16, Option<u16>, Upstream)> {
-        let meta = &service.metadata;
-        let api_server = meta.namespace.as_deref() == Some("default")
-            && meta.name.as_deref() == Some("kubernetes");
-        let backends = self.services.backends(service);
-        let spec = service.spec.as_ref();
-        let sticky = spec.is_some_and(|s| s.session_affinity.as_deref() == Some("ClientIP"));
-        let ports = service.spec.iter().flat_map(|s| s.ports.iter().flatten());
-        ports
-            .filter(|port| port.protocol.as_deref().unwrap_or("TCP") == "TCP")
-            .filter_map(|port| {
-                let number = u16::try_from(port.port).ok()?;
-                let node_port = port
-                    .node_port
-                    .and_then(|p| u16::try_from(p).ok())
-                    .filter(|p| *p > 0);
-                let name = port.name.as_deref().unwrap_or_default();
-                let ready: Backends = backends
-                    .iter()
-                    .filter_map(|backend| Some((backend.address, *backend.ports.get(name)?)))
-                    .collect();
-                let upstream = if api_server {
-                    Upstream::ApiServer
-                } else if ready.is_empty() {
-                    return None;
-                } else {
-                    Upstream::Endpoints {
-                        backends: ready,
-                        sticky,
-                    }
-                };
-                Some((number, node_port, upstream))
-            })
-            .collect()
-    }
+/// The ports of a Service behind which something is ready: number, whether UDP, NodePort, where to.
+fn ports(
+    service: &Service,
+    slices: &[Arc<EndpointSlice>],
+) -> Vec<(u16, bool, Option<u16>, Upstream)> {
+    let (namespace, name) = name_of(&service.metadata);
+    let api_server = namespace == "default" && name == "kubernetes";
+    let backends = backends(service, slices);
+    let spec = service.spec.as_ref();
+    let sticky = spec.is_some_and(|s| s.session_affinity.as_deref() == Some("ClientIP"));
+    let ports = spec.iter().flat_map(|s| s.ports.iter().flatten());
+    ports
+        .filter_map(|port| {
+            let number = u16::try_from(port.port).ok()?;
+            let udp = match port.protocol.as_deref() {
+                None | Some("TCP") => false,
+                Some("UDP") => true,
+                Some(_) => return None,
+            };
+            let node_port = port.node_port.and_then(|p| u16::try_from(p).ok());
+            let name = port.name.as_deref().unwrap_or_default();
+            let ready: Backends = backends
+                .iter()
+                .filter_map(|backend| Some((backend.address, *backend.ports.get(name)?)))
+                .collect();
+            let upstream = if api_server {
+                Upstream::ApiServer
+            } else if ready.is_empty() {
+                return None;
+            } else {
+                Upstream::Endpoints {
+                    backends: ready,
+                    sticky,
+                }
+            };
+            Some((number, udp, node_port.filter(|p| *p > 0), upstream))
+        })
+        .collect()
 }
 
 async fn accept(

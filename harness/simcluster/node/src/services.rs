@@ -2,11 +2,18 @@
 //!
 //! It reads caches that the agent fills; it opens no connection and answers no query.
 
-use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::Ipv4Addr,
+    sync::Arc,
+};
 
-use k8s_openapi::api::{
-    core::v1::Service,
-    discovery::v1::{Endpoint, EndpointSlice},
+use k8s_openapi::{
+    api::{
+        core::v1::Service,
+        discovery::v1::{Endpoint, EndpointSlice},
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::runtime::reflector::{ObjectRef, Store};
 
@@ -49,46 +56,22 @@ impl Services {
 
     /// What is ready behind a Service, each address once.
     pub(crate) fn backends(&self, service: &Service) -> Vec<Backend> {
-        let meta = &service.metadata;
-        let spec = service.spec.as_ref();
-        let not_ready_too = spec
-            .and_then(|s| s.publish_not_ready_addresses)
-            .unwrap_or_default();
-        let mut all: BTreeMap<Ipv4Addr, Backend> = BTreeMap::new();
-        let of_service = |slice: &EndpointSlice| {
-            slice.metadata.namespace == meta.namespace
-                && slice
-                    .metadata
-                    .labels
-                    .as_ref()
-                    .and_then(|l| l.get(SERVICE_LABEL))
-                    == meta.name.as_ref()
-        };
-        for slice in self.slices.state_filter(of_service) {
-            let ports: BTreeMap<String, u16> = slice
-                .ports
-                .iter()
-                .flatten()
-                .filter_map(|port| {
-                    let number = u16::try_from(port.port?).ok()?;
-                    Some((port.name.clone().unwrap_or_default(), number))
-                })
-                .collect();
-            for endpoint in slice.endpoints.iter().flatten() {
-                if !(not_ready_too || ready(endpoint)) {
-                    continue;
-                }
-                for address in endpoint.addresses.iter().filter_map(|a| a.parse().ok()) {
-                    let backend = all.entry(address).or_insert_with(|| Backend {
-                        address,
-                        hostname: endpoint.hostname.clone().filter(|h| !h.is_empty()),
-                        ports: BTreeMap::new(),
-                    });
-                    backend.ports.extend(ports.clone());
-                }
+        let own = name_of(&service.metadata);
+        let slices = self
+            .slices
+            .state_filter(|slice| service_of(slice).as_ref() == Some(&own));
+        backends(service, &slices)
+    }
+
+    /// All slices by the Service they belong to.
+    pub(crate) fn slices_by_service(&self) -> HashMap<Name, Vec<Arc<EndpointSlice>>> {
+        let mut all: HashMap<_, Vec<_>> = HashMap::new();
+        for slice in self.slices.state() {
+            if let Some(service) = service_of(&slice) {
+                all.entry(service).or_default().push(slice);
             }
         }
-        all.into_values().collect()
+        all
     }
 
     /// The backend at an address, with its Service: for reverse look-ups.
@@ -102,6 +85,57 @@ impl Services {
             Some((service, backend))
         })
     }
+}
+
+/// Namespace and name.
+pub(crate) type Name = (String, String);
+
+/// What an object is called.
+pub(crate) fn name_of(meta: &ObjectMeta) -> Name {
+    let text = |field: &Option<String>| field.clone().unwrap_or_default();
+    (text(&meta.namespace), text(&meta.name))
+}
+
+fn service_of(slice: &EndpointSlice) -> Option<Name> {
+    let service = slice.metadata.labels.as_ref()?.get(SERVICE_LABEL)?;
+    Some((
+        slice.metadata.namespace.clone().unwrap_or_default(),
+        service.clone(),
+    ))
+}
+
+/// What is ready behind a Service that these slices belong to, each address once.
+pub(crate) fn backends(service: &Service, slices: &[Arc<EndpointSlice>]) -> Vec<Backend> {
+    let spec = service.spec.as_ref();
+    let not_ready_too = spec
+        .and_then(|s| s.publish_not_ready_addresses)
+        .unwrap_or_default();
+    let mut all: BTreeMap<Ipv4Addr, Backend> = BTreeMap::new();
+    for slice in slices {
+        let ports: BTreeMap<String, u16> = slice
+            .ports
+            .iter()
+            .flatten()
+            .filter_map(|port| {
+                let number = u16::try_from(port.port?).ok()?;
+                Some((port.name.clone().unwrap_or_default(), number))
+            })
+            .collect();
+        for endpoint in slice.endpoints.iter().flatten() {
+            if !(not_ready_too || ready(endpoint)) {
+                continue;
+            }
+            for address in endpoint.addresses.iter().filter_map(|a| a.parse().ok()) {
+                let backend = all.entry(address).or_insert_with(|| Backend {
+                    address,
+                    hostname: endpoint.hostname.clone().filter(|h| !h.is_empty()),
+                    ports: BTreeMap::new(),
+                });
+                backend.ports.extend(ports.clone());
+            }
+        }
+    }
+    all.into_values().collect()
 }
 
 fn ready(endpoint: &Endpoint) -> bool {

@@ -1,8 +1,8 @@
 //! One pod's worker: feeds the pod machine with what happens and performs what it asks for.
 //!
 //! It decides nothing. Everything slow runs in tasks of its own that answer with an event:
-//! [`mount`] (volumes), [`launch`] (images and containers), [`prober`] and [`hooks`], [`report`] (the
-//! API).
+//! [`mount`] (volumes), [`launch`] (images and containers), [`prober`] and [`hooks`], [`usage`]
+//! (volume limits), [`report`] (the API).
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -35,6 +35,7 @@ mod mount;
 mod prober;
 mod report;
 mod tls;
+mod usage;
 
 /// Runs one pod from its first sight to its end on this node.
 pub(crate) struct Worker {
@@ -150,7 +151,10 @@ impl Worker {
             Event::Seen(pod) => {
                 self.pod.send_replace(Arc::new((**pod).clone()));
             }
-            Event::VolumesMounted => self.placed = Arc::clone(&self.mounted.borrow()),
+            Event::VolumesMounted => {
+                self.placed = Arc::clone(&self.mounted.borrow());
+                self.watch_usage();
+            }
             Event::SandboxReady { ip } => self.ip.clone_from(ip),
             Event::SandboxRemoved => {
                 if let Some(address) = self.address.take() {

@@ -63,6 +63,11 @@ async fn dispatch(call: &mut Call) -> Result<Reply, Failure> {
     };
     call.warnings.extend(deprecation);
     let subresource = call.route.subresource.clone();
+    if let Some(known) = call.resource.subresource(&subresource)
+        && !known.verbs.iter().any(|own| own == verb)
+    {
+        return Err(wrong_method(call));
+    }
     match subresource.as_str() {
         "" => {
             if verb == "create" {

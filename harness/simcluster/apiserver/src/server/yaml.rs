@@ -82,6 +82,7 @@ fn scalar(value: &Value, depth: usize) -> String {
 
 fn string(text: &str, depth: usize) -> String {
     if text.contains('\n')
+        && !text.starts_with([' ', '\n'])
         && !text
             .chars()
             .any(|c| c.is_control() && c != '\n' && c != '\t')

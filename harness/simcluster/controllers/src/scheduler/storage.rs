@@ -35,7 +35,14 @@ impl Storage {
         let (mut bound, mut open) = (Vec::new(), Vec::new());
         for name in volumes::claims_of_pod(pod) {
             let Some(claim) = claims.get(namespace, &name) else {
-                let why = format!("persistentvolumeclaim \"{name}\" not found");
+                let why = if is_ephemeral(pod, &name) {
+                    format!(
+                        "waiting for ephemeral volume controller to create the \
+                         persistentvolumeclaim \"{name}\""
+                    )
+                } else {
+                    format!("persistentvolumeclaim \"{name}\" not found")
+                };
                 return Err(why);
             };
             if claim.metadata.deletion_timestamp.is_some() {
@@ -96,6 +103,17 @@ impl Storage {
     fn can_be_made(&self, claim: &PersistentVolumeClaim) -> bool {
         class_of(claim, &self.classes).is_some_and(|class| class.provisioner != NO_PROVISIONER)
     }
+}
+
+/// Whether the claim is made for the pod.
+fn is_ephemeral(pod: &Pod, claim: &str) -> bool {
+    let volumes = pod
+        .spec
+        .iter()
+        .flat_map(|spec| spec.volumes.iter().flatten());
+    volumes
+        .filter(|volume| volume.ephemeral.is_some())
+        .any(|volume| format!("{}-{}", pod.name_any(), volume.name) == claim)
 }
 
 /// The class that a claim names, if it exists.

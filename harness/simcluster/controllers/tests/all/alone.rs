@@ -79,7 +79,7 @@ async fn many_pods_are_made_and_placed() {
     world
         .until_one(&core("serviceaccounts"), "default", |_| true)
         .await;
-    for number in [1, 20, 300] {
+    for number in [1, 20, 100] {
         let start = Instant::now();
         world.post(&apps("replicasets"), &set(number)).await;
         let number = usize::try_from(number).expect("it is small");

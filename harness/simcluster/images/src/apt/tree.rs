@@ -41,6 +41,8 @@ const LEFT_OUT: &[&str] = &[
     "lib/systemd",
     "etc/init.d",
     "etc/logrotate.d",
+    // The image's own configuration takes its place.
+    "etc/mysql",
     "etc/pam.d",
     "etc/update-motd.d",
 ];

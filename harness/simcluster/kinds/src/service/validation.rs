@@ -9,11 +9,13 @@ use simcluster_machinery::name;
 
 use super::is_external;
 use crate::checks::{one_of, port_number, port_number_or_name, required_one_of};
+use crate::endpoints::validate_address;
 use crate::meta::{complain, validate_labels};
 use crate::read::Read;
 
 const TYPES: [&str; 4] = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
 const PROTOCOLS: [&str; 3] = ["SCTP", "TCP", "UDP"];
+const KUBELET_PORT: i64 = 10_250;
 const SESSION_LIMIT: i64 = 86_400;
 const BAD_ADDRESS: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
 
@@ -32,10 +34,8 @@ pub(super) fn service(service: &Value) -> Vec<Error> {
     session_affinity(spec, &path, &mut errors);
     cluster_ips(spec, &path, &mut errors);
     for (index, address) in spec.texts("externalIPs").into_iter().enumerate() {
-        if address.parse::<IpAddr>().is_err() {
-            let place = path.child("externalIPs").index(index);
-            errors.push(Error::invalid(&place, address, BAD_ADDRESS));
-        }
+        let place = path.child("externalIPs").index(index);
+        validate_address(address, &place, &mut errors);
     }
     required_one_of(spec, "type", &TYPES, &path, &mut errors);
     traffic(spec, kind, &path, &mut errors);
@@ -68,9 +68,30 @@ fn of_type(spec: &Value, headless: bool, path: &Path, errors: &mut Vec<Error>) {
         }
         _ => {}
     }
-    if kind != "LoadBalancer" && !spec.lacks("loadBalancerClass") {
-        let detail = "may only be used when `type` is 'LoadBalancer'";
-        errors.push(Error::forbidden(&path.child("loadBalancerClass"), detail));
+    if kind == "LoadBalancer" {
+        for (index, port) in spec.list("ports").iter().enumerate() {
+            if port.integer("port") == Some(KUBELET_PORT) {
+                let detail = format!(
+                    "may not expose port {KUBELET_PORT} externally since it is used by kubelet"
+                );
+                let place = path.child("ports").index(index);
+                errors.push(Error::invalid(&place, KUBELET_PORT, detail));
+            }
+        }
+        return;
+    }
+    for (field, words) in [
+        ("loadBalancerClass", "loadBalancerClass"),
+        (
+            "allocateLoadBalancerNodePorts",
+            "allocateLoadBalancerNodePorts",
+        ),
+        ("loadBalancerSourceRanges", "LoadBalancerSourceRanges"),
+    ] {
+        if !spec.lacks(field) {
+            let detail = "may only be used when `type` is 'LoadBalancer'";
+            errors.push(Error::forbidden(&path.child(words), detail));
+        }
     }
 }
 
@@ -119,8 +140,8 @@ fn node_ports(spec: &Value, ports: &[Value], path: &Path, errors: &mut Vec<Error
             continue;
         };
         let path = path.child("ports").index(index).child("nodePort");
-        if matches!(spec.text("type"), "ClusterIP" | "ExternalName") {
-            let detail = format!("may not be used when `type` is '{}'", spec.text("type"));
+        if spec.text("type") == "ClusterIP" {
+            let detail = "may not be used when `type` is 'ClusterIP'";
             errors.push(Error::forbidden(&path, detail));
         }
         if !taken.insert((port.text("protocol"), number)) {
@@ -222,7 +243,7 @@ fn cluster_ips(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
 
 fn traffic(spec: &Value, kind: &str, path: &Path, errors: &mut Vec<Error>) {
     let policy = spec.text("externalTrafficPolicy");
-    let external = is_external(kind) || !spec.lacks("externalIPs");
+    let external = is_external(kind) || kind == "ClusterIP" && !spec.lacks("externalIPs");
     if !external && !policy.is_empty() {
         errors.push(Error::invalid(
             &path.child("externalTrafficPolicy"),
@@ -237,6 +258,20 @@ fn traffic(spec: &Value, kind: &str, path: &Path, errors: &mut Vec<Error>) {
             path,
             errors,
         );
+    }
+    let checks_health = kind == "LoadBalancer" && policy == "Local";
+    if let Some(port) = spec
+        .integer("healthCheckNodePort")
+        .filter(|port| *port != 0)
+        && !checks_health
+    {
+        let detail = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` \
+                      is 'Local'";
+        errors.push(Error::invalid(
+            &path.child("healthCheckNodePort"),
+            port,
+            detail,
+        ));
     }
     one_of(
         spec,

@@ -117,3 +117,33 @@ fn defaults_are_the_same_when_filled_in_twice() {
         assert_eq!(decoded(once.clone()), once);
     }
 }
+
+#[test]
+fn an_object_with_nothing_in_it_is_judged_and_not_stumbled_over() {
+    for resource in builtin::resources() {
+        let gvk = resource.gvk();
+        if builtin::schema(&gvk).is_none() {
+            continue;
+        }
+        let bare = json!({"apiVersion": gvk.api_version(), "kind": gvk.kind,
+            "metadata": {"name": "x", "namespace": "n", "resourceVersion": "1"}});
+        let rules = rules(&gvk);
+        let mut object = decoded(bare);
+        rules.prepare_create(&mut object);
+        rules.check_create(&object, Scope::Namespaced);
+        rules.warnings(&object, None);
+        rules.selectable_fields(&object);
+        let again = decoded(object.clone());
+        assert_eq!(again, object, "{gvk}: what is stored is whole");
+        let mut new = again;
+        rules.prepare_update(&mut new, &object);
+        assert_eq!(
+            new, object,
+            "{gvk}: an update without a change changes nothing"
+        );
+        rules.check_update(&new, &object, Scope::Namespaced);
+        rules.prepare_status_update(&mut new, &object);
+        assert_eq!(new, object, "{gvk}: nor does one of the status");
+        rules.check_status_update(&new, &object);
+    }
+}

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 
 use super::{
-    Action, Event, Part, PodState, backoff,
+    Action, Ending, Event, Part, PodState, backoff,
     container::{Activity, Shown, StartFailure, Terminated},
     probes::{ProbeKind, ProbeOutcome, ProbeResults},
     record, stop,
@@ -22,7 +22,12 @@ impl PodState {
         match event {
             Event::Seen(pod) => self.seen(*pod, now, out),
             Event::Gone => self.gone = true,
-            Event::Tick => {}
+            Event::Evicted { message } if self.ending.is_none() => {
+                record(out, None, true, "Evicted", message.clone());
+                self.fail(Ending::Evicted, "Evicted", message);
+                self.shorten_grace(now);
+            }
+            Event::Tick | Event::Evicted { .. } => {}
             Event::VolumesMounted => self.volumes = Part::Ready,
             Event::SandboxReady { ip } => {
                 self.sandbox = Part::Ready;

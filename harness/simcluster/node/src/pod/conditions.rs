@@ -55,7 +55,20 @@ impl PodState {
             ("ContainersReady", containers_ready),
             ("PodScheduled", Verdict::yes()),
         ];
+        let disruption = self
+            .failure
+            .as_ref()
+            .filter(|(reason, _)| *reason == "Evicted");
+        let disruption = disruption.map(|(_, message)| {
+            let verdict = Verdict {
+                status: true,
+                reason: Some("TerminationByKubelet"),
+                message: Some(message.clone()),
+            };
+            ("DisruptionTarget", verdict)
+        });
         all.into_iter()
+            .chain(disruption)
             .map(|(kind, verdict)| self.condition(kind, verdict, now))
             .collect()
     }

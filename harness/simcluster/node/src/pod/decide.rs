@@ -44,7 +44,11 @@ impl PodState {
             return;
         }
         if self.deadline().is_some_and(|at| at <= now) {
-            self.ending = Some(Ending::Deadline);
+            self.fail(
+                Ending::Deadline,
+                "DeadlineExceeded",
+                DEADLINE_MESSAGE.to_owned(),
+            );
             record(out, None, false, "DeadlineExceeded", DEADLINE_MESSAGE);
         } else if self.completed() {
             self.ending = Some(Ending::Completed);
@@ -52,6 +56,12 @@ impl PodState {
         if self.ending.is_some() {
             self.shorten_grace(now + self.own_grace());
         }
+    }
+
+    /// The node makes the pod fail.
+    pub(super) fn fail(&mut self, ending: Ending, reason: &'static str, message: String) {
+        self.ending = Some(ending);
+        self.failure = Some((reason, message));
     }
 
     /// Whether no container will run again: all have finished, or one that the others need has failed.
@@ -171,7 +181,7 @@ impl PodState {
 
     fn wind_down(&mut self, ending: Ending, now: Timestamp, out: &mut Vec<Action>) {
         let shortest = match ending {
-            Ending::Deleted => stop::SHORTEST_OF_DELETED,
+            Ending::Deleted | Ending::Evicted => stop::SHORTEST_OF_DELETED,
             Ending::Completed | Ending::Deadline => stop::SHORTEST,
         };
         self.stop_in_order(shortest, now, out);
@@ -221,5 +231,4 @@ impl PodState {
 }
 
 /// What the status and the event of a pod over its `activeDeadlineSeconds` say.
-pub(super) const DEADLINE_MESSAGE: &str =
-    "Pod was active on the node longer than the specified deadline";
+const DEADLINE_MESSAGE: &str = "Pod was active on the node longer than the specified deadline";

@@ -10,10 +10,10 @@ use k8s_openapi::{
 };
 
 use super::{
-    Action, Ending, Part, PodState,
+    Action, Part, PodState,
     conditions::whole_seconds,
     container::{Activity, ContainerState, Role, Shown, Terminated},
-    decide, qos,
+    qos,
 };
 
 impl PodState {
@@ -46,7 +46,6 @@ impl PodState {
                 .collect();
             (!statuses.is_empty()).then_some(statuses)
         };
-        let overdue = self.ending == Some(Ending::Deadline);
         PodStatus {
             phase: Some(phase.to_owned()),
             conditions: Some(self.conditions(phase, now)),
@@ -62,8 +61,11 @@ impl PodState {
             resources: Some(qos::of_pod(&spec, self.at_rest())),
             start_time: Some(Time(whole_seconds(self.start_time))),
             observed_generation: self.pod.metadata.generation,
-            reason: overdue.then(|| "DeadlineExceeded".to_owned()),
-            message: overdue.then(|| decide::DEADLINE_MESSAGE.to_owned()),
+            reason: self
+                .failure
+                .as_ref()
+                .map(|(reason, _)| (*reason).to_owned()),
+            message: self.failure.as_ref().map(|(_, message)| message.clone()),
             ..PodStatus::default()
         }
     }
@@ -75,7 +77,7 @@ impl PodState {
             let succeeded = mains().all(|c| {
                 c.activity == Activity::Finished && c.ended().is_some_and(Terminated::succeeded)
             });
-            return if succeeded && self.ending != Some(Ending::Deadline) {
+            return if succeeded && self.failure.is_none() {
                 "Succeeded"
             } else {
                 "Failed"

@@ -2,10 +2,12 @@
 
 #![expect(
     clippy::unwrap_used,
-    reason = "the helpers of tests fail as tests do, by panicking"
+    clippy::print_stdout,
+    reason = "the helpers of tests fail by panicking and say how long things take"
 )]
 
 mod access;
+mod death;
 mod lifecycle;
 mod network;
 mod probes;

@@ -6,20 +6,22 @@ use serde_json::{Value, json};
 use crate::support::{Cluster, program, reference, shell};
 
 /// A server in a pod, and a Service with what the endpoint controller would write for it.
-async fn serve(cluster: &Cluster, cluster_ip: &str) -> String {
+async fn serve(cluster: &Cluster, headless: bool) -> String {
     let server = [("PORT", "8080"), ("STATUS", "200"), ("ANSWER", "hello")];
     let mut c = program("http_server", &server);
     c["readinessProbe"] = json!({"tcpSocket": {"port": 8080}, "periodSeconds": 1});
     cluster.pod("server", json!({"containers": [c]})).await;
     let pod = cluster.wait_ready("server").await;
     let ip = pod.status.unwrap().pod_ip.unwrap();
-    let spec = json!({
-        "clusterIP": cluster_ip,
+    let mut spec = json!({
         "selector": {"app": "server"},
         "ports": [{"name": "web", "port": 80, "targetPort": 8080}],
     });
-    cluster
-        .create::<Service>(json!({"metadata": {"name": "web"}, "spec": spec}))
+    if headless {
+        spec["clusterIP"] = json!("None");
+    }
+    let service: Service = cluster
+        .create(json!({"metadata": {"name": "web"}, "spec": spec}))
         .await;
     cluster
         .create::<EndpointSlice>(json!({
@@ -29,7 +31,11 @@ async fn serve(cluster: &Cluster, cluster_ip: &str) -> String {
             "endpoints": [{"addresses": [ip.clone()], "conditions": {"ready": true}}],
         }))
         .await;
-    ip
+    if headless {
+        ip
+    } else {
+        service.spec.unwrap().cluster_ip.unwrap()
+    }
 }
 
 async fn say(cluster: &Cluster, name: &str, container: Value) -> String {
@@ -46,9 +52,9 @@ async fn say(cluster: &Cluster, name: &str, container: Value) -> String {
 #[tokio::test]
 async fn a_service_is_reached_by_its_short_name() {
     let cluster = Cluster::start().await;
-    serve(&cluster, "10.43.0.77").await;
+    let ip = serve(&cluster, false).await;
     let resolved = say(&cluster, "resolve", program("resolve", &[("NAME", "web")])).await;
-    assert_eq!(resolved, "resolved: 10.43.0.77");
+    assert_eq!(resolved, format!("resolved: {ip}"));
     let answer = say(
         &cluster,
         "fetch",
@@ -62,7 +68,7 @@ async fn a_service_is_reached_by_its_short_name() {
 #[tokio::test]
 async fn a_headless_service_resolves_to_its_pods() {
     let cluster = Cluster::start().await;
-    let ip = serve(&cluster, "None").await;
+    let ip = serve(&cluster, true).await;
     let name = "web.default.svc.cluster.local";
     let resolved = say(&cluster, "resolve", program("resolve", &[("NAME", name)])).await;
     assert_eq!(resolved, format!("resolved: {ip}"));
@@ -75,7 +81,7 @@ async fn a_headless_service_resolves_to_its_pods() {
 async fn a_service_without_endpoints_refuses() {
     let cluster = Cluster::start().await;
     let spec = json!({
-        "clusterIP": "10.43.0.78", "ports": [{"port": 80}], "selector": {"app": "none"},
+        "ports": [{"port": 80}], "selector": {"app": "none"},
     });
     cluster
         .create::<Service>(json!({"metadata": {"name": "empty"}, "spec": spec}))
@@ -122,5 +128,37 @@ async fn a_pod_has_its_host_name_and_knows_itself() {
     assert!(log.starts_with("db\n"), "{log}");
     assert!(log.ends_with(&format!("{ip}\tdb\n")), "{log}");
     assert_eq!(reference(&pod).name, "named");
+    cluster.end().await;
+}
+
+#[tokio::test]
+async fn datagrams_reach_a_service_and_come_back() {
+    let cluster = Cluster::start().await;
+    cluster
+        .pod("echo", json!({"containers": [program("udp_echo", &[])]}))
+        .await;
+    let ip = cluster
+        .wait_ready("echo")
+        .await
+        .status
+        .unwrap()
+        .pod_ip
+        .unwrap();
+    let port = json!([{"name": "u", "port": 53, "targetPort": 5000, "protocol": "UDP"}]);
+    let spec = json!({"ports": port});
+    let service: Service = cluster
+        .create(json!({"metadata": {"name": "echo"}, "spec": spec}))
+        .await;
+    let target = format!("{}:53", service.spec.unwrap().cluster_ip.unwrap());
+    cluster
+        .create::<EndpointSlice>(json!({
+            "metadata": {"name": "echo-x", "labels": {"kubernetes.io/service-name": "echo"}},
+            "addressType": "IPv4",
+            "ports": [{"name": "u", "port": 5000, "protocol": "UDP"}],
+            "endpoints": [{"addresses": [ip], "conditions": {"ready": true}}],
+        }))
+        .await;
+    let answer = say(&cluster, "ask", program("udp_ask", &[("TARGET", &target)])).await;
+    assert_eq!(answer, "answer: ping");
     cluster.end().await;
 }

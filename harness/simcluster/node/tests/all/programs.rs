@@ -4,8 +4,9 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::{TcpListener, TcpStream, ToSocketAddrs as _},
+    net::{TcpListener, TcpStream, ToSocketAddrs as _, UdpSocket},
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -30,6 +31,54 @@ fn http_server() {
         let head = format!("HTTP/1.1 {status} x\r\ncontent-length: {length}\r\n\r\n{body}");
         let _ = stream.write_all(head.as_bytes());
     }
+}
+
+/// Sends every datagram on port 5000 back.
+#[test]
+#[ignore = "a program for pods"]
+fn udp_echo() {
+    let socket = UdpSocket::bind("0.0.0.0:5000").unwrap();
+    println!("listening");
+    let mut buffer = [0; 1024];
+    while let Ok((length, client)) = socket.recv_from(&mut buffer) {
+        socket.send_to(&buffer[..length], client).unwrap();
+    }
+}
+
+/// Sends datagrams to `$TARGET` until one comes back.
+#[test]
+#[ignore = "a program for pods"]
+fn udp_ask() {
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    socket.connect(argument("TARGET")).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_millis(200)))
+        .unwrap();
+    let mut buffer = [0; 1024];
+    for _ in 0..50 {
+        let _ = socket.send(b"ping");
+        if let Ok(length) = socket.recv(&mut buffer) {
+            println!("answer: {}", String::from_utf8_lossy(&buffer[..length]));
+            return;
+        }
+    }
+}
+
+/// A node with a pod, until someone kills it.
+#[tokio::test]
+#[ignore = "a program for a test that kills it"]
+async fn node_until_killed() {
+    let directory = argument("NODE_DIRECTORY");
+    let cluster = super::support::Cluster::start_in(directory.as_ref()).await;
+    cluster
+        .pod(
+            "p",
+            serde_json::json!({"containers": [super::support::shell("sleep 600")]}),
+        )
+        .await;
+    cluster.wait_ready("p").await;
+    println!("running");
+    std::future::pending::<()>().await;
 }
 
 /// Answers every TLS connection on port 8443, under a certificate that nobody knows.

@@ -251,3 +251,22 @@ async fn a_pod_has_its_service_accounts_token_and_its_namespace() {
     assert_eq!(log, "eyJ\ndefault");
     cluster.end().await;
 }
+
+#[tokio::test]
+async fn an_empty_dir_beyond_its_limit_evicts_the_pod() {
+    let cluster = Cluster::start().await;
+    let script = "head -c 3000000 /dev/zero > /v/f; sleep 600";
+    let spec = json!({
+        "volumes": [{"name": "v", "emptyDir": {"sizeLimit": "1Mi"}}],
+        "containers": [mounted(script, json!([{"name": "v", "mountPath": "/v"}]))],
+    });
+    cluster.pod("big", spec).await;
+    let pod = cluster.wait_phase("big", "Failed").await;
+    let status = pod.status.unwrap();
+    assert_eq!(status.reason.as_deref(), Some("Evicted"));
+    assert_eq!(
+        status.message.as_deref(),
+        Some("Usage of EmptyDir volume \"v\" exceeds the limit \"1Mi\". ")
+    );
+    cluster.end().await;
+}

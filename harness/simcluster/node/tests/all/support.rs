@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::{Arc, Mutex, OnceLock},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture};
@@ -39,11 +39,22 @@ pub(crate) struct Cluster {
     pub(crate) node: Node,
     pub(crate) server: ApiServer,
     pub(crate) api_connections: Arc<Mutex<Vec<TcpStream>>>,
-    pub(crate) directory: tempfile::TempDir,
+    pub(crate) parent: PathBuf,
+    _directory: Option<tempfile::TempDir>,
 }
 
 impl Cluster {
     pub(crate) async fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().to_owned();
+        Self {
+            _directory: Some(directory),
+            ..Self::start_in(&path).await
+        }
+    }
+
+    /// As [`Cluster::start`], with the node's directory under one that stays.
+    pub(crate) async fn start_in(parent: &Path) -> Self {
         let server = ApiServer::start(Config::default());
         let client = server.client(&Identity::admin());
         // What the controllers would put into a namespace before a pod can be.
@@ -55,14 +66,13 @@ impl Cluster {
             )
             .await
             .unwrap();
-        let directory = tempfile::tempdir().unwrap();
         let api_connections = Arc::new(Mutex::new(Vec::new()));
         let connections = Arc::clone(&api_connections);
         let config = NodeConfig::new(
             NODE,
             client.clone(),
             Arc::new(HostImages),
-            directory.path().to_owned(),
+            parent.to_owned(),
             Arc::new(move |stream| connections.lock().unwrap().push(stream)),
         );
         // The image is made now, so that tests can say how long pods take.
@@ -78,7 +88,8 @@ impl Cluster {
             node,
             server,
             api_connections,
-            directory,
+            parent: parent.to_owned(),
+            _directory: None,
         }
     }
 
@@ -236,13 +247,13 @@ impl Cluster {
 
     /// Whether users other than one exist in pods: only real root can give files to them.
     pub(crate) fn has_users(&self) -> bool {
-        std::os::unix::fs::MetadataExt::uid(&fs::metadata(self.directory.path()).unwrap()) == 0
+        std::os::unix::fs::MetadataExt::uid(&fs::metadata(&self.parent).unwrap()) == 0
     }
 
     /// Ends the cluster, and checks that nothing of the node is left.
     pub(crate) async fn end(self) {
         self.node.shutdown().await;
-        let left: Vec<_> = fs::read_dir(self.directory.path()).unwrap().collect();
+        let left: Vec<_> = fs::read_dir(&self.parent).unwrap().collect();
         assert!(left.is_empty(), "left behind: {left:?}");
         self.server.shutdown();
     }
@@ -344,48 +355,64 @@ fn host_image(reference: &str) -> Image {
     }
 }
 
-/// A root file system with a shell and a few tools of this machine; made once, shared by all tests.
+/// A root file system with a shell and a few tools of this machine; made once for each build of the
+/// tests, shared by all of them and by the processes they start.
 fn layer() -> &'static Path {
     static LAYER: OnceLock<PathBuf> = OnceLock::new();
     LAYER.get_or_init(|| {
-        let root = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("host-image");
-        let _ = fs::remove_dir_all(&root);
-        for directory in ["bin", "etc", "tmp", "lib64"] {
-            fs::create_dir_all(root.join(directory)).unwrap();
-        }
-        let mut libraries = BTreeSet::new();
         let me = std::env::current_exe().unwrap();
-        let mut programs = vec![(me, "programs")];
-        let tools = [
-            "sh", "cat", "sleep", "ls", "stat", "id", "env", "mkdir", "rm", "head", "cp",
-        ];
-        programs.extend(tools.map(|tool| (PathBuf::from("/bin").join(tool), tool)));
-        for (path, name) in programs {
-            let output = Command::new("ldd").arg(&path).output().unwrap();
-            let text = String::from_utf8(output.stdout).unwrap();
-            let words = text.split_whitespace().filter(|word| word.starts_with('/'));
-            libraries.extend(words.map(PathBuf::from));
-            let target = root.join("bin").join(name);
-            if fs::hard_link(&path, &target).is_err() || name != "programs" {
-                let _ = fs::remove_file(&target);
-                fs::copy(&path, &target).unwrap();
+        let built = fs::metadata(&me).unwrap().modified().unwrap();
+        let stamp = built
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap()
+            .as_millis();
+        let place = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+        let root = place.join(format!("host-image-{stamp}"));
+        if root.exists() {
+            return root;
+        }
+        for old in fs::read_dir(&place).unwrap().flatten() {
+            if old.file_name().to_string_lossy().starts_with("host-image-") {
+                let _ = fs::remove_dir_all(old.path());
             }
         }
-        for library in libraries {
-            let target = root.join(library.strip_prefix("/").unwrap());
-            fs::create_dir_all(target.parent().unwrap()).unwrap();
-            fs::copy(&library, &target).unwrap();
+        let draft = place.join(format!("draft-{}", std::process::id()));
+        make_layer(&draft, &me);
+        if fs::rename(&draft, &root).is_err() {
+            // Another process was faster.
+            let _ = fs::remove_dir_all(&draft);
         }
-        fs::write(
-            root.join("etc/passwd"),
-            "root:x:0:0::/:/bin/sh\nme:x:1000:1001::/:/bin/sh\n",
-        )
-        .unwrap();
-        fs::write(
-            root.join("etc/group"),
-            "root:x:0:\nme:x:1001:\nextra:x:7:me\n",
-        )
-        .unwrap();
         root
     })
+}
+
+fn make_layer(root: &Path, me: &Path) {
+    for directory in ["bin", "etc", "tmp", "lib64"] {
+        fs::create_dir_all(root.join(directory)).unwrap();
+    }
+    let mut libraries = BTreeSet::new();
+    let mut programs = vec![(me.to_owned(), "programs")];
+    let tools = [
+        "sh", "cat", "sleep", "ls", "stat", "id", "env", "mkdir", "rm", "head", "cp",
+    ];
+    programs.extend(tools.map(|tool| (PathBuf::from("/bin").join(tool), tool)));
+    for (path, name) in programs {
+        let output = Command::new("ldd").arg(&path).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let words = text.split_whitespace().filter(|word| word.starts_with('/'));
+        libraries.extend(words.map(PathBuf::from));
+        fs::copy(&path, root.join("bin").join(name)).unwrap();
+    }
+    for library in libraries {
+        let target = root.join(library.strip_prefix("/").unwrap());
+        fs::create_dir_all(target.parent().unwrap()).unwrap();
+        fs::copy(&library, &target).unwrap();
+    }
+    let passwd = "root:x:0:0::/:/bin/sh\nme:x:1000:1001::/:/bin/sh\n";
+    fs::write(root.join("etc/passwd"), passwd).unwrap();
+    fs::write(
+        root.join("etc/group"),
+        "root:x:0:\nme:x:1001:\nextra:x:7:me\n",
+    )
+    .unwrap();
 }

@@ -115,10 +115,10 @@ fn once(
     fill_metadata(call, &mut object);
     resource.rules().prepare_create(&mut object);
     effects::before_create(call, &mut object)?;
-    call.warnings
-        .extend(resource.rules().warnings(&object, None));
     let errors = resource.rules().check_create(&object, resource.scope());
     call.refuse_invalid(&object, &errors)?;
+    call.warnings
+        .extend(resource.rules().warnings(&object, None));
     admit::validate_create(call, &object)?;
 
     let name = object["metadata"]["name"]

@@ -275,8 +275,10 @@ fn once(
     if options.dry_run {
         return Ok(Outcome::Gone(Arc::clone(current)));
     }
-    if grace.is_some() && !marked && resource.is("", "pods") {
-        new["metadata"]["deletionTimestamp"] = call.server.config.clock.rfc3339().into();
+    if grace.is_some() {
+        if !marked {
+            new["metadata"]["deletionTimestamp"] = call.server.config.clock.rfc3339().into();
+        }
         new["metadata"]["deletionGracePeriodSeconds"] = 0.into();
     }
     let store = &call.server.store;

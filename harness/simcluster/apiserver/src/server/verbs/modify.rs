@@ -168,10 +168,6 @@ fn once(
         // The rules bring back all but the status; who owns it has changed, though.
         keep_managers(&mut new, managers);
     }
-    if part == Part::Whole {
-        let warnings = resource.rules().warnings(&new, Some(old));
-        call.warnings.extend(warnings);
-    }
     let errors = match part {
         Part::Whole => resource.rules().check_update(&new, old, resource.scope()),
         Part::Status => resource.rules().check_status_update(&new, old),
@@ -182,6 +178,10 @@ fn once(
         Part::Direct => Vec::new(),
     };
     call.refuse_invalid(&new, &errors)?;
+    if part == Part::Whole {
+        let warnings = resource.rules().warnings(&new, Some(old));
+        call.warnings.extend(warnings);
+    }
     admit::validate_update(call, part, &new, old)?;
     apply::keep_times_if_same(old, &mut new);
 

@@ -3,6 +3,7 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 use simcluster_machinery::{
+    field::{Error, Path},
     kind::GroupVersionKind,
     selector::LabelSelector,
     status::{Cause, Details, Status},
@@ -57,7 +58,6 @@ pub(super) fn bind(call: &mut Call) -> Result<Reply, Failure> {
     let target = &binding["target"];
     let node = target["name"].as_str().unwrap_or_default().to_owned();
     if !matches!(target["kind"].as_str(), None | Some("" | "Node")) || node.is_empty() {
-        use simcluster_machinery::field::{Error, Path};
         let path = Path::new("target");
         let error = if node.is_empty() {
             Error::required(&path.child("name"), "")
@@ -68,8 +68,8 @@ pub(super) fn bind(call: &mut Call) -> Result<Reply, Failure> {
                 &["Node", "<empty>"],
             )
         };
-        let name = &call.route.name;
-        return Err(Box::new(Status::invalid("", "Binding", name, &[error])));
+        // A real server does not expect this, and says so with a bare 500.
+        return Err(Box::new(Status::unexpected(error.to_string())));
     }
     let uid = binding["metadata"]["uid"]
         .as_str()

@@ -120,7 +120,9 @@ pub(super) async fn log(call: &Call) -> Result<Reply, Failure> {
         ..log_options(call)?
     };
     let Some(Running { pod, kubelet }) = running(call, &pod)? else {
-        return Ok(reply::reply(StatusCode::OK, "text/plain", reply::full("")));
+        let mut nothing = Response::new(reply::full(""));
+        *nothing.status_mut() = StatusCode::NO_CONTENT;
+        return Ok(nothing);
     };
     let stream = kubelet
         .logs(pod, options)
@@ -200,10 +202,13 @@ pub(super) async fn session(call: &mut Call, attach: bool) -> Result<Reply, Fail
         stderr: call.query.flag("stderr") && !call.query.flag("tty"),
         tty: call.query.flag("tty"),
     };
-    check_streams(call, &options, attach)?;
     let Some(Running { pod, kubelet }) = running(call, &pod)? else {
         return Err(no_host(&call.route.name));
     };
+    if !options.stdin && !options.stdout && !options.stderr {
+        let message = "you must specify at least 1 of stdin, stdout, stderr";
+        return Err(Box::new(Status::bad_request(message)));
+    }
     let upgrade = negotiate(&call.headers, Purpose::Session)
         .map_err(|error| Box::new(Status::bad_request(error.to_string())))?;
     let on_upgrade = take_upgrade(call)?;
@@ -226,27 +231,6 @@ pub(super) async fn session(call: &mut Call, attach: bool) -> Result<Reply, Fail
         }
     });
     Ok(switching(upgrade.headers))
-}
-
-fn check_streams(call: &Call, options: &StreamOptions, attach: bool) -> Result<(), Failure> {
-    use simcluster_machinery::field::{Error, Path};
-    let mut errors = Vec::new();
-    if !options.stdin && !options.stdout && !call.query.flag("stderr") {
-        let detail = "must specify at least one of stdin, stdout, stderr";
-        errors.push(Error::required(&Path::root(), detail));
-    }
-    if !attach && options.command.is_empty() {
-        errors.push(Error::required(&Path::new("command"), ""));
-    }
-    if errors.is_empty() {
-        return Ok(());
-    }
-    let kind = if attach {
-        "PodAttachOptions"
-    } else {
-        "PodExecOptions"
-    };
-    Err(Box::new(Status::invalid("", kind, "", &errors)))
 }
 
 /// `portforward`.

@@ -154,6 +154,29 @@ fn the_deadline_ends_the_pod() {
 }
 
 #[test]
+fn an_evicted_pod_fails_and_says_why_also_while_it_is_deleted() {
+    let mut play = Play::up(one_container());
+    play.started(0);
+    let message = "Usage of EmptyDir volume \"v\" exceeds the limit \"1Mi\". ".to_owned();
+    play.event(Event::Evicted {
+        message: message.clone(),
+    });
+    assert!(play.actions.contains(&signal(0)));
+    assert_eq!(play.pass(1), [kill(0)]);
+    play.exited(0, 137);
+    play.event(Event::SandboxRemoved);
+    assert_eq!(play.phase(), "Failed");
+    assert_eq!(play.status.reason.as_deref(), Some("Evicted"));
+    let reason = Some("TerminationByKubelet".to_owned());
+    assert_eq!(
+        play.condition("DisruptionTarget"),
+        ("True".into(), reason, Some(message))
+    );
+    assert_eq!(play.delete(30), [Action::Delete]);
+    assert_eq!(play.status.reason.as_deref(), Some("Evicted"));
+}
+
+#[test]
 fn a_pod_deleted_while_it_waits_for_its_volumes_goes_at_once() {
     let mut play = Play::new(one_container());
     assert_eq!(play.delete(30), [Action::CancelMounts, Action::Delete]);

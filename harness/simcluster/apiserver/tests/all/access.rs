@@ -1,0 +1,127 @@
+//! Who may do what.
+
+use serde_json::json;
+
+use crate::support::{CONFIG_MAPS, World};
+
+const ROLES: &str = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles";
+const BINDINGS: &str = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings";
+
+async fn let_jan_read(world: &World) {
+    let rules = json!([{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list"]}]);
+    world
+        .post(
+            ROLES,
+            &json!({"metadata": {"name": "reader"}, "rules": rules}),
+        )
+        .await
+        .ok();
+    let binding = json!({
+        "metadata": {"name": "jan-reads"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "reader"},
+        "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "jan"}],
+    });
+    world.post(BINDINGS, &binding).await.ok();
+}
+
+#[tokio::test]
+async fn nobody_may_anything_until_it_is_granted() {
+    let world = World::start();
+    let jan = world.as_user("jan");
+    jan.get(CONFIG_MAPS).await.fails(
+        403,
+        "configmaps is forbidden: User \"jan\" cannot list resource \"configmaps\" in API group \"\" in the namespace \"default\"",
+    );
+    let_jan_read(&world).await;
+    jan.get(CONFIG_MAPS).await.ok();
+    jan.get("/api/v1/configmaps").await.fails(
+        403,
+        "configmaps is forbidden: User \"jan\" cannot list resource \"configmaps\" in API group \"\" at the cluster scope",
+    );
+    jan.delete(&format!("{CONFIG_MAPS}/x")).await.fails(
+        403,
+        "configmaps \"x\" is forbidden: User \"jan\" cannot delete resource \"configmaps\" in API group \"\" in the namespace \"default\"",
+    );
+    jan.get("/version").await.ok();
+    jan.get("/metrics")
+        .await
+        .fails(403, "forbidden: User \"jan\" cannot get path \"/metrics\"");
+}
+
+#[tokio::test]
+async fn nobody_gives_away_what_they_do_not_have() {
+    let world = World::start();
+    let_jan_read(&world).await;
+    let rules = json!([{"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles"], "verbs": ["create"]}]);
+    world
+        .patch(
+            "merge",
+            &format!("{ROLES}/reader"),
+            &json!({"rules": rules}),
+        )
+        .await
+        .ok();
+    let more = json!({"metadata": {"name": "more"}, "rules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]});
+    let refused = world.as_user("jan").post(ROLES, &more).await;
+    refused.fails(
+        403,
+        "roles.rbac.authorization.k8s.io \"more\" is forbidden: user \"jan\" (groups=[\"system:authenticated\"]) \
+         is attempting to grant RBAC permissions not currently held:\n\
+         {APIGroups:[\"\"], Resources:[\"secrets\"], Verbs:[\"get\"]}",
+    );
+}
+
+#[tokio::test]
+async fn reviews_tell_who_and_what() {
+    let world = World::start();
+    let_jan_read(&world).await;
+    let jan = world.as_user("jan");
+    let review = |verb: &str| json!({"spec": {"resourceAttributes": {"namespace": "default", "resource": "configmaps", "verb": verb}}});
+    let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    assert_eq!(
+        jan.post(path, &review("get")).await.ok()["status"]["allowed"],
+        true
+    );
+    assert_eq!(
+        jan.post(path, &review("delete")).await.ok()["status"]["allowed"],
+        false
+    );
+    let who = jan
+        .post(
+            "/apis/authentication.k8s.io/v1/selfsubjectreviews",
+            &json!({}),
+        )
+        .await
+        .ok();
+    assert_eq!(who["status"]["userInfo"]["username"], "jan");
+    let rules = jan
+        .post(
+            "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews",
+            &json!({"spec": {"namespace": "default"}}),
+        )
+        .await
+        .ok();
+    let rules = rules["status"]["resourceRules"].as_array().unwrap().clone();
+    assert!(rules.contains(
+        &json!({"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list"]})
+    ));
+}
+
+#[tokio::test]
+async fn somebody_can_act_for_somebody_else() {
+    let world = World::start();
+    let_jan_read(&world).await;
+    let request = |user: &str| {
+        http::Request::get(CONFIG_MAPS)
+            .header("impersonate-user", user)
+            .body(kube::client::Body::empty())
+            .unwrap()
+    };
+    world.send(request("jan")).await.ok();
+    assert_eq!(world.send(request("kim")).await.code, 403);
+    let refused = world.as_user("jan").send(request("kim")).await;
+    refused.fails(
+        403,
+        "users \"kim\" is forbidden: User \"jan\" cannot impersonate resource \"users\" in API group \"\" at the cluster scope",
+    );
+}

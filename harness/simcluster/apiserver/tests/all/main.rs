@@ -1,0 +1,14 @@
+//! The API server's promises, each held through a client in the same process.
+
+mod access;
+mod custom;
+mod deletion;
+mod forms;
+mod https;
+mod lists;
+mod patches;
+mod pods;
+mod services;
+mod support;
+mod watches;
+mod writes;
