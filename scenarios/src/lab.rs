@@ -53,9 +53,15 @@ where
 pub async fn image_store(programs: Programs) -> Result<Arc<ImageStore>, Failure> {
     static LINKED: [OnceCell<LocalImage>; 2] = [OnceCell::const_new(), OnceCell::const_new()];
     let linked = &LINKED[usize::from(programs == Programs::All)];
-    let image = linked
-        .get_or_try_init(|| images::operator_image(programs))
-        .await?;
+    let prepare = async || {
+        let image = images::operator_image(programs).await?;
+        // Into the cache now, once: pods that start together then find it there.
+        let store = ImageStore::open(StoreConfig::default())?;
+        store.register(image.clone())?;
+        store.ensure(images::OPERATOR_IMAGE, &()).await?;
+        Ok::<_, Failure>(image)
+    };
+    let image = linked.get_or_try_init(prepare).await?;
     let store = ImageStore::open(StoreConfig::default())?;
     store.register(image.clone())?;
     Ok(Arc::new(store))
