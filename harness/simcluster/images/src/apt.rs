@@ -39,6 +39,21 @@ const FORMAT: &str = "packages 2";
 /// Programs that this source runs.
 const TOOLS: [&str; 3] = ["apt-get", "apt-cache", "dpkg-deb"];
 
+/// Where the programs of an image are looked for.
+const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// How a registry serves: as the official image does, on port 5000, without asking who is there.
+const REGISTRY_FILE: &str = "etc/docker/registry/config.yml";
+const REGISTRY_SETTINGS: &str = "\
+version: 0.1
+log: {fields: {service: registry}}
+storage:
+  cache: {blobdescriptor: inmemory}
+  delete: {enabled: true}
+  filesystem: {rootdirectory: /var/lib/registry}
+http:
+  addr: :5000
+";
+
 /// The source.
 #[derive(Debug)]
 pub(crate) struct Packages {
@@ -197,14 +212,18 @@ impl Assembly<'_> {
                 self.tree(root).map_err(|error| self.image_error(error))
             })?;
         let mut layers = vec![tree];
-        let (program, package_version) = self.program(&layers[0])?;
+        let (program, package_version) = program(&layers[0])?;
         let version = closure::upstream(&package_version).to_owned();
         let config = match self.recipe.kind {
             Kind::BusyBox => ImageConfig {
                 cmd: vec!["sh".to_owned()],
-                env: vec![
-                    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
-                ],
+                env: vec![PATH.to_owned()],
+                ..ImageConfig::default()
+            },
+            Kind::Registry => ImageConfig {
+                entrypoint: ["docker-registry", "serve"].map(str::to_owned).to_vec(),
+                cmd: vec![format!("/{REGISTRY_FILE}")],
+                env: vec![PATH.to_owned()],
                 ..ImageConfig::default()
             },
             Kind::Database(flavour) => {
@@ -240,6 +259,10 @@ impl Assembly<'_> {
         match self.recipe.kind {
             Kind::BusyBox => self.applets(root)?,
             Kind::Database(_) => tree::link(root, "usr/bin/sh", "bash")?,
+            Kind::Registry => {
+                tree::directory(root, "var/lib/registry", 0o1777)?;
+                tree::file(root, REGISTRY_FILE, REGISTRY_SETTINGS.as_bytes(), 0o644)?;
+            }
         }
         let digest = packages
             .iter()
@@ -298,7 +321,9 @@ impl Assembly<'_> {
         let all = apt.names(self.reporter)?;
         let all: Vec<_> = all.lines().collect();
         let mut names = Vec::new();
-        for choice in std::iter::once(&self.recipe.program).chain(self.recipe.packages) {
+        for choice in std::iter::once(&self.recipe.program)
+            .chain(self.recipe.packages.iter().copied().flatten())
+        {
             match closure::choose(choice, &all) {
                 Some(name) => names.push(name),
                 None => return Ok(Err(choice[0])),
@@ -409,20 +434,6 @@ impl Assembly<'_> {
             .map_err(AssembleError::Image)
     }
 
-    /// Name and version of the package that the image is about.
-    fn program(&self, tree: &Layer) -> Result<(String, String), AssembleError> {
-        let exact = tree
-            .facts
-            .packages
-            .first()
-            .and_then(|exact| exact.split_once('='));
-        exact
-            .map(|(name, version)| (name.to_owned(), version.to_owned()))
-            .ok_or_else(|| {
-                AssembleError::NoPackage("the cached packages have no version".to_owned())
-            })
-    }
-
     fn step(&self, text: &str) -> Result<(), AssembleError> {
         self.reporter.step(text).map_err(AssembleError::Image)
     }
@@ -441,6 +452,18 @@ impl Assembly<'_> {
             },
         }
     }
+}
+
+/// Name and version of the package that the image is about.
+fn program(tree: &Layer) -> Result<(String, String), AssembleError> {
+    let exact = tree
+        .facts
+        .packages
+        .first()
+        .and_then(|exact| exact.split_once('='));
+    exact
+        .map(|(name, version)| (name.to_owned(), version.to_owned()))
+        .ok_or_else(|| AssembleError::NoPackage("the cached packages have no version".to_owned()))
 }
 
 impl From<ToolError> for AssembleError {

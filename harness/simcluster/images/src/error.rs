@@ -24,8 +24,8 @@ pub enum ImageError {
         /// Each source that was asked, in order.
         tried: Vec<Tried>,
     },
-    /// A source has it, but could not deliver.
-    #[error("image \"{reference}\" could not be assembled from {from}: {problem}")]
+    /// A source that should have it could not deliver.
+    #[error("{problem}")]
     Assemble {
         /// What was asked for.
         reference: String,
@@ -86,6 +86,17 @@ pub(crate) fn io(
         path,
         source,
     }
+}
+
+/// An error with its causes, as one line.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
 }
 
 fn list(tried: &[Tried]) -> String {

@@ -5,25 +5,30 @@
 //!
 //! 1. [`local`]: images that the program itself registered, made of single files.
 //! 2. [`oci`]: OCI layouts and `docker save` archives on disk, or imported into the cache before.
-//! 3. [`apt`]: root file systems assembled from the distribution's packages, with an
+//! 3. [`registry`]: pulled from where the reference says, with this user's credentials.
+//! 4. [`engine`]: what the local Docker engine has.
+//! 5. [`apt`]: root file systems assembled from the distribution's packages, with an
 //!    [`entrypoint`] of our own. No root, no daemon, and nothing gets installed.
-//!
-//! A registry and the Docker engine would be two more implementations of [`source::Source`].
 //!
 //! It does not run anything of an image for others and does not know Kubernetes.
 
 use std::path::PathBuf;
 
 mod apt;
+mod blocking;
 mod digest;
+mod engine;
 mod entrypoint;
 mod error;
 mod local;
 mod oci;
 mod progress;
 mod reference;
+mod registry;
 mod source;
 mod store;
+#[cfg(test)]
+mod testing;
 mod unpack;
 
 pub use crate::{

@@ -6,22 +6,23 @@
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use crate::{
     ImageError, Reference, error,
     oci::contents::{Found, Stamp},
-    progress::Event,
-    source::{Draft, Located, Reporter, Source},
+    source::{Draft, Located, Reporter, Silent, Source},
     store::{Cache, Workspace},
 };
 
 mod contents;
-mod document;
+pub(crate) mod document;
 mod export;
+mod layer;
 mod unpack;
 
+pub(crate) use contents::{layer_key, sha256};
 pub(crate) use export::export;
 
 /// The name of the source that finds what was imported; also what is written in the cache's records.
@@ -36,25 +37,49 @@ pub struct Archived {
     pub id: String,
 }
 
-/// Archives and layouts that were given by path; read when they are first asked.
-#[derive(Debug)]
+/// Archives and layouts that were given by path; read when they are first asked. Clones share everything.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Archives {
+    inner: Arc<Mutex<Offered>>,
+}
+
+#[derive(Debug, Default)]
+struct Offered {
     paths: Vec<PathBuf>,
-    read: Mutex<HashMap<PathBuf, (Stamp, Vec<Found>)>>,
+    read: HashMap<PathBuf, (Stamp, Vec<Found>)>,
 }
 
 impl Archives {
     pub(crate) fn new(paths: Vec<PathBuf>) -> Self {
-        Self {
-            paths,
-            read: Mutex::default(),
-        }
+        let archives = Self::default();
+        archives.offered().paths = paths;
+        archives
+    }
+
+    /// One more, which counts before those that were there.
+    pub(crate) fn add(&self, path: &Path) -> Result<Vec<Archived>, ImageError> {
+        let path = std::fs::canonicalize(path).map_err(error::io("find", path))?;
+        let found = self.contents(&path)?;
+        self.offered().paths.insert(0, path);
+        let archived = found.into_iter().map(|found| Archived {
+            references: found.references().iter().map(ToString::to_string).collect(),
+            id: found.id,
+        });
+        Ok(archived.collect())
+    }
+
+    fn offered(&self) -> MutexGuard<'_, Offered> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The image of this name, and the file it is in.
     fn find(&self, reference: &Reference) -> Result<(PathBuf, Found), String> {
+        let paths = self.offered().paths.clone();
+        if paths.is_empty() {
+            return Err("none was given".to_owned());
+        }
         let mut names = Vec::new();
-        for path in &self.paths {
+        for path in &paths {
             for found in self.contents(path).map_err(|error| error.to_string())? {
                 if found.is_named(reference) {
                     return Ok((path.clone(), found));
@@ -62,8 +87,7 @@ impl Archives {
                 names.extend(found.names);
             }
         }
-        let paths: Vec<_> = self
-            .paths
+        let paths: Vec<_> = paths
             .iter()
             .map(|path| path.display().to_string())
             .collect();
@@ -77,14 +101,13 @@ impl Archives {
 
     fn contents(&self, path: &Path) -> Result<Vec<Found>, ImageError> {
         let stamp = Stamp::of(path)?;
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((known, contents)) = read.get(path)
-            && *known == stamp
-        {
-            return Ok(contents.clone());
+        let known = self.offered().read.get(path).cloned();
+        if let Some((_, contents)) = known.filter(|(known, _)| *known == stamp) {
+            return Ok(contents);
         }
         let contents = contents::read(path)?;
-        read.insert(path.to_owned(), (stamp, contents.clone()));
+        let read = (stamp, contents.clone());
+        self.offered().read.insert(path.to_owned(), read);
         Ok(contents)
     }
 }
@@ -165,6 +188,16 @@ impl Source for Imported {
     }
 }
 
+/// Makes the one image of a layout or archive that a source has fetched.
+pub(crate) fn from_layout(
+    path: &Path,
+    workspace: &Workspace,
+    reporter: &dyn Reporter,
+) -> Result<Draft, ImageError> {
+    let found = contents::read(path)?;
+    unpack::unpack(path, &found[0], workspace, reporter)
+}
+
 /// Takes the images of an archive into the cache, with the names that they have in it or with `name`.
 pub(crate) fn import(
     path: &Path,
@@ -186,26 +219,21 @@ pub(crate) fn import(
     for found in contents {
         let references: Vec<Reference> = match name {
             Some(name) => vec![name.clone()],
-            None => found
-                .names
-                .iter()
-                .filter_map(|name| name.parse().ok())
-                .collect(),
+            None => found.references(),
         };
         if references.is_empty() {
             return Err(problem("its image has no name: give one"));
         }
         let key = found.key();
         let _nobody_prunes = cache.writing()?;
-        match cache.record(&key)? {
-            Some(record) if record.source == IMPORTED => {}
-            // The same image came from an archive given by path; it may be in use.
-            Some(record) => cache.keep(&key, IMPORTED, record.draft)?,
-            None => {
-                let _only_we = cache.claim(&key, &Silent)?;
-                let draft = unpack::unpack(&path, &found, &Workspace::new(cache), &Silent)?;
-                cache.keep(&key, IMPORTED, draft)?;
-            }
+        if let Some(_only_we) = cache.claim(&key, &Silent)? {
+            let draft = unpack::unpack(&path, &found, &Workspace::new(cache), &Silent)?;
+            cache.keep(&key, IMPORTED, draft)?;
+        } else if let Some(record) = cache.record(&key)?
+            && record.source != IMPORTED
+        {
+            // The same image came from elsewhere; it may be in use.
+            cache.keep(&key, IMPORTED, record.draft)?;
         }
         for reference in &references {
             cache.name(&key, reference)?;
@@ -216,19 +244,6 @@ pub(crate) fn import(
         });
     }
     Ok(archived)
-}
-
-/// Import has nobody to tell.
-struct Silent;
-
-impl Reporter for Silent {
-    fn report(&self, _event: Event) -> Result<(), ImageError> {
-        Ok(())
-    }
-
-    fn is_cancelled(&self) -> bool {
-        false
-    }
 }
 
 #[cfg(test)]

@@ -135,11 +135,12 @@ impl FromStr for Reference {
 }
 
 /// The first part of a reference is a registry if it could not be a name space of the default one.
-fn is_registry(part: &str) -> bool {
-    let host_like = part.contains(['.', ':']) || part == "localhost" || part != part.to_lowercase();
-    let (host, port) = part
+fn is_registry(first: &str) -> bool {
+    let host_like =
+        first.contains(['.', ':']) || first == "localhost" || first != first.to_lowercase();
+    let (host, port) = first
         .split_once(':')
-        .map_or((part, None), |(h, p)| (h, Some(p)));
+        .map_or((first, None), |(host, port)| (host, Some(port)));
     host_like
         && !host.is_empty()
         && host

@@ -66,6 +66,19 @@ pub(crate) trait Reporter: Send + Sync {
     fn is_cancelled(&self) -> bool;
 }
 
+/// Nobody wants to know, and nobody goes away.
+pub(crate) struct Silent;
+
+impl Reporter for Silent {
+    fn report(&self, _event: Event) -> Result<(), ImageError> {
+        Ok(())
+    }
+
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+}
+
 impl Draft {
     /// `sha256:…` over the layers and the configuration.
     pub(crate) fn digest(&self) -> String {

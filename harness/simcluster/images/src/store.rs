@@ -15,9 +15,12 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use crate::{
     Archived, Image, ImageError, LocalImage, Progress, Reference, Tried,
     apt::Packages,
+    engine::Engine,
+    error,
     local::Registered,
     oci::{self, Archives, Imported},
     progress::Event,
+    registry::Registries,
     source::{Draft, Located, Reporter, Source},
     store::cache::Record,
 };
@@ -33,6 +36,12 @@ pub(crate) use workspace::{Layer, LayerFacts, Workspace};
 /// Unless told otherwise, images that nobody uses go when the cache is larger than this.
 const DEFAULT_SIZE_LIMIT: u64 = 8 << 30;
 
+/// Names the sources that are asked by default.
+const SOURCES: &str = "SIMCLUSTER_IMAGE_SOURCES";
+
+/// An image that is there but cannot be had right now is looked at again after this.
+const RETRY: std::time::Duration = std::time::Duration::from_millis(5);
+
 /// Where images are kept and where they may come from.
 #[derive(Clone, Debug)]
 pub struct StoreConfig {
@@ -41,18 +50,34 @@ pub struct StoreConfig {
     pub cache_dir: Option<PathBuf>,
     /// OCI layout directories and image archives that offer what is in them.
     pub archives: Vec<PathBuf>,
+    /// Whether images may be pulled from registries.
+    pub registries: bool,
+    /// Registries, `host` or `host:port`, to be asked over plain HTTP; those on this machine always are.
+    pub insecure_registries: Vec<String>,
+    /// Whether the local Docker engine may be asked for images that it has.
+    pub engine: bool,
     /// Whether images may be assembled from the distribution's packages.
     pub packages: bool,
     /// Bytes; above it, images that nobody uses are removed, least recently used first.
     pub size_limit: Option<u64>,
 }
 
+/// All sources, unless `$SIMCLUSTER_IMAGE_SOURCES` names those to be asked besides archives: any of `registries`,
+/// `engine` and `packages`, with commas between them.
 impl Default for StoreConfig {
     fn default() -> Self {
+        let named = std::env::var(SOURCES).ok();
+        let asked = |source: &str| {
+            let named = named.as_deref();
+            named.is_none_or(|named| named.split(',').any(|one| one.trim() == source))
+        };
         Self {
             cache_dir: None,
             archives: Vec::new(),
-            packages: true,
+            registries: asked("registries"),
+            insecure_registries: Vec::new(),
+            engine: asked("engine"),
+            packages: asked("packages"),
             size_limit: Some(DEFAULT_SIZE_LIMIT),
         }
     }
@@ -72,6 +97,7 @@ struct Inner {
     cache: Cache,
     size_limit: Option<u64>,
     registered: Registered,
+    archives: Archives,
     sources: Vec<Box<dyn Source>>,
     /// Shared locks on the images in use, by key: they keep others from removing them.
     leases: Mutex<HashMap<String, File>>,
@@ -82,12 +108,18 @@ impl ImageStore {
     pub fn open(config: StoreConfig) -> Result<Self, ImageError> {
         let cache = Cache::open(place::cache_dir(config.cache_dir)?)?;
         let registered = Registered::default();
+        let archives = Archives::new(config.archives);
         let mut sources: Vec<Box<dyn Source>> = vec![
             Box::new(registered.clone()),
             Box::new(Imported::new(cache.clone())),
+            Box::new(archives.clone()),
         ];
-        if !config.archives.is_empty() {
-            sources.push(Box::new(Archives::new(config.archives)));
+        if config.registries {
+            let registries = Registries::new(cache.clone(), config.insecure_registries);
+            sources.push(Box::new(registries));
+        }
+        if config.engine {
+            sources.push(Box::new(Engine::of_this_user()));
         }
         if config.packages {
             sources.push(Box::new(Packages::of_this_machine(cache.package_state())));
@@ -97,6 +129,7 @@ impl ImageStore {
                 cache,
                 size_limit: config.size_limit,
                 registered,
+                archives,
                 sources,
                 leases: Mutex::default(),
             }),
@@ -111,6 +144,12 @@ impl ImageStore {
     /// Offers an image made of files under a name, to this store only. The newest registration of a name wins.
     pub fn register(&self, image: LocalImage) -> Result<(), ImageError> {
         self.inner.registered.add(image)
+    }
+
+    /// Offers what is in an OCI layout or image archive, to this store only and from where it is. The newest
+    /// offer of a name wins.
+    pub fn offer_archive(&self, path: &Path) -> Result<Vec<Archived>, ImageError> {
+        self.inner.archives.add(path)
     }
 
     /// The image of this name, from the cache or made now. When the future is dropped, the work ends soon.
@@ -173,7 +212,6 @@ impl Inner {
     fn obtain(&self, asked: &str, reporter: &dyn Reporter) -> Result<Image, ImageError> {
         let reference = parse(asked)?;
         let mut tried = Vec::new();
-        let mut failure = None;
         for source in &self.sources {
             let reason = match source.locate(&reference) {
                 Err(reason) => reason,
@@ -184,15 +222,11 @@ impl Inner {
                                 asked,
                                 &reference,
                                 source.as_ref(),
-                                record.draft,
+                                &record.draft,
                             ));
                         }
                         Err(cancelled @ ImageError::Cancelled { .. }) => return Err(cancelled),
-                        Err(error) => {
-                            let reason = error.to_string();
-                            failure.get_or_insert(error);
-                            reason
-                        }
+                        Err(error) => error::with_causes(&error),
                     }
                 }
             };
@@ -201,10 +235,10 @@ impl Inner {
                 reason,
             });
         }
-        Err(failure.unwrap_or(ImageError::NotFound {
+        Err(ImageError::NotFound {
             reference: asked.to_owned(),
             tried,
-        }))
+        })
     }
 
     fn obtain_from(
@@ -216,29 +250,47 @@ impl Inner {
     ) -> Result<Record, ImageError> {
         let key = &located.key;
         loop {
-            if let Some(lease) = self.cache.share(key)?
-                && let Some(record) = self.cache.record(key)?
-            {
-                self.cache.used(key, reference)?;
-                self.leases().insert(key.clone(), lease);
+            if let Some(record) = self.lease(key, reference)? {
                 return Ok(record);
             }
-            // A lease of our own on an image whose record somebody removed by hand would block us for ever.
+            // A lease on an image that somebody removed by hand keeps nothing.
             self.leases().remove(key);
 
-            let _only_we = self.cache.claim(key, reporter)?;
-            if self.cache.record(key)?.is_some() {
-                continue;
-            }
-            {
-                let _nobody_prunes = self.cache.writing()?;
+            if let Some(_only_we) = self.cache.claim(key, reporter)? {
+                let nobody_removes = self.cache.writing()?;
                 let draft = source.assemble(reference, &Workspace::new(&self.cache), reporter)?;
                 self.cache.keep(key, source.name(), draft)?;
-            }
-            if let Some(limit) = self.size_limit {
-                self.cache.prune(limit)?;
+                // Before anybody prunes, we ourselves included: an image larger than the limit may be used.
+                let made = self.lease(key, reference)?;
+                drop(nobody_removes);
+                if let Some(limit) = self.size_limit {
+                    self.cache.prune(limit)?;
+                }
+                if let Some(record) = made {
+                    return Ok(record);
+                }
+            } else if reporter.is_cancelled() {
+                return Err(ImageError::Cancelled {
+                    reference: reference.to_string(),
+                });
+            } else {
+                // Made meanwhile, or somebody is just about to remove it.
+                std::thread::sleep(RETRY);
             }
         }
+    }
+
+    /// The finished image, which from now on nobody removes; `None` if there is none.
+    fn lease(&self, key: &str, reference: &Reference) -> Result<Option<Record>, ImageError> {
+        let Some(lease) = self.cache.share(key)? else {
+            return Ok(None);
+        };
+        let record = self.cache.record(key)?;
+        if record.is_some() {
+            self.cache.used(key, reference)?;
+            self.leases().insert(key.to_owned(), lease);
+        }
+        Ok(record)
     }
 
     fn image(
@@ -246,9 +298,9 @@ impl Inner {
         asked: &str,
         reference: &Reference,
         source: &dyn Source,
-        draft: Draft,
+        draft: &Draft,
     ) -> Image {
-        let (config, substitution) = source.adapt(reference, &draft);
+        let (config, substitution) = source.adapt(reference, draft);
         Image {
             reference: asked.to_owned(),
             resolved: draft.resolved.clone().unwrap_or_else(|| asked.to_owned()),

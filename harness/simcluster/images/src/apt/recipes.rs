@@ -16,7 +16,7 @@ pub(crate) struct Recipe {
     /// The package that the product's version is taken from; the first that exists.
     pub(crate) program: Choice,
     /// Other packages to take with their dependencies; from each choice the first that exists.
-    pub(crate) packages: &'static [Choice],
+    pub(crate) packages: &'static [&'static [Choice]],
     /// Packages to take without what they need, where the suite has them: for a program or two in them.
     pub(crate) alone: &'static [&'static str],
     /// Dependencies that are only for installing, or for scripts that nobody runs here: `*` stands for anything
@@ -51,6 +51,8 @@ pub(crate) enum Kind {
     Database(Flavour),
     /// One static program that goes by many names.
     BusyBox,
+    /// A registry of images.
+    Registry,
 }
 
 /// The two families of servers that understand MySQL's protocol.
@@ -67,7 +69,7 @@ const DEBIAN_UNSTABLE: Suite = Suite::Other {
 };
 
 /// The system that an entrypoint script and people who look into a container need.
-const SMALL_SYSTEM: [Choice; 11] = [
+const SMALL_SYSTEM: &[Choice] = &[
     &["bash"],
     &["coreutils"],
     &["findutils"],
@@ -127,7 +129,10 @@ pub(crate) const RECIPES: &[Recipe] = &[
         ],
         suites: &[Suite::Machine, DEBIAN_UNSTABLE],
         program: &["mysql-server-core", "mysql-server-core-*"],
-        packages: &concat(SMALL_SYSTEM, &["mysql-client-core", "mysql-client-core-*"]),
+        packages: &[
+            SMALL_SYSTEM,
+            &[&["mysql-client-core", "mysql-client-core-*"]],
+        ],
         alone: &[],
         leave_out: FOR_INSTALLING,
         kind: Kind::Database(Flavour::MySql),
@@ -142,10 +147,10 @@ pub(crate) const RECIPES: &[Recipe] = &[
         ],
         suites: &[Suite::Machine, DEBIAN_UNSTABLE],
         program: &["mariadb-server-core", "mariadb-server-core-*"],
-        packages: &concat(
+        packages: &[
             SMALL_SYSTEM,
-            &["mariadb-client-core", "mariadb-client-core-*"],
-        ),
+            &[&["mariadb-client-core", "mariadb-client-core-*"]],
+        ],
         // The first has the dump program, the second the time zone program.
         alone: &["mariadb-client", "mariadb-server"],
         leave_out: FOR_INSTALLING,
@@ -161,12 +166,17 @@ pub(crate) const RECIPES: &[Recipe] = &[
         leave_out: FOR_INSTALLING,
         kind: Kind::BusyBox,
     },
+    Recipe {
+        product: "registry",
+        repositories: &["registry", "amd64/registry", "arm64v8/registry"],
+        suites: &[Suite::Machine, DEBIAN_UNSTABLE],
+        program: &["docker-registry"],
+        packages: &[],
+        alone: &[],
+        leave_out: FOR_INSTALLING,
+        kind: Kind::Registry,
+    },
 ];
-
-const fn concat(system: [Choice; 11], more: Choice) -> [Choice; 12] {
-    let [a, b, c, d, e, f, g, h, i, j, k] = system;
-    [a, b, c, d, e, f, g, h, i, j, k, more]
-}
 
 /// The recipe for an image, wherever a mirror keeps it.
 pub(crate) fn find(reference: &Reference) -> Option<&'static Recipe> {
@@ -240,6 +250,7 @@ mod tests {
         }
         assert_eq!(product("mariadb:10.11"), Some("mariadb"));
         assert_eq!(product("busybox:1.36"), Some("busybox"));
+        assert_eq!(product("registry:2"), Some("registry"));
     }
 
     #[test]

@@ -219,8 +219,10 @@ fn named(path: &Path) -> std::borrow::Cow<'_, str> {
 fn make_anonymous(data: &Path) -> io::Result<()> {
     for path in entries(data) {
         let name = named(&path).into_owned();
-        let is_key = path.extension().is_some_and(|extension| extension == "pem");
-        if is_key || name == "auto.cnf" || name.ends_with(".pid") {
+        let own = path
+            .extension()
+            .is_some_and(|extension| extension == "pem" || extension == "pid");
+        if own || name == "auto.cnf" {
             fs::remove_file(&path)?;
         }
     }

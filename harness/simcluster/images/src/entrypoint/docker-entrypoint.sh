@@ -186,6 +186,11 @@ needs_own_initialisation() {
 setup_statements() {
     local root_host user database password
     echo "SET SESSION sql_log_bin = 0;"
+    if [ "$product" = MariaDB ]; then
+        # Its own initialisation makes further users, without passwords.
+        echo "DELETE FROM mysql.global_priv WHERE User NOT IN ('root', 'mariadb.sys') OR Host <> 'localhost';"
+        echo "FLUSH PRIVILEGES;"
+    fi
     # Names are text; passwords are bytes.
     echo "SET SESSION sql_mode = '';"
     echo "SET NAMES utf8mb4;"
@@ -346,10 +351,11 @@ process_initdb_files() {
 # Sets up through a server that only we can reach, because files have to be run before others may connect.
 set_up_privately() {
     local pid
-    socket=$datadir/.docker-entrypoint.sock
+    # Scripts connect where the server will always be.
+    socket=/run/mysqld/mysqld.sock
+    option socket "${configured[@]}" "$@" && socket=$value
     log Note "starting a server for the set-up"
-    "$@" --skip-networking --socket="$socket" --pid-file="$datadir/.docker-entrypoint.pid" \
-        "${private_options[@]}" --init-file="$pipe" &
+    "$@" --skip-networking "${private_options[@]}" --init-file="$pipe" &
     pid=$!
     trap 'kill "$pid"; wait "$pid" || :; exit 143' TERM INT
     set_up "$pid" :

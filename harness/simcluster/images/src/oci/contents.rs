@@ -14,7 +14,7 @@ use std::{
 use flate2::read::MultiGzDecoder;
 use serde::de::DeserializeOwned;
 
-use super::document::{Configuration, Descriptor, Index, Manifest, Saved, architecture};
+use super::document::{Configuration, Descriptor, Index, Manifest, NAMES, Saved, architecture};
 use crate::{
     ImageConfig, ImageError, Reference,
     digest::{Hasher, hex},
@@ -47,6 +47,8 @@ pub(super) struct Blob {
     pub(super) path: String,
     /// SHA-256 of its bytes, where the archive says so, in hexadecimal.
     pub(super) sha256: Option<String>,
+    /// SHA-256 of what is in it, uncompressed, in hexadecimal.
+    pub(super) diff_id: String,
 }
 
 /// Tells whether a file changed.
@@ -66,7 +68,15 @@ impl Stamp {
 impl Found {
     /// Its name in the cache: that of its content, wherever it came from.
     pub(super) fn key(&self) -> String {
-        Hasher::default().part("oci 1").part(&self.id).hex()
+        layer_key(&self.id)
+    }
+
+    /// Those of its names that are references.
+    pub(super) fn references(&self) -> Vec<Reference> {
+        self.names
+            .iter()
+            .filter_map(|name| name.parse().ok())
+            .collect()
     }
 
     /// Whether it goes by this name, or has this digest.
@@ -78,6 +88,11 @@ impl Found {
             .iter()
             .any(|name| name.parse().is_ok_and(|name: Reference| name == *reference))
     }
+}
+
+/// The name in the cache of the image whose configuration has this digest.
+pub(crate) fn layer_key(id: &str) -> String {
+    Hasher::default().part("oci 1").part(id).hex()
 }
 
 /// Reads what is in an archive (plain or gzip) or a layout directory.
@@ -101,18 +116,23 @@ pub(super) fn read(path: &Path) -> Result<Vec<Found>, ImageError> {
     Ok(found)
 }
 
-/// A reader of an archive's tar stream, and whether it can be sought in.
+/// A reader of an archive's tar stream.
 pub(super) fn open(path: &Path) -> io::Result<Box<dyn Read>> {
-    let mut file = File::open(path)?;
-    let mut magic = [0; 2];
-    let read = file.read(&mut magic)?;
-    file.rewind()?;
-    let file = BufReader::new(file);
-    if read == 2 && magic == GZIP {
+    let (file, packed) = open_file(path)?;
+    if packed {
         Ok(Box::new(MultiGzDecoder::new(file)))
     } else {
         Ok(Box::new(file))
     }
+}
+
+/// The file, and whether it is compressed.
+fn open_file(path: &Path) -> io::Result<(BufReader<File>, bool)> {
+    let mut file = File::open(path)?;
+    let mut magic = [0; 2];
+    let read = file.read(&mut magic)?;
+    file.rewind()?;
+    Ok((BufReader::new(file), read == 2 && magic == GZIP))
 }
 
 enum Documents {
@@ -121,25 +141,28 @@ enum Documents {
     Archive(HashMap<String, Vec<u8>>),
 }
 
-/// Reads the small files of a tar archive.
+/// Reads the small files of a tar archive; what is large is not even read where that can be helped.
 fn documents_of(path: &Path) -> io::Result<HashMap<String, Vec<u8>>> {
+    let (file, packed) = open_file(path)?;
+    if packed {
+        small_files(tar::Archive::new(MultiGzDecoder::new(file)).entries()?)
+    } else {
+        small_files(tar::Archive::new(file).entries_with_seek()?)
+    }
+}
+
+fn small_files<R: Read>(entries: tar::Entries<'_, R>) -> io::Result<HashMap<String, Vec<u8>>> {
     let mut documents = HashMap::new();
-    let mut keep = |entry: &mut tar::Entry<'_, Box<dyn Read>>| -> io::Result<()> {
+    for entry in entries {
+        let mut entry = entry?;
         if entry.header().entry_type().is_file() && entry.size() <= MAX_DOCUMENT {
-            let name = entry
-                .path()?
-                .to_string_lossy()
-                .trim_start_matches("./")
-                .to_owned();
+            let path = entry.path()?;
+            let name = path.to_string_lossy().trim_start_matches("./").to_owned();
+            drop(path);
             let mut bytes = Vec::new();
             entry.read_to_end(&mut bytes)?;
             documents.insert(name, bytes);
         }
-        Ok(())
-    };
-    let mut archive = tar::Archive::new(open(path)?);
-    for entry in archive.entries()? {
-        keep(&mut entry?)?;
     }
     Ok(documents)
 }
@@ -160,9 +183,9 @@ impl Documents {
 
     fn saved(&self, saved: Saved) -> Result<Found, String> {
         let bytes = self.bytes(&saved.config)?;
-        let layers = saved.layers.into_iter().map(|path| Blob {
-            sha256: path.strip_prefix("blobs/sha256/").map(str::to_owned),
-            path,
+        let layers = saved.layers.into_iter().map(|path| {
+            let sha256 = path.strip_prefix("blobs/sha256/").map(str::to_owned);
+            (path, sha256)
         });
         image(
             saved.repo_tags.unwrap_or_default(),
@@ -184,7 +207,7 @@ impl Documents {
         for descriptor in index
             .manifests
             .iter()
-            .filter(|descriptor| runs_here(descriptor))
+            .filter(|descriptor| descriptor.runs_here())
         {
             let mut names = names.to_vec();
             names.extend(name(descriptor));
@@ -192,11 +215,8 @@ impl Documents {
             if let Ok(manifest) = serde_json::from_slice::<Manifest>(&bytes) {
                 let config = self.blob(&manifest.config)?;
                 let layers = manifest.layers.iter().map(|layer| {
-                    let sha256 = sha256(layer)?;
-                    Ok(Blob {
-                        path: format!("blobs/sha256/{sha256}"),
-                        sha256: Some(sha256.to_owned()),
-                    })
+                    let sha256 = sha256(&layer.digest)?;
+                    Ok((format!("blobs/sha256/{sha256}"), Some(sha256.to_owned())))
                 });
                 let layers: Result<Vec<_>, String> = layers.collect();
                 found.push(image(names, &config, layers?)?);
@@ -209,7 +229,7 @@ impl Documents {
     }
 
     fn blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>, String> {
-        let sha256 = sha256(descriptor)?;
+        let sha256 = sha256(&descriptor.digest)?;
         let bytes = self.bytes(&format!("blobs/sha256/{sha256}"))?;
         if hex_digest(&bytes) == sha256 {
             Ok(bytes)
@@ -252,13 +272,35 @@ impl Documents {
     }
 }
 
-fn image(names: Vec<String>, config: &[u8], layers: Vec<Blob>) -> Result<Found, String> {
+/// An image of layers, each with its place and its digest. The digest of the configuration stands for the whole
+/// image, which it does because it names what is in each layer.
+fn image(
+    names: Vec<String>,
+    config: &[u8],
+    layers: Vec<(String, Option<String>)>,
+) -> Result<Found, String> {
     let configuration: Configuration = parse("the configuration", config)?;
+    let contents = &configuration.rootfs.diff_ids;
+    if contents.len() != layers.len() {
+        return Err(format!(
+            "it has {} layers, but its configuration speaks of {}",
+            layers.len(),
+            contents.len()
+        ));
+    }
+    let layers = layers.into_iter().zip(contents);
+    let layers = layers.map(|((path, digest), content)| {
+        Ok(Blob {
+            path,
+            sha256: digest,
+            diff_id: sha256(content)?.to_owned(),
+        })
+    });
     Ok(Found {
         names,
         id: format!("sha256:{}", hex_digest(config)),
+        layers: layers.collect::<Result<_, String>>()?,
         config: configuration.config.unwrap_or_default().into(),
-        layers,
     })
 }
 
@@ -266,27 +308,15 @@ fn image(names: Vec<String>, config: &[u8], layers: Vec<Blob>) -> Result<Found, 
 fn name(descriptor: &Descriptor) -> Option<String> {
     let annotations = &descriptor.annotations;
     // Others put the bare tag into the standard one.
-    let names = [
-        "io.containerd.image.name",
-        "org.opencontainers.image.ref.name",
-    ];
-    names
+    NAMES
         .iter()
         .filter_map(|key| annotations.get(*key))
         .find(|name| name.contains([':', '/', '@']))
         .cloned()
 }
 
-/// Whether a manifest is one for this machine. Attestations say that they are for an unknown platform.
-fn runs_here(descriptor: &Descriptor) -> bool {
-    descriptor.platform.as_ref().is_none_or(|platform| {
-        (platform.os.is_empty() || platform.os == "linux")
-            && (platform.architecture.is_empty() || platform.architecture == architecture())
-    })
-}
-
-fn sha256(descriptor: &Descriptor) -> Result<&str, String> {
-    let digest = &descriptor.digest;
+/// A digest's hexadecimal part, if it is one that is understood here.
+pub(crate) fn sha256(digest: &str) -> Result<&str, String> {
     let hex = digest
         .strip_prefix("sha256:")
         .filter(|hex| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()));

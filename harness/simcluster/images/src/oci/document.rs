@@ -6,81 +6,134 @@ use serde::{Deserialize, Serialize};
 
 use crate::ImageConfig;
 
+pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+/// The annotations under which tools look for an image's name, the fuller one first.
+pub(crate) const NAMES: [&str; 2] = [
+    "io.containerd.image.name",
+    "org.opencontainers.image.ref.name",
+];
+
 /// `index.json`, or an index that it points to.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Index {
-    pub(super) schema_version: u32,
+pub(crate) struct Index {
+    pub(crate) schema_version: u32,
     #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub(super) media_type: String,
+    pub(crate) media_type: String,
     #[serde(default)]
-    pub(super) manifests: Vec<Descriptor>,
+    pub(crate) manifests: Vec<Descriptor>,
+}
+
+impl Index {
+    /// Of one image with that name.
+    pub(crate) fn of(mut image: Descriptor, name: &str) -> Self {
+        for key in NAMES {
+            image.annotations.insert(key.to_owned(), name.to_owned());
+        }
+        Self {
+            schema_version: 2,
+            media_type: INDEX.to_owned(),
+            manifests: vec![image],
+        }
+    }
+
+    /// The image, or index, for this machine.
+    pub(crate) fn for_this_machine(&self) -> Result<&Descriptor, String> {
+        let found = self.manifests.iter().find(|image| image.runs_here());
+        found.ok_or_else(|| {
+            let platforms = self.manifests.iter().filter_map(|image| {
+                let platform = image.platform.as_ref()?;
+                Some(format!("{}/{}", platform.os, platform.architecture))
+            });
+            let platforms: std::collections::BTreeSet<_> = platforms.collect();
+            let platforms: Vec<_> = platforms.into_iter().collect();
+            format!(
+                "it has no image for linux/{}, only for {}",
+                architecture(),
+                platforms.join(", ")
+            )
+        })
+    }
+
+    pub(crate) fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("strings and numbers become JSON")
+    }
+}
+
+impl Descriptor {
+    /// Whether it is for this machine. Attestations say that they are for an unknown platform.
+    pub(crate) fn runs_here(&self) -> bool {
+        self.platform.as_ref().is_none_or(|platform| {
+            (platform.os.is_empty() || platform.os == "linux")
+                && (platform.architecture.is_empty() || platform.architecture == architecture())
+        })
+    }
 }
 
 /// A reference to a blob.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Descriptor {
+pub(crate) struct Descriptor {
     #[serde(default)]
-    pub(super) media_type: String,
-    pub(super) digest: String,
+    pub(crate) media_type: String,
+    pub(crate) digest: String,
     #[serde(default)]
-    pub(super) size: u64,
+    pub(crate) size: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) platform: Option<Platform>,
+    pub(crate) platform: Option<Platform>,
     #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
-    pub(super) annotations: std::collections::BTreeMap<String, String>,
+    pub(crate) annotations: std::collections::BTreeMap<String, String>,
 }
 
 /// What an image runs on.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Platform {
+pub(crate) struct Platform {
     #[serde(default)]
-    pub(super) os: String,
+    pub(crate) os: String,
     #[serde(default)]
-    pub(super) architecture: String,
+    pub(crate) architecture: String,
 }
 
 /// A manifest: one image for one platform.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Manifest {
-    pub(super) schema_version: u32,
+pub(crate) struct Manifest {
+    pub(crate) schema_version: u32,
     #[serde(default)]
-    pub(super) media_type: String,
-    pub(super) config: Descriptor,
+    pub(crate) media_type: String,
+    pub(crate) config: Descriptor,
     #[serde(default)]
-    pub(super) layers: Vec<Descriptor>,
+    pub(crate) layers: Vec<Descriptor>,
 }
 
 /// An element of `manifest.json` of `docker save`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Saved {
-    pub(super) config: String,
+pub(crate) struct Saved {
+    pub(crate) config: String,
     #[serde(default)]
-    pub(super) repo_tags: Option<Vec<String>>,
+    pub(crate) repo_tags: Option<Vec<String>>,
     #[serde(default)]
-    pub(super) layers: Vec<String>,
+    pub(crate) layers: Vec<String>,
 }
 
 /// The configuration blob.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Configuration {
+pub(crate) struct Configuration {
     #[serde(default)]
-    pub(super) architecture: String,
+    pub(crate) architecture: String,
     #[serde(default)]
-    pub(super) os: String,
+    pub(crate) os: String,
     #[serde(default)]
-    pub(super) config: Option<Process>,
+    pub(crate) config: Option<Process>,
     #[serde(default)]
-    pub(super) rootfs: RootFs,
+    pub(crate) rootfs: RootFs,
 }
 
 /// How to run it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Process {
+pub(crate) struct Process {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     user: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -97,11 +150,11 @@ pub(super) struct Process {
 
 /// The layers of an image, uncompressed.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct RootFs {
+pub(crate) struct RootFs {
     #[serde(default, rename = "type")]
-    pub(super) kind: String,
+    pub(crate) kind: String,
     #[serde(default)]
-    pub(super) diff_ids: Vec<String>,
+    pub(crate) diff_ids: Vec<String>,
 }
 
 impl From<Process> for ImageConfig {
@@ -132,7 +185,7 @@ impl From<ImageConfig> for Process {
 }
 
 /// This machine's processor, as images name it.
-pub(super) fn architecture() -> &'static str {
+pub(crate) fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

@@ -13,11 +13,10 @@ use sha2::{Digest as _, Sha256};
 use tar::{Builder, EntryType, Header};
 
 use super::document::{
-    Configuration, Descriptor, Index, Manifest, Platform, RootFs, Saved, architecture,
+    Configuration, Descriptor, INDEX, Index, Manifest, NAMES, Platform, RootFs, Saved, architecture,
 };
 use crate::{Image, ImageError, Reference, digest::hex, error};
 
-const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
@@ -79,13 +78,9 @@ fn archive(image: &Image, scratch: &Path, out: impl Write) -> io::Result<()> {
         architecture: architecture().to_owned(),
     });
     for name in &names {
-        let annotations = [
-            "io.containerd.image.name",
-            "org.opencontainers.image.ref.name",
-        ];
         entry
             .annotations
-            .extend(annotations.map(|key| (key.to_owned(), name.clone())));
+            .extend(NAMES.map(|key| (key.to_owned(), name.clone())));
     }
     let index = document(&Index {
         schema_version: 2,

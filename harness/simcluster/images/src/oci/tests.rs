@@ -2,13 +2,12 @@
 
 use std::fs;
 
-use flate2::{Compression, write::GzEncoder};
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 
 use super::*;
 use crate::{
-    Content, Image, ImageConfig, ImageStore, LocalFile, LocalImage, StoreConfig, digest::hex,
+    Content, Image, ImageConfig, ImageStore, LocalFile, LocalImage, StoreConfig,
+    testing::{Blobs, Pack, gzip, plain, sha256, tar_of, zstd, zstd_frames},
 };
 
 /// A store of its own that has no packages.
@@ -17,72 +16,33 @@ fn store(archives: Vec<PathBuf>) -> (tempfile::TempDir, ImageStore) {
     let store = ImageStore::open(StoreConfig {
         cache_dir: Some(dir.path().join("cache")),
         archives,
+        registries: false,
+        engine: false,
         packages: false,
         size_limit: None,
+        ..StoreConfig::default()
     });
     (dir, store.expect("a new cache opens"))
 }
 
-fn tar_of(files: &[(&str, &[u8])]) -> Vec<u8> {
-    let mut builder = tar::Builder::new(Vec::new());
-    for (path, bytes) in files {
-        let mut header = tar::Header::new_gnu();
-        header.set_mode(0o755);
-        header.set_size(bytes.len() as u64);
-        builder
-            .append_data(&mut header, path, *bytes)
-            .expect("memory takes it");
-    }
-    builder.into_inner().expect("memory takes it")
-}
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    use std::io::Write as _;
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(bytes).expect("memory takes it");
-    encoder.finish().expect("memory takes it")
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
-/// An OCI layout with two layers, of which the second deletes a file of the first; for this platform and another.
+/// A layout with two layers, of which the second deletes a file of the first; for this platform and another.
 fn layout(dir: &Path, name: &str) {
-    let blobs = dir.join("blobs/sha256");
-    fs::create_dir_all(&blobs).expect("a new directory");
-    let put = |bytes: &[u8]| -> serde_json::Value {
-        fs::write(blobs.join(sha256(bytes)), bytes).expect("it is writable");
-        json!({"digest": format!("sha256:{}", sha256(bytes)), "size": bytes.len(), "mediaType": "x"})
-    };
-    let base = put(&gzip(&tar_of(&[
-        ("etc/old", b"1"),
-        ("bin/run", b"#!/bin/sh\n"),
-    ])));
-    let top = put(&tar_of(&[("etc/.wh.old", b""), ("etc/new", b"2")]));
-    let config = put(&serde_json::to_vec(&json!({
-        "os": "linux", "architecture": document::architecture(),
-        "config": {"Entrypoint": ["/bin/run"], "Env": ["A=b"], "User": "7:8", "WorkingDir": "/w", "StopSignal": "SIGINT"},
-    })).expect("JSON"));
-    let manifest = put(&serde_json::to_vec(&json!({
-        "schemaVersion": 2, "config": config, "layers": [base, top],
-    }))
-    .expect("JSON"));
-    let here = json!({"os": "linux", "architecture": document::architecture()});
-    let mut mine = manifest.clone();
-    mine["platform"] = here;
-    let mut other = manifest;
-    other["platform"] = json!({"os": "linux", "architecture": "s390x"});
-    other["digest"] = json!(format!("sha256:{}", "0".repeat(64)));
-    let inner = put(
-        &serde_json::to_vec(&json!({"schemaVersion": 2, "manifests": [other, mine]}))
-            .expect("JSON"),
+    let mut blobs = Blobs::default();
+    let image = blobs.image(
+        &json!({
+            "Entrypoint": ["/bin/run"], "Env": ["A=b"], "User": "7:8", "WorkingDir": "/w",
+            "StopSignal": "SIGINT",
+        }),
+        &[
+            (
+                gzip,
+                tar_of(&[("etc/old", b"1"), ("bin/run", b"#!/bin/sh\n")]),
+            ),
+            (plain, tar_of(&[("etc/.wh.old", b""), ("etc/new", b"2")])),
+        ],
     );
-    let mut named = inner;
-    named["annotations"] = json!({"io.containerd.image.name": name});
-    let index = json!({"schemaVersion": 2, "manifests": [named]});
-    fs::write(dir.join("index.json"), index.to_string()).expect("it is writable");
-    fs::write(dir.join("oci-layout"), "{}").expect("it is writable");
+    let index = blobs.index(&image);
+    blobs.layout(dir, &index, name);
 }
 
 fn read(image: &Image, path: &str) -> Option<String> {
@@ -127,6 +87,21 @@ async fn a_layout_offers_its_image_for_this_platform() {
 }
 
 #[tokio::test]
+async fn an_archive_may_be_offered_to_an_open_store() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    layout(dir.path(), "docker.io/library/thing:1");
+    let (_cache, store) = store(vec![]);
+    store.ensure("thing:1", &()).await.expect_err("not yet");
+    let offered = store.offer_archive(dir.path()).expect("it is a layout");
+    assert_eq!(offered[0].references, ["docker.io/library/thing:1"]);
+    store.ensure("thing:1", &()).await.expect("now it is there");
+    let error = store
+        .offer_archive(&dir.path().join("absent"))
+        .expect_err("it is not there");
+    assert!(error.to_string().contains("absent"), "{error}");
+}
+
+#[tokio::test]
 async fn a_layer_that_is_not_what_its_name_says_is_refused() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     layout(dir.path(), "docker.io/library/thing:1");
@@ -150,13 +125,16 @@ async fn a_layer_that_is_not_what_its_name_says_is_refused() {
 async fn an_archive_of_docker_save_is_imported_and_outlives_its_file() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let file = dir.path().join("saved.tar.gz");
-    let config = br#"{"os":"linux","config":{"Cmd":["/run"]}}"#;
+    let layer = tar_of(&[("run", b"x")]);
+    let config = json!({
+        "os": "linux", "config": {"Cmd": ["/run"]},
+        "rootfs": {"diff_ids": [format!("sha256:{}", sha256(&layer))]},
+    });
     let manifest =
         br#"[{"Config":"c.json","RepoTags":["thing:1","other/thing:2"],"Layers":["a/layer.tar"]}]"#;
-    let layer = tar_of(&[("run", b"x")]);
     let archive = tar_of(&[
         ("a/layer.tar", &layer),
-        ("c.json", config),
+        ("c.json", config.to_string().as_bytes()),
         ("manifest.json", manifest),
     ]);
     fs::write(&file, gzip(&archive)).expect("it is writable");
@@ -258,4 +236,57 @@ fn what_is_no_archive_is_said_to_be_none() {
     store
         .import(&dir.path().join("absent"), None)
         .expect_err("it is not there");
+}
+
+#[tokio::test]
+async fn layers_may_be_compressed_in_any_usual_way() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let mut blobs = Blobs::default();
+    let layers: [(Pack, _); 4] = [
+        (plain, tar_of(&[("a", b"plain")])),
+        (gzip, tar_of(&[("b", b"gzip")])),
+        (zstd, tar_of(&[("c", b"zstd"), (".wh.a", b"")])),
+        (zstd_frames, tar_of(&[("d", b"frames")])),
+    ];
+    let image = blobs.image(&json!({}), &layers);
+    blobs.layout(dir.path(), &image, "docker.io/library/packed:1");
+    let (_cache, store) = store(vec![dir.path().to_owned()]);
+    let image = store.ensure("packed:1", &()).await.expect("it is there");
+    assert_eq!(read(&image, "a"), None);
+    assert_eq!(read(&image, "b").as_deref(), Some("gzip"));
+    assert_eq!(read(&image, "c").as_deref(), Some("zstd"));
+    assert_eq!(read(&image, "d").as_deref(), Some("frames"));
+}
+
+#[tokio::test]
+async fn an_image_whose_configuration_is_of_other_layers_is_refused() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let mut blobs = Blobs::default();
+    let honest = blobs.image(&json!({}), &[(plain, tar_of(&[("a", b"1")]))]);
+    let manifest = &blobs.0[honest["digest"].as_str().expect("it has one")];
+    let mut manifest: serde_json::Value = serde_json::from_slice(manifest).expect("JSON");
+    // The cache knows images by the digest of their configuration.
+    manifest["layers"] = json!([blobs.put(&tar_of(&[("a", b"evil")]))]);
+    let image = blobs.put_json(&manifest);
+    blobs.layout(dir.path(), &image, "docker.io/library/evil:1");
+    let (_cache, store) = store(vec![dir.path().to_owned()]);
+    let error = store
+        .ensure("evil:1", &())
+        .await
+        .expect_err("it lies")
+        .to_string();
+    assert!(
+        error.contains("not what the image's configuration says"),
+        "{error}"
+    );
+
+    manifest["layers"] = json!([]);
+    let image = blobs.put_json(&manifest);
+    blobs.layout(dir.path(), &image, "docker.io/library/evil:1");
+    let error = store
+        .ensure("evil:1", &())
+        .await
+        .expect_err("it lies")
+        .to_string();
+    assert!(error.contains("0 layers"), "{error}");
 }

@@ -4,10 +4,12 @@
 //! images/KEY.json     one finished image: its layers and configuration; its time is that of the last use
 //! layers/KEY/fs       one root file system tree, never written to again; layer.json beside it
 //! names/HASH.json     a reference and the image it was answered with
-//! locks/KEY           locked shared by who uses the image, exclusively by who makes or removes it
+//! locks/KEY           locked shared by who uses the image, exclusively by who removes it
+//! locks/KEY.making    locked exclusively by who makes it
 //! locks/cache         locked shared by who makes any image, exclusively by who removes any
 //! scratch/            half-made things
 //! packages/           state of the package tools
+//! unreachable/        registries that could not be reached a moment ago
 //! ```
 //!
 //! Everything appears by a rename, so a kill at any time leaves at most a directory in `scratch`.
@@ -80,7 +82,15 @@ pub(crate) struct Cache {
 
 impl Cache {
     pub(crate) fn open(root: PathBuf) -> Result<Self, ImageError> {
-        for part in ["images", "layers", "names", "locks", "scratch", "packages"] {
+        for part in [
+            "images",
+            "layers",
+            "names",
+            "locks",
+            "scratch",
+            "packages",
+            "unreachable",
+        ] {
             let dir = root.join(part);
             fs::create_dir_all(&dir).map_err(error::io("create", dir))?;
         }
@@ -105,11 +115,15 @@ impl Cache {
         self.root.join("packages")
     }
 
+    pub(crate) fn unreachable(&self) -> PathBuf {
+        self.root.join("unreachable")
+    }
+
     pub(crate) fn layer_root(&self, key: &str) -> PathBuf {
         self.root.join("layers").join(key).join("fs")
     }
 
-    /// Keeps others from removing the image while the answer lives; `None` while somebody makes or removes it.
+    /// Keeps others from removing the image while the answer lives; `None` while somebody removes it.
     pub(crate) fn share(&self, key: &str) -> Result<Option<File>, ImageError> {
         let file = self.lock_file(key)?;
         match file.try_lock_shared() {
@@ -121,20 +135,31 @@ impl Cache {
         }
     }
 
-    /// Waits to be the only one who makes or uses the image.
-    pub(crate) fn claim(&self, key: &str, reporter: &dyn Reporter) -> Result<File, ImageError> {
-        let file = self.lock_file(key)?;
+    /// Waits to be the only one who makes the image; `None` as soon as somebody else has made it.
+    ///
+    /// Who uses an image is not waited for: the others that waited with us may use it as long as they like.
+    pub(crate) fn claim(
+        &self,
+        key: &str,
+        reporter: &dyn Reporter,
+    ) -> Result<Option<File>, ImageError> {
+        let making = format!("{key}.making");
+        let file = self.lock_file(&making)?;
         let mut told = false;
         loop {
             match file.try_lock() {
-                Ok(()) => return Ok(file),
+                Ok(()) if self.record(key)?.is_some() => return Ok(None),
+                Ok(()) => return Ok(Some(file)),
                 Err(fs::TryLockError::Error(source)) => {
-                    return Err(error::io("lock", self.lock_path(key))(source));
+                    return Err(error::io("lock", self.lock_path(&making))(source));
+                }
+                Err(fs::TryLockError::WouldBlock) if self.record(key)?.is_some() => {
+                    return Ok(None);
                 }
                 Err(fs::TryLockError::WouldBlock) => {}
             }
             if !told || reporter.is_cancelled() {
-                reporter.step("waiting for another process that is assembling it")?;
+                reporter.step("waiting for another pull of the same image")?;
                 told = true;
             }
             thread::sleep(LOCK_POLL);

@@ -72,6 +72,11 @@ impl Workspace {
         Ok(layer)
     }
 
+    /// Whether there is a layer of this key.
+    pub(crate) fn has(&self, key: &str) -> Result<bool, ImageError> {
+        Ok(self.cache.layer(key)?.is_some())
+    }
+
     /// The tree of a layer.
     pub(crate) fn root(&self, layer: &Layer) -> PathBuf {
         self.cache.layer_root(&layer.key)
