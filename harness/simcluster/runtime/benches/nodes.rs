@@ -186,6 +186,8 @@ fn container(layer: &Path, scratch: PathBuf, program: &str) -> ContainerSpec {
         no_new_privileges: false,
         capabilities: None,
         tty: false,
+        pids_of: None,
+        memory_limit: None,
     }
 }
 

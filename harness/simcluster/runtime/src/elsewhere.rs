@@ -43,13 +43,19 @@ impl fmt::Display for Isolation {
 }
 
 /// What a node is made with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct RuntimeConfig {
     /// The node's host name.
     pub hostname: String,
     /// The pods' network.
     pub network: NetworkSpec,
+    /// What connects it with other nodes.
+    pub fabric: Option<Fabric>,
 }
+
+/// A network of nodes; clones are the same one.
+#[derive(Clone, Debug, Default)]
+pub struct Fabric;
 
 impl RuntimeConfig {
     /// A node named `node` with that network.
@@ -57,6 +63,7 @@ impl RuntimeConfig {
         Self {
             hostname: "node".to_owned(),
             network,
+            fabric: None,
         }
     }
 }
@@ -126,6 +133,11 @@ impl Runtime {
     /// Always an error.
     pub async fn probe() -> Result<Isolation, ProbeError> {
         Err(missing())
+    }
+
+    /// Limits are not kept here.
+    pub fn memory_limits() -> Result<String, String> {
+        Err("only Linux has control groups".to_owned())
     }
 
     /// Never called.

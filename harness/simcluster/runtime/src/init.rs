@@ -17,7 +17,7 @@ use std::{
 };
 
 use nix::{
-    sched::CloneFlags,
+    sched::{CloneFlags, setns},
     unistd::{dup2_stdin, pipe2, read, write},
 };
 
@@ -105,17 +105,32 @@ fn start(proof: SingleThreaded) -> io::Result<()> {
     sys::close_all_except(&[socket.as_raw_fd()]);
 
     let mut inbox = Inbox::default();
-    let Some((boot, _)) = inbox.receive::<Boot>(socket.as_fd())? else {
+    let Some((boot, descriptors)) = inbox.receive::<Boot>(socket.as_fd())? else {
         return Ok(());
     };
-    match become_init(&proof, &boot, socket.as_fd()) {
+    let joined = Joined::from_descriptors(descriptors);
+    match become_init(&proof, &boot, joined.as_ref(), socket.as_fd()) {
         Ok(Role::Starter) => return Ok(()),
         Ok(Role::Init) => {}
         Err(error) => return tell_death(socket.as_fd(), &error),
     }
-    match boot::prepare(&boot) {
+    match boot::prepare(&boot, joined) {
         Ok(node) => server::Server::new(proof, socket, inbox, boot, node)?.run(),
         Err(error) => tell_death(socket.as_fd(), &error),
+    }
+}
+
+/// The fabric that another node has made.
+#[derive(Debug)]
+struct Joined {
+    switch: OwnedFd,
+    users: OwnedFd,
+}
+
+impl Joined {
+    fn from_descriptors(descriptors: Vec<OwnedFd>) -> Option<Self> {
+        let [switch, users] = <[OwnedFd; 2]>::try_from(descriptors).ok()?;
+        Some(Self { switch, users })
     }
 }
 
@@ -130,6 +145,7 @@ enum Role {
 fn become_init(
     proof: &SingleThreaded,
     boot: &Boot,
+    joined: Option<&Joined>,
     socket: BorrowedFd<'_>,
 ) -> Result<Role, StepError> {
     let (wait, go) = pipe2(nix::fcntl::OFlag::O_CLOEXEC).doing("make a pipe")?;
@@ -140,12 +156,18 @@ fn become_init(
         | CloneFlags::CLONE_NEWUTS
         // So that the owner itself can wait for it, and no process stays between them.
         | CloneFlags::CLONE_PARENT;
-    let doing = if boot.identity == Identity::Root {
-        "make the node's namespaces"
-    } else {
+    let own_users = boot.identity != Identity::Root && joined.is_none();
+    let doing = if own_users {
         flags |= CloneFlags::CLONE_NEWUSER;
         "make the node's user namespace"
+    } else {
+        "make the node's namespaces"
     };
+    if let Some(joined) = joined.filter(|_| boot.identity != Identity::Root) {
+        // Only who is in the switch's user namespace may link to it. Its ids are mapped already.
+        setns(&joined.users, CloneFlags::CLONE_NEWUSER)
+            .doing("enter the user namespace of the cluster's first node")?;
+    }
     let Some(pid) = sys::clone_process(proof, flags).doing(doing)? else {
         drop(go);
         return match read(&wait, &mut [0]) {
@@ -156,7 +178,9 @@ fn become_init(
     drop(wait);
     send_now(socket, &Notice::Spawned { pid: pid.as_raw() })
         .doing("tell the owner of its child")?;
-    mapping::map_ids(pid, &boot.identity)?;
+    if own_users {
+        mapping::map_ids(pid, &boot.identity)?;
+    }
     write(&go, &[1]).doing("release the init process")?;
     Ok(Role::Starter)
 }

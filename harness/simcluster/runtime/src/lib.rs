@@ -14,7 +14,7 @@
 //! - `owner`: this side: [`Runtime`], [`Process`], [`Terminal`]
 //! - `protocol`, `wire`: what the two sides say, and how
 //! - `init`: the other side, one thread, from PID 1 to the program in its container
-//! - `netlink`: links and addresses; `sys`: the only unsafe code
+//! - `cgroups`: memory limits; `netlink`: links and addresses; `sys`: the only unsafe code
 //!
 //! A container's start: 1. [`Runtime::start_container`] sends the spec and the ends of three pipes. 2. The
 //! init process clones a child with new pid and mount namespaces and goes on serving. 3. The child joins
@@ -24,6 +24,8 @@
 mod error;
 pub mod spec;
 
+#[cfg(target_os = "linux")]
+mod cgroups;
 #[cfg(target_os = "linux")]
 mod init;
 #[cfg(target_os = "linux")]
@@ -47,6 +49,6 @@ mod owner;
 
 pub use error::{Error, LaunchError, ProbeError};
 pub use owner::{
-    Container, ExitWatch, Isolation, Process, ProcessInput, ProcessOutput, Runtime, RuntimeConfig,
-    StdioSpec, Stream, Terminal,
+    Container, ExitWatch, Fabric, Isolation, Process, ProcessInput, ProcessOutput, Runtime,
+    RuntimeConfig, StdioSpec, Stream, Terminal,
 };

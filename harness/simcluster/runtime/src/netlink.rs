@@ -89,6 +89,14 @@ impl Netlink {
         self.acknowledged(message)
     }
 
+    /// Puts a link on a bridge, and sets it up.
+    pub(crate) fn enslave(&mut self, index: u32, bridge: u32) -> io::Result<()> {
+        let mut message = Message::new(libc::RTM_NEWLINK, acknowledge());
+        message.link(index, true);
+        message.number(libc::IFLA_MASTER, bridge);
+        self.acknowledged(message)
+    }
+
     /// Sets a link up.
     pub(crate) fn set_up(&mut self, index: u32) -> io::Result<()> {
         let mut message = Message::new(libc::RTM_NEWLINK, acknowledge());

@@ -15,6 +15,7 @@ use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 use crate::{
+    cgroups,
     error::{Error, ProbeError},
     protocol::{Answer, Failure, Request},
     spec::{ContainerSpec, ExecSpec, NetworkSpec, SandboxSpec, Target},
@@ -22,6 +23,7 @@ use crate::{
 };
 
 mod connection;
+mod fabric;
 mod isolation;
 mod process;
 mod start;
@@ -29,18 +31,22 @@ mod stdio;
 mod terminal;
 
 use connection::Connection;
+pub use fabric::Fabric;
 pub use isolation::Isolation;
 pub use process::{Container, ExitWatch, Process};
 pub use stdio::{ProcessInput, ProcessOutput, StdioSpec, Stream};
 pub use terminal::Terminal;
 
 /// What a node is made with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct RuntimeConfig {
     /// The node's host name.
     pub hostname: String,
     /// The pods' network.
     pub network: NetworkSpec,
+    /// What connects it with other nodes, which are given the same one. Their pods' addresses are then of
+    /// one network, whose prefix each of them names.
+    pub fabric: Option<Fabric>,
 }
 
 impl RuntimeConfig {
@@ -49,6 +55,7 @@ impl RuntimeConfig {
         Self {
             hostname: "node".to_owned(),
             network,
+            fabric: None,
         }
     }
 }
@@ -59,6 +66,8 @@ pub struct Runtime {
     connection: Arc<Connection>,
     init: Option<InitProcess>,
     isolation: Isolation,
+    /// What the init process may have made for memory limits, and cannot remove when it is killed.
+    group: Option<cgroups::NodeGroup>,
 }
 
 /// The init process as the owner's child.
@@ -92,6 +101,11 @@ impl Runtime {
                 advice: Vec::new(),
             }),
         }
+    }
+
+    /// How the memory of containers is limited on this machine for this user; or why limits are not kept.
+    pub fn memory_limits() -> Result<String, String> {
+        cgroups::find()?.probe()
     }
 
     /// How containers are kept apart from the host, and which users they can have.
@@ -246,6 +260,14 @@ impl Runtime {
             let _ = pidfd.readable().await;
         }
         init.reap();
+        self.remove_group();
+    }
+
+    /// All processes of the node have ended.
+    fn remove_group(&self) {
+        if let Some(group) = &self.group {
+            group.remove();
+        }
     }
 
     async fn plain(&self, doing: &'static str, request: Request) -> Result<(), Error> {
@@ -274,6 +296,7 @@ impl Drop for Runtime {
         if let Some(init) = self.init.take() {
             init.kill();
             init.reap();
+            self.remove_group();
         }
     }
 }

@@ -7,6 +7,7 @@ use std::{net::Ipv4Addr, path::PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    cgroups::NodeGroup,
     error::LaunchError,
     spec::{ContainerSpec, ExecSpec, ExitStatus, NetworkSpec, SandboxSpec, Target},
 };
@@ -17,6 +18,21 @@ pub(crate) struct Boot {
     pub(crate) hostname: String,
     pub(crate) network: NetworkSpec,
     pub(crate) identity: Identity,
+    pub(crate) fabric: Joining,
+    /// Where memory is limited, or why it cannot be.
+    pub(crate) limits: Result<NodeGroup, String>,
+}
+
+/// What connects this node with others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Joining {
+    /// Nothing: the node is alone.
+    Alone,
+    /// This node makes it. `Ready` then carries its descriptors: the network namespace of the switch and
+    /// the user namespace that owns it.
+    Makes,
+    /// It exists; its descriptors come with the boot frame.
+    Joins,
 }
 
 /// Whose ids the containers' ids are.
@@ -109,7 +125,7 @@ pub(crate) enum Request {
 pub(crate) enum Notice {
     /// The init process proper exists; `pid` is its number for the owner, whose child it is.
     Spawned { pid: i32 },
-    /// It serves from now on.
+    /// It serves from now on. With two descriptors if it made the fabric.
     Ready,
     /// It cannot serve, and ends.
     Dead { doing: String, errno: i32 },

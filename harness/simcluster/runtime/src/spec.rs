@@ -76,6 +76,12 @@ pub struct ContainerSpec {
     pub capabilities: Option<Vec<String>>,
     /// Give it a terminal.
     pub tty: bool,
+    /// Another container of the sandbox, whose processes it sees and may signal. It has processes of its own otherwise.
+    pub pids_of: Option<String>,
+    /// Bytes of memory, of all its processes together; the kernel kills what wants more, and the container's end
+    /// then says so in [`ExitStatus::oom_killed`]. Where no limit can be kept it runs without one, and a warning
+    /// of its process says so.
+    pub memory_limit: Option<u64>,
 }
 
 /// Numeric user and groups.

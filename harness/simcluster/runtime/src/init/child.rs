@@ -30,6 +30,7 @@ use super::{
     boot::Node, devices, mounts, network::Namespaces, privileges, program::Program, root, terminal,
 };
 use crate::{
+    cgroups::ContainerGroup,
     error::LaunchError,
     protocol::{Identity, Report},
     spec::ContainerSpec,
@@ -41,6 +42,10 @@ pub(super) struct Child<'a> {
     pub(super) identity: &'a Identity,
     pub(super) node: &'a Node,
     pub(super) sandbox: Option<&'a Namespaces>,
+    /// What the pod's containers share as `/dev/shm`.
+    pub(super) shared_memory: Option<&'a Path>,
+    /// What limits its memory, if anything does.
+    pub(super) limits: Option<&'a ContainerGroup>,
     /// Standard input, output and error; empty if the program has a terminal.
     pub(super) stdio: Vec<OwnedFd>,
     pub(super) reports: OwnedFd,
@@ -173,12 +178,13 @@ fn perform(child: &Child<'_>, work: &Work) -> Result<(), Report> {
 
 fn start(child: &Child<'_>, spec: &ContainerSpec) -> Result<Infallible, LaunchError> {
     let program = Program::of_container(spec);
+    join_limits(child);
     join_sandbox(child)?;
     let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     mount(None::<&str>, "/", None::<&str>, private, None::<&str>)
         .map_err(step("part the container's mounts from the node's"))?;
     let root = root::assemble(spec, child.node, child.reports.as_fd())?;
-    devices::furnish(&root, child.identity)?;
+    devices::furnish(&root, child.identity, child.shared_memory)?;
     mounts::make(&root, &spec.mounts)?;
     let working_dir = root.make_directory(&spec.working_dir);
     working_dir.map_err(|errno| LaunchError::WorkingDirectory {
@@ -195,6 +201,7 @@ fn exec(
     namespaces: &ContainerNamespaces,
     program: &Program,
 ) -> Result<Infallible, LaunchError> {
+    join_limits(child);
     join_sandbox(child)?;
     namespaces
         .enter()
@@ -247,6 +254,17 @@ fn connect([input, output, error]: [&OwnedFd; 3]) -> Result<(), LaunchError> {
         .and_then(|()| dup2_stdout(output))
         .and_then(|()| dup2_stderr(error))
         .map_err(step("connect standard streams"))
+}
+
+/// While the host's files are still in sight. A process that may not be moved runs without a limit.
+fn join_limits(child: &Child<'_>) {
+    if let Some(Err(error)) = child.limits.map(ContainerGroup::join) {
+        let why = describe_io(&error);
+        let warning =
+            format!("its memory limit is not kept: it cannot join its control group: {why}");
+        // If the init process is gone, so are we.
+        let _ = super::send_now(child.reports.as_fd(), &Report::Warning(warning));
+    }
 }
 
 fn join_sandbox(child: &Child<'_>) -> Result<(), LaunchError> {

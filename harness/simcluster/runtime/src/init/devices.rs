@@ -45,11 +45,17 @@ const READ_ONLY: [&str; 5] = [
     "/proc/sys",
     "/proc/sysrq-trigger",
 ];
+/// How `/dev/shm` is mounted: a pod's is as large as container engines make it.
+pub(super) const SHARED_MEMORY: &str = "mode=1777,size=65536k";
 /// The group that owns terminals, by custom.
 const TTY_GROUP: u32 = 5;
 
 /// Mounts `/proc`, `/sys` and `/dev`.
-pub(super) fn furnish(root: &Root, identity: &Identity) -> Result<(), LaunchError> {
+pub(super) fn furnish(
+    root: &Root,
+    identity: &Identity,
+    shared_memory: Option<&Path>,
+) -> Result<(), LaunchError> {
     let quiet = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     filesystem(root, "proc", "/proc", quiet, None)?;
     sys_tree(root, quiet)?;
@@ -64,13 +70,13 @@ pub(super) fn furnish(root: &Root, identity: &Identity) -> Result<(), LaunchErro
     };
     let no_programs = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
     filesystem(root, "devpts", "/dev/pts", no_programs, Some(&terminals))?;
-    filesystem(
-        root,
-        "tmpfs",
-        "/dev/shm",
-        quiet,
-        Some("mode=1777,size=65536k"),
-    )?;
+    let place = Path::new("/dev/shm");
+    match shared_memory {
+        Some(shared) => root
+            .mount(shared, place, Kind::Directory, None, MsFlags::MS_BIND, None)
+            .map_err(failed("shared memory", place))?,
+        None => filesystem(root, "tmpfs", "/dev/shm", quiet, Some(SHARED_MEMORY))?,
+    }
     for name in DEVICES {
         let path = Path::new("/dev").join(name);
         root.mount(&path, &path, Kind::File, None, MsFlags::MS_BIND, None)

@@ -6,7 +6,7 @@ use std::{
     fs::{self, File},
     io,
     net::{Ipv4Addr, SocketAddrV4, UdpSocket},
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     thread,
     time::{Duration, Instant},
 };
@@ -29,6 +29,10 @@ use crate::{
 
 const BRIDGE: &str = "pods0";
 const POD_LINK: &str = "eth0";
+const SWITCH: &str = "switch0";
+const UPLINK: &str = "uplink0";
+/// How many nodes of one address may be on their way out while another one comes.
+const LIVES: u32 = 1000;
 const DISCARD_PORT: u16 = 9;
 /// How long a link may take until it passes packets. It takes microseconds; without waiting, the first
 /// packet may be lost and be sent again only after a second.
@@ -121,6 +125,54 @@ impl NodeNetwork {
             home,
             links_made: 0,
         })
+    }
+
+    /// Makes the switch that connects nodes, in a network namespace of its own; its descriptor is all that
+    /// keeps it alive.
+    pub(super) fn make_switch(&self) -> Result<OwnedFd, StepError> {
+        unshare(CloneFlags::CLONE_NEWNET).doing("make the namespace of the cluster's switch")?;
+        let made = (|| {
+            let mut netlink = Netlink::open()?;
+            netlink.add_bridge(SWITCH, hardware_address(Ipv4Addr::UNSPECIFIED))?;
+            File::open("/proc/self/ns/net")
+        })();
+        self.return_home();
+        made.map(OwnedFd::from).doing("make the cluster's switch")
+    }
+
+    /// Links the pods' bridge to the switch.
+    pub(super) fn join(&mut self, switch: BorrowedFd<'_>) -> Result<(), StepError> {
+        let gateway = self.spec.gateway;
+        let doing = "link the node to the cluster's switch";
+        // The link's own address is never spoken to, but must differ from all others.
+        let mut address = hardware_address(gateway);
+        address[1] = 0x59;
+        let mut life = 0;
+        let port = loop {
+            let port = format!("n{:x}-{life:x}", u32::from(gateway));
+            let made = self
+                .netlink
+                .add_veth(UPLINK, self.bridge, &port, address, switch);
+            match made {
+                // The port of an earlier node of this address, which the kernel is still removing.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && life < LIVES => {
+                    life += 1;
+                }
+                other => break other.map(|()| port).doing(doing)?,
+            }
+        };
+        setns(switch, CloneFlags::CLONE_NEWNET).doing("enter the cluster's switch")?;
+        let linked = (|| {
+            let mut netlink = Netlink::open()?;
+            let bridge = netlink.index_of(SWITCH)?;
+            let index = netlink.index_of(&port)?;
+            netlink.enslave(index, bridge)?;
+            await_operation(&mut netlink, index)
+        })();
+        self.return_home();
+        linked.doing(doing)?;
+        let index = self.netlink.index_of(UPLINK).doing(doing)?;
+        await_operation(&mut self.netlink, index).doing(doing)
     }
 
     /// Makes a sandbox's namespaces and links them to the bridge.

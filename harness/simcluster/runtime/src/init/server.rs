@@ -6,6 +6,7 @@ use std::{
     collections::BTreeMap,
     fs, io,
     os::fd::{AsFd, OwnedFd},
+    path::PathBuf,
 };
 
 use nix::{
@@ -13,8 +14,9 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sched::CloneFlags,
     sys::{
-        signal::{SigSet, Signal},
+        signal::{SigSet, Signal, kill},
         signalfd::{SfdFlags, SignalFd},
+        wait::wait,
     },
     unistd::Pid,
 };
@@ -28,7 +30,8 @@ use super::{
     program::Program,
 };
 use crate::{
-    protocol::{Answer, Boot, Call, Failure, Notice, Report},
+    cgroups::{ContainerGroup, Groups},
+    protocol::{Answer, Boot, Call, Failure, Joining, Notice, Report},
     spec::ExitStatus,
     sys::{self, SingleThreaded},
     wire::{Inbox, Outbox},
@@ -60,11 +63,15 @@ pub(super) struct Server {
     sandboxes: BTreeMap<String, Sandbox>,
     containers: BTreeMap<String, Container>,
     processes: Processes,
+    /// Or why there are none.
+    groups: Result<Groups, String>,
     home_pids: OwnedFd,
 }
 
 struct Sandbox {
     network: SandboxNetwork,
+    /// The mount that its containers share as `/dev/shm`.
+    shared_memory: Option<PathBuf>,
     /// The call that waits until all its processes are gone.
     removal: Option<u64>,
 }
@@ -73,6 +80,7 @@ struct Sandbox {
 struct Container {
     sandbox: String,
     program: Program,
+    limits: Option<ContainerGroup>,
 }
 
 impl From<StepError> for Failure {
@@ -99,8 +107,9 @@ impl Server {
         let signals =
             SignalFd::with_flags(&children, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
         let home_pids = fs::File::open("/proc/self/ns/pid")?.into();
+        let groups = boot.limits.clone().map(Groups::new);
         let mut outbox = Outbox::default();
-        outbox.push(&Notice::Ready, Vec::new())?;
+        outbox.push(&Notice::Ready, fabric(&boot, &node)?)?;
         Ok(Self {
             proof,
             socket,
@@ -112,6 +121,7 @@ impl Server {
             sandboxes: BTreeMap::new(),
             containers: BTreeMap::new(),
             processes: Processes::default(),
+            groups,
             home_pids,
         })
     }
@@ -126,7 +136,10 @@ impl Server {
             let (called, ended, reported) = self.wait()?;
             if called {
                 match self.inbox.fill(self.socket.as_fd()) {
-                    Ok(0) => return Ok(()),
+                    Ok(0) => {
+                        self.end();
+                        return Ok(());
+                    }
                     Ok(_) => {}
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     Err(error) => return Err(error),
@@ -202,6 +215,7 @@ impl Server {
         sandbox: Option<&str>,
         stdio: Vec<OwnedFd>,
         flags: CloneFlags,
+        limits: Option<&ContainerGroup>,
     ) -> Result<(Pid, Reports), StepError> {
         let (ours, theirs) =
             std::os::unix::net::UnixStream::pair().doing("make a report channel")?;
@@ -216,6 +230,8 @@ impl Server {
                 identity: &self.boot.identity,
                 node: &self.node,
                 sandbox: namespaces.map(|sandbox| &sandbox.network.namespaces),
+                shared_memory: namespaces.and_then(|sandbox| sandbox.shared_memory.as_deref()),
+                limits,
                 stdio,
                 reports: theirs.into(),
             },
@@ -256,7 +272,8 @@ impl Server {
                 process.phase = Phase::Failed;
                 // The owner may use its id again as soon as it knows.
                 if let Some(container) = process.container.take() {
-                    self.containers.remove(&container);
+                    let limits = self.containers.remove(&container).and_then(|it| it.limits);
+                    self.bury_limits(limits);
                 }
                 self.reply(id, Err(failure(report)))
             }
@@ -275,12 +292,36 @@ impl Server {
         }
     }
 
-    fn bury(&mut self, pid: Pid, status: ExitStatus) -> io::Result<()> {
+    /// The owner is gone: what does not end with the processes is removed here, and nowhere else.
+    fn end(&mut self) {
+        let Ok(groups) = &mut self.groups else { return };
+        if !groups.are_used() {
+            // The kernel does the rest.
+            return;
+        }
+        // All but this process, which is the first in its namespace.
+        let _ = kill(Pid::from_raw(-1), Signal::SIGKILL);
+        while !matches!(wait(), Err(Errno::ECHILD)) {}
+        groups.end();
+    }
+
+    /// Lets go of the group of a container that has ended, or has never begun.
+    fn bury_limits(&mut self, limits: Option<ContainerGroup>) {
+        if let (Ok(groups), Some(limits)) = (&mut self.groups, limits) {
+            groups.bury(limits);
+        }
+    }
+
+    fn bury(&mut self, pid: Pid, mut status: ExitStatus) -> io::Result<()> {
         let Some(process) = self.processes.remove(pid) else {
             return Ok(());
         };
         if let Some(container) = &process.container {
-            self.containers.remove(container);
+            let limits = self.containers.remove(container).and_then(|it| it.limits);
+            status.oom_killed = limits
+                .as_ref()
+                .is_some_and(ContainerGroup::was_out_of_memory);
+            self.bury_limits(limits);
         }
         match process.phase {
             Phase::Running => {
@@ -316,6 +357,17 @@ impl Server {
         }
         self.forget_sandbox(id);
         self.reply(call, Ok(Answer::Done))
+    }
+}
+
+/// The descriptors by which other nodes can join the fabric that this one has made.
+fn fabric(boot: &Boot, node: &Node) -> io::Result<Vec<OwnedFd>> {
+    match &node.switch {
+        Some(switch) if boot.fabric == Joining::Makes => {
+            let users = fs::File::open("/proc/self/ns/user")?;
+            Ok(vec![switch.try_clone()?, users.into()])
+        }
+        _ => Ok(Vec::new()),
     }
 }
 

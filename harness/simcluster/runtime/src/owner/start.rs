@@ -22,11 +22,13 @@ use tokio::io::Interest;
 use super::{
     InitProcess, Runtime, RuntimeConfig,
     connection::Connection,
+    fabric::Made,
     isolation::{self, Isolation},
 };
 use crate::{
+    cgroups,
     error::{Error, ProbeError},
-    protocol::{Boot, Notice},
+    protocol::{Boot, Joining, Notice},
     sys::{self, constructor},
     wire::{Inbox, Outbox},
 };
@@ -63,23 +65,57 @@ async fn start_unhurried(config: RuntimeConfig) -> Result<Runtime, Error> {
         SockFlag::SOCK_CLOEXEC,
     )
     .map_err(|errno| unable("make a socket pair", Some(errno.into())))?;
+    // Until the first of several nodes has made the fabric, the others wait.
+    let mut fabric = match &config.fabric {
+        Some(fabric) => Some(fabric.lock().await),
+        None => None,
+    };
+    let (joining, descriptors) = match fabric.as_deref() {
+        None => (Joining::Alone, Vec::new()),
+        Some(None) => (Joining::Makes, Vec::new()),
+        Some(Some(made)) => {
+            let descriptors = made.descriptors();
+            let descriptors =
+                descriptors.map_err(|error| unable("join the cluster's network", Some(error)))?;
+            (Joining::Joins, descriptors)
+        }
+    };
+    let limits = limits();
+    let group = limits.clone().ok();
     let boot = Boot {
         hostname: config.hostname,
         network: config.network,
         identity,
+        fabric: joining,
+        limits,
     };
     let mut starter =
         spawn(theirs).map_err(|source| unable("execute this program again", Some(source)))?;
-    let opened = open(&boot, ours).await;
+    let opened = open(&boot, descriptors, ours).await;
     // It has done its work or failed; either way it ends now.
     let ended = starter.wait();
     tracing::debug!(?ended, ?isolation, "the node's init process was started");
-    let (init, connection) = opened?;
+    let (init, connection, made) = opened?;
+    if let (Some(fabric), Some(made)) = (&mut fabric, made) {
+        **fabric = Some(made);
+    }
+    drop(fabric);
     Ok(Runtime {
         connection: Arc::new(connection),
         init: Some(init),
         isolation,
+        group,
     })
+}
+
+/// Where this node's containers are limited. Once in a process it is tidied up there.
+fn limits() -> Result<cgroups::NodeGroup, String> {
+    static SWEPT: std::sync::Once = std::sync::Once::new();
+    let found = cgroups::find();
+    if let Ok(group) = &found {
+        SWEPT.call_once(|| cgroups::sweep(group));
+    }
+    found
 }
 
 fn spawn(socket: OwnedFd) -> io::Result<Child> {
@@ -99,16 +135,20 @@ fn spawn(socket: OwnedFd) -> io::Result<Child> {
     command.spawn()
 }
 
-async fn open(boot: &Boot, socket: OwnedFd) -> Result<(InitProcess, Connection), Error> {
+async fn open(
+    boot: &Boot,
+    descriptors: Vec<OwnedFd>,
+    socket: OwnedFd,
+) -> Result<(InitProcess, Connection, Option<Made>), Error> {
     let broken = |source| unable("speak with the node's init process", Some(source));
     let mut outbox = Outbox::default();
     let mut inbox = Inbox::default();
-    outbox.push(boot, Vec::new()).map_err(broken)?;
+    outbox.push(boot, descriptors).map_err(broken)?;
     // Some hundred bytes into an empty socket.
     outbox.flush(socket.as_fd()).map_err(broken)?;
     let mut init = None;
     loop {
-        while let Some((notice, _)) = inbox.take::<Notice>().map_err(broken)? {
+        while let Some((notice, descriptors)) = inbox.take::<Notice>().map_err(broken)? {
             match notice {
                 Notice::Spawned { pid } => {
                     let pidfd = sys::pidfd_open(Pid::from_raw(pid)).map_err(|errno| {
@@ -121,7 +161,7 @@ async fn open(boot: &Boot, socket: OwnedFd) -> Result<(InitProcess, Connection),
                         continue;
                     };
                     let connection = Connection::open(socket, inbox).map_err(broken)?;
-                    return Ok((init, connection));
+                    return Ok((init, connection, Made::from_descriptors(descriptors)));
                 }
                 Notice::Dead { doing, errno } => return Err(refused(doing, errno)),
                 Notice::Reply { .. } | Notice::Exited { .. } => {}

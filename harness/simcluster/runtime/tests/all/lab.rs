@@ -9,7 +9,7 @@ use std::{
 };
 
 use simcluster_runtime::{
-    Container, Error, Process, Runtime, RuntimeConfig, StdioSpec,
+    Container, Error, Fabric, Process, Runtime, RuntimeConfig, StdioSpec,
     spec::{ContainerSpec, ExecSpec, Mount, NetworkSpec, SandboxSpec, User},
 };
 use tempfile::TempDir;
@@ -26,13 +26,39 @@ pub(crate) struct Lab {
 
 impl Lab {
     pub(crate) async fn start() -> Self {
-        let directory = tempfile::tempdir().expect("the test may write to the temporary directory");
-        make_layer(&directory.path().join("layer"));
         let network = NetworkSpec {
             gateway: GATEWAY,
             prefix: 24,
         };
-        let runtime = Runtime::start(RuntimeConfig::new(network)).await;
+        Self::with(RuntimeConfig::new(network)).await
+    }
+
+    /// The node of that number among those that `fabric` connects, with one sandbox, `pod`, at
+    /// 10.42.NUMBER.2.
+    pub(crate) async fn connected(fabric: &Fabric, number: u8) -> Self {
+        let network = NetworkSpec {
+            gateway: Ipv4Addr::new(10, 42, number, 1),
+            prefix: 16,
+        };
+        let lab = Self::with(RuntimeConfig {
+            fabric: Some(fabric.clone()),
+            ..RuntimeConfig::new(network)
+        })
+        .await;
+        let spec = SandboxSpec {
+            id: "pod".to_owned(),
+            hostname: format!("pod-{number}"),
+            address: Some(Ipv4Addr::new(10, 42, number, 2)),
+        };
+        let made = lab.runtime.create_sandbox(spec).await;
+        made.expect("a fresh sandbox can be made");
+        lab
+    }
+
+    async fn with(config: RuntimeConfig) -> Self {
+        let directory = tempfile::tempdir().expect("the test may write to the temporary directory");
+        make_layer(&directory.path().join("layer"));
+        let runtime = Runtime::start(config).await;
         let runtime = runtime.unwrap_or_else(|error| panic!("{error}: {error:?}"));
         Self {
             runtime,
@@ -88,6 +114,8 @@ impl Lab {
             no_new_privileges: false,
             capabilities: None,
             tty: false,
+            pids_of: None,
+            memory_limit: None,
         }
     }
 

@@ -5,6 +5,7 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     net::Ipv4Addr,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -161,7 +162,7 @@ async fn calls_after_the_init_process_died_say_so() {
     );
 }
 
-/// An owner with a node and two containers, which never ends by itself.
+/// An owner with a node and two containers, one of them limited, which never ends by itself.
 #[tokio::test]
 #[ignore = "is killed by another test"]
 async fn an_owner_that_is_killed() {
@@ -169,15 +170,17 @@ async fn an_owner_that_is_killed() {
     let one = lab
         .start_container(lab.shell("a", "sleep 1000 & sleep 1000"))
         .await;
-    let two = lab.start_container(lab.shell("b", "sleep 1000")).await;
+    let mut limited = lab.shell("b", "sleep 1000");
+    limited.memory_limit = Some(1 << 30);
+    let two = lab.start_container(limited).await;
     println!("pids {} {} {}", init_of(one.pid), one.pid, two.pid);
     std::future::pending::<()>().await;
     drop((one, two));
 }
 
-#[tokio::test]
-async fn nothing_survives_the_sudden_death_of_the_owner() {
-    let links = host_links();
+/// Kills such an owner, and sees to it that nothing of it is left.
+#[expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+async fn kill_an_owner() {
     let directory = tempfile::tempdir().unwrap();
     let mut owner = Command::new(std::env::current_exe().unwrap())
         .args([
@@ -200,6 +203,8 @@ async fn nothing_survives_the_sudden_death_of_the_owner() {
         .unwrap();
     let networks = pids.iter().map(|pid| network_of(*pid)).collect();
     assert!(processes_in(&networks).len() >= 4);
+    let expected = usize::from(Runtime::memory_limits().is_ok());
+    assert_eq!(groups_of(owner.id()).len(), expected);
     owner.kill().unwrap();
     owner.wait().unwrap();
     eventually(Vec::<String>::new(), || processes_in(&networks)).await;
@@ -207,12 +212,60 @@ async fn nothing_survives_the_sudden_death_of_the_owner() {
         pids.iter().map(|pid| runs(*pid)).collect()
     })
     .await;
+    eventually(Vec::<PathBuf>::new(), || groups_of(owner.id())).await;
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(
         !mounts.contains(&directory.path().display().to_string()),
         "{mounts}"
     );
+}
+
+/// The control groups made for the nodes of an owner.
+fn groups_of(owner: u32) -> Vec<PathBuf> {
+    fn search(directory: &Path, name: &str, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+            let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if entry.file_name().to_string_lossy().starts_with(name) {
+                found.push(entry.path());
+            } else if is_directory {
+                search(&entry.path(), name, found);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    search(
+        Path::new("/sys/fs/cgroup"),
+        &format!("simcluster-{owner}-"),
+        &mut found,
+    );
+    found
+}
+
+/// 20 owners; as many as `SIMCLUSTER_KILLS` says where somebody wants to know better.
+#[tokio::test]
+async fn nothing_survives_the_sudden_death_of_any_number_of_owners() {
+    let kills = std::env::var("SIMCLUSTER_KILLS").map_or(20, |text| text.parse().unwrap());
+    let links = host_links();
+    for _ in 0..kills {
+        kill_an_owner().await;
+    }
     assert!(host_links().is_subset(&links));
+}
+
+#[tokio::test]
+async fn nothing_of_a_limited_container_survives_an_orderly_end_either() {
+    let lab = Lab::with_pod().await;
+    let mut spec = lab.shell("orderly-end", "sleep 1000");
+    spec.memory_limit = Some(1 << 30);
+    let container = lab.start_container(spec).await;
+    // Other tests of this process have nodes of their own at the same time.
+    let group = groups_of(std::process::id())
+        .into_iter()
+        .find(|group| group.join("orderly-end").exists());
+    assert_eq!(group.is_some(), Runtime::memory_limits().is_ok());
+    lab.runtime.shutdown().await;
+    drop(container);
+    assert!(group.is_none_or(|group| !group.exists()));
 }
 
 #[tokio::test]
@@ -289,6 +342,7 @@ async fn a_node_that_cannot_be_made_says_which_step_failed() {
             gateway: Ipv4Addr::new(10, 42, 0, 1),
             prefix: 24,
         },
+        fabric: None,
     };
     let refused = Runtime::start(config).await.unwrap_err();
     assert!(

@@ -9,6 +9,7 @@ mod exec;
 mod isolation;
 mod lab;
 mod lifecycle;
+mod limits;
 mod mounts;
 mod network;
 mod ordinary_user;

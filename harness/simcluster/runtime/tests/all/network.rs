@@ -3,7 +3,7 @@
 use std::{io::ErrorKind, net::Ipv4Addr};
 
 use simcluster_runtime::{
-    Container, Error,
+    Container, Error, Fabric,
     spec::{ContainerSpec, SandboxSpec, Target, User},
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -54,6 +54,24 @@ async fn dialled(lab: &Lab, target: Target, address: Ipv4Addr, port: u16) -> Str
         .await
         .expect("a server answers there");
     text
+}
+
+#[tokio::test]
+async fn sandboxes_of_connected_nodes_reach_each_other_whichever_node_ends() {
+    let fabric = Fabric::default();
+    let first = Lab::connected(&fabric, 0).await;
+    let second = Lab::connected(&fabric, 1).await;
+    let third = Lab::connected(&fabric, 2).await;
+    let _serving = serve(&second, "pod", "0.0.0.0:80").await;
+    assert_eq!(ask(&first, "pod", "10.42.1.2:80").await, "pod");
+    assert_eq!(ask(&third, "pod", "10.42.1.2:80").await, "pod");
+    let node = dialled(&third, Target::Node, Ipv4Addr::new(10, 42, 1, 2), 80).await;
+    assert_eq!(node, "pod", "a node itself reaches pods of others");
+
+    first.runtime.shutdown().await;
+    assert_eq!(ask(&third, "pod", "10.42.1.2:80").await, "pod");
+    let successor = Lab::connected(&fabric, 0).await;
+    assert_eq!(ask(&successor, "pod", "10.42.1.2:80").await, "pod");
 }
 
 #[tokio::test]

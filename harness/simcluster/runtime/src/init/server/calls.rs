@@ -2,10 +2,16 @@
 //!
 //! Later answers are given by the loop in [`super`], when a child has reported or ended.
 
-use std::{net::SocketAddrV4, os::fd::OwnedFd};
+use std::{
+    fs,
+    net::SocketAddrV4,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    path::{Path, PathBuf},
+};
 
 use nix::{
     errno::Errno,
+    mount::{MntFlags, MsFlags, mount, umount2},
     sched::{CloneFlags, setns},
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -13,11 +19,13 @@ use nix::{
 
 use super::{Container, Response, Sandbox, Server};
 use crate::{
+    cgroups::ContainerGroup,
     init::{
-        Doing,
+        Doing, StepError,
         child::{self, Work},
+        devices::SHARED_MEMORY,
         network::{self, NodeNetwork},
-        processes::{Phase, Process},
+        processes::{Phase, Process, Reports},
         program::Program,
     },
     protocol::{Answer, Call, Failure, Request},
@@ -91,7 +99,8 @@ impl Server {
             }
             Request::RemoveTree { path } => {
                 let work = Work::RemoveTree(path);
-                let (pid, reports) = self.spawn(work, None, Vec::new(), CloneFlags::empty())?;
+                let (pid, reports) =
+                    self.spawn(work, None, Vec::new(), CloneFlags::empty(), None)?;
                 let phase = Phase::Job { call: id, reports };
                 let process = Process {
                     key: None,
@@ -117,10 +126,12 @@ impl Server {
             return Err(Failure::SandboxExists(spec.id.clone()));
         }
         let network = self.node.network.create_sandbox(spec)?;
+        let shared_memory = self.share_memory(&spec.id);
         self.sandboxes.insert(
             spec.id.clone(),
             Sandbox {
                 network,
+                shared_memory,
                 removal: None,
             },
         );
@@ -144,8 +155,32 @@ impl Server {
         Ok(Response::Later)
     }
 
+    /// Mounts what the sandbox's containers will share as `/dev/shm`. Without it each has one of its own.
+    fn share_memory(&self, id: &str) -> Option<PathBuf> {
+        let place = self.node.shared_memory.as_ref()?;
+        let place = place.join(Path::new(id).file_name()?);
+        fs::create_dir(&place).ok()?;
+        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+        let options = Some(SHARED_MEMORY);
+        mount(Some("tmpfs"), &place, Some("tmpfs"), flags, options).ok()?;
+        Some(place)
+    }
+
+    /// The group of a container whose memory is limited.
+    fn limit(&mut self, id: &str, bytes: u64) -> Result<ContainerGroup, String> {
+        match &mut self.groups {
+            Ok(groups) => groups.limited(id, bytes),
+            Err(why) => Err(why.clone()),
+        }
+    }
+
     pub(super) fn forget_sandbox(&mut self, id: &str) {
         if let Some(sandbox) = self.sandboxes.remove(id) {
+            if let Some(place) = &sandbox.shared_memory {
+                // It all goes with the node in any case.
+                let _ = umount2(place, MntFlags::MNT_DETACH);
+                let _ = fs::remove_dir(place);
+            }
             // Whatever the kernel did not like about it, it takes all of it down in any case.
             let _ = NodeNetwork::remove_sandbox(sandbox.network, self.boot.network.prefix);
         }
@@ -164,14 +199,26 @@ impl Server {
         }
         let (id, sandbox) = (spec.id.clone(), spec.sandbox.clone());
         let program = Program::of_container(&spec);
-        let namespaces = CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS;
-        let work = Work::Start(Box::new(spec));
-        let (pid, reports) = self.spawn(work, Some(&sandbox), stdio, namespaces)?;
+        let (limits, warning) = match spec.memory_limit.map(|bytes| self.limit(&id, bytes)) {
+            None => (None, None),
+            Some(Ok(group)) => (Some(group), None),
+            Some(Err(why)) => (None, Some(format!("its memory limit is not kept: {why}"))),
+        };
+        let spawned = self.spawn_container(spec, stdio, limits.as_ref());
+        let (pid, mut reports) = match spawned {
+            Ok(spawned) => spawned,
+            Err(failure) => {
+                self.bury_limits(limits);
+                return Err(failure);
+            }
+        };
+        reports.warnings.extend(warning);
         self.containers.insert(
             id.clone(),
             Container {
                 sandbox: sandbox.clone(),
                 program,
+                limits,
             },
         );
         let phase = Phase::Starting { call, reports };
@@ -185,6 +232,28 @@ impl Server {
             },
         );
         Ok(())
+    }
+
+    /// Clones the first process of a container.
+    fn spawn_container(
+        &self,
+        spec: ContainerSpec,
+        stdio: Vec<OwnedFd>,
+        limits: Option<&ContainerGroup>,
+    ) -> Result<(Pid, Reports), Failure> {
+        let (sandbox, pids) = (spec.sandbox.clone(), spec.pids_of.clone());
+        let work = Work::Start(Box::new(spec));
+        let Some(target) = pids else {
+            let namespaces = CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS;
+            return Ok(self.spawn(work, Some(&sandbox), stdio, namespaces, limits)?);
+        };
+        let missing = || Failure::NoSuchContainer(target.clone());
+        let first = self.processes.running_container(&target);
+        let theirs = child::ContainerNamespaces::open(first.ok_or_else(missing)?)
+            .map_err(|_ended_meanwhile| missing())?;
+        Ok(self.among(theirs.pids(), &target, |server| {
+            server.spawn(work, Some(&sandbox), stdio, CloneFlags::CLONE_NEWNS, limits)
+        })?)
     }
 
     fn exec(
@@ -202,19 +271,24 @@ impl Server {
             .ok_or_else(missing)?;
         let sandbox = container.sandbox.clone();
         let program = container.program.for_exec(spec);
+        let limits = container.limits.clone();
         let namespaces =
             child::ContainerNamespaces::open(first).map_err(|_ended_meanwhile| missing())?;
-        // A process joins a pid namespace only by being born in it.
-        let doing = || format!("enter container {}", spec.container);
-        setns(namespaces.pids(), CloneFlags::CLONE_NEWPID).doing(doing())?;
+        let pids = namespaces.pids().try_clone_to_owned();
+        let pids = pids.map_err(|_ended_meanwhile| missing())?;
         let work = Work::Exec {
             namespaces,
             program: Box::new(program),
         };
-        let spawned = self.spawn(work, Some(&sandbox), stdio, CloneFlags::empty());
-        setns(&self.home_pids, CloneFlags::CLONE_NEWPID)
-            .expect("a process may always return to the namespace it is in");
-        let (pid, reports) = spawned?;
+        let (pid, reports) = self.among(pids.as_fd(), &spec.container, |server| {
+            server.spawn(
+                work,
+                Some(&sandbox),
+                stdio,
+                CloneFlags::empty(),
+                limits.as_ref(),
+            )
+        })?;
         let phase = Phase::Starting { call, reports };
         self.processes.insert(
             pid,
@@ -226,6 +300,24 @@ impl Server {
             },
         );
         Ok(())
+    }
+}
+
+impl Server {
+    /// Does something that clones a child, which is then born among the processes of a container: a
+    /// process joins a pid namespace in no other way.
+    fn among<T>(
+        &self,
+        pids: BorrowedFd<'_>,
+        container: &str,
+        act: impl FnOnce(&Self) -> Result<T, StepError>,
+    ) -> Result<T, StepError> {
+        let doing = || format!("enter container {container}");
+        setns(pids, CloneFlags::CLONE_NEWPID).doing(doing())?;
+        let done = act(self);
+        setns(&self.home_pids, CloneFlags::CLONE_NEWPID)
+            .expect("a process may always return to the namespace it is in");
+        done
     }
 }
 
