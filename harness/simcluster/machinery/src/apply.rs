@@ -17,6 +17,7 @@ mod merge;
 mod order;
 mod path;
 mod remove;
+mod scale;
 mod set;
 
 use serde_json::{Map, Value, json};
@@ -30,6 +31,7 @@ use compare::Comparison;
 use conflict::Conflict;
 pub use managers::{Entry, ManagedFields, Operation};
 pub use path::PathElement;
+pub use scale::scale;
 pub use set::FieldSet;
 
 /// What is known about the shape of the objects.

@@ -161,6 +161,22 @@ impl Error {
         }
     }
 
+    /// `path: Invalid value: detail`, for a value that says nothing.
+    pub fn invalid_omitted(path: &Path, detail: impl Into<String>) -> Self {
+        Self {
+            value: None,
+            ..Self::invalid(path, Value::Null, detail)
+        }
+    }
+
+    /// `path: Unsupported value: SHOWN: supported values: "a", "b"`
+    pub fn not_supported_shown(path: &Path, shown: String, supported: &[&str]) -> Self {
+        Self {
+            shown: Some(shown),
+            ..Self::not_supported(path, Value::Null, supported)
+        }
+    }
+
     /// `path: Invalid value: SHOWN: detail`, for a value that is written in a way of its own.
     pub fn invalid_shown(path: &Path, shown: String, detail: impl Into<String>) -> Self {
         Self {

@@ -103,6 +103,48 @@ pub fn dns1123_subdomain(value: &str) -> Vec<String> {
     errors
 }
 
+/// A name of a header of HTTP.
+pub fn http_header_name(value: &str) -> Vec<String> {
+    let sound = !value.is_empty()
+        && value
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    if sound {
+        return Vec::new();
+    }
+    vec![mismatch(
+        "a valid HTTP header must consist of alphanumeric characters or '-'",
+        "[-A-Za-z0-9]+",
+        &["X-Header-Name"],
+    )]
+}
+
+/// A subdomain whose labels may hold underscores too: search domains of DNS.
+pub fn dns1123_subdomain_with_underscore(value: &str) -> Vec<String> {
+    let mut errors = Vec::new();
+    if value.len() > 253 {
+        errors.push(too_long(253));
+    }
+    let end = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let is_part = |part: &str| {
+        let bytes = part.as_bytes();
+        let inner = |byte: &u8| end(*byte) || b"-_".contains(byte);
+        let first = bytes
+            .first()
+            .is_some_and(|byte| end(*byte) || *byte == b'_');
+        first && bytes.last().is_some_and(|byte| end(*byte)) && bytes.iter().all(inner)
+    };
+    if !value.split('.').all(is_part) {
+        errors.push(mismatch(
+            "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, \
+             '_', '-' or '.', and must start and end with an alphanumeric character",
+            r"[a-z0-9_]([-_a-z0-9]*[a-z0-9])?(\.[a-z0-9_]([-_a-z0-9]*[a-z0-9])?)*",
+            &["example.com"],
+        ));
+    }
+    errors
+}
+
 /// A label as in RFC 1035, which starts with a letter.
 pub fn dns1035_label(value: &str) -> Vec<String> {
     let mut errors = Vec::new();

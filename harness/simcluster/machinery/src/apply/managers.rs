@@ -169,6 +169,11 @@ impl ManagedFields {
         self.entries.is_empty()
     }
 
+    /// Adds a manager as it stands, though there may be one of its name.
+    pub(super) fn push(&mut self, entry: Entry) {
+        self.entries.push(entry);
+    }
+
     /// The fields of all managers together.
     pub(super) fn all_fields(&self) -> FieldSet {
         let mut all = FieldSet::default();

@@ -9,6 +9,7 @@ pub(super) fn error(body: &str, error: &serde_json::Error) -> String {
     let mut scanner = Scanner {
         bytes: body.as_bytes(),
         position: 0,
+        depth: 0,
     };
     match scanner.document() {
         Err(message) => message,
@@ -20,7 +21,12 @@ pub(super) fn error(body: &str, error: &serde_json::Error) -> String {
 struct Scanner<'a> {
     bytes: &'a [u8],
     position: usize,
+    /// How many values are open; bodies come from strangers, and the stack is finite.
+    depth: usize,
 }
+
+/// Deeper than this nobody looks; the reader that failed before gives up earlier.
+const DEEPEST: usize = 256;
 
 type Scan = Result<(), String>;
 
@@ -61,6 +67,16 @@ impl Scanner<'_> {
     }
 
     fn value(&mut self) -> Scan {
+        if self.depth == DEEPEST {
+            return Err("exceeded max depth".to_owned());
+        }
+        self.depth += 1;
+        let scanned = self.one_value();
+        self.depth -= 1;
+        scanned
+    }
+
+    fn one_value(&mut self) -> Scan {
         self.skip_space();
         match self.peek() {
             Some(b'{') => self.object(),

@@ -29,6 +29,10 @@ pub(super) fn to_json(body: &[u8]) -> Result<Vec<u8>, String> {
 /// Go's parser and the one behind `serde_yaml` are the same in origin, so that one tells what is
 /// wrong with the text.
 fn describe(text: &str, why: String) -> String {
+    // That parser takes ever longer the deeper brackets nest; strangers' text may nest for ever.
+    if open_brackets(text) > MAX_DEPTH {
+        return why;
+    }
     let Err(error) = serde_yaml::from_str::<serde_yaml::Value>(text) else {
         return why;
     };
@@ -47,6 +51,20 @@ fn describe(text: &str, why: String) -> String {
         }
         None => format!("yaml: {problem}"),
     }
+}
+
+/// How many brackets are open where most are.
+fn open_brackets(text: &str) -> usize {
+    let (mut open, mut most) = (0_usize, 0);
+    for byte in text.bytes() {
+        match byte {
+            b'[' | b'{' => open += 1,
+            b']' | b'}' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        most = most.max(open);
+    }
+    most
 }
 
 struct Composer<'a> {
