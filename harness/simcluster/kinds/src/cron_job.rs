@@ -44,12 +44,8 @@ impl KindRules for CronJob {
             ));
         }
         validate_schedule(spec, &path, &mut errors);
-        let counts = [
-            "startingDeadlineSeconds",
-            "successfulJobsHistoryLimit",
-            "failedJobsHistoryLimit",
-        ];
-        non_negative(spec, &counts, &path, &mut errors);
+        non_negative(spec, &["startingDeadlineSeconds"], &path, &mut errors);
+        validate_time_zone(spec, &path, &mut errors);
         required_one_of(spec, "concurrencyPolicy", &POLICIES, &path, &mut errors);
         let template_path = path.child("jobTemplate");
         let job_spec = &spec["jobTemplate"]["spec"];
@@ -58,6 +54,8 @@ impl KindRules for CronJob {
         if job_spec.at("manualSelector").is_some() && job_spec.flag("manualSelector") {
             errors.push(Error::not_supported(&manual, true, &["nil", "false"]));
         }
+        let limits = ["successfulJobsHistoryLimit", "failedJobsHistoryLimit"];
+        non_negative(spec, &limits, &path, &mut errors);
         errors
     }
 
@@ -129,6 +127,9 @@ fn validate_schedule(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
             errors.push(Error::invalid(&place, text, detail));
         }
     }
+}
+
+fn validate_time_zone(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
     if let Some(zone) = spec.at("timeZone").and_then(Value::as_str)
         && let Some(detail) = job::time_zone_name(zone)
     {

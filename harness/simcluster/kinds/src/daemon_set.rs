@@ -56,7 +56,9 @@ impl KindRules for DaemonSet {
     fn validate_create(&self, set: &Value) -> Vec<Error> {
         let mut errors = Vec::new();
         let (spec, path) = (&set["spec"], Path::new("spec"));
-        validate_selector(spec, "daemonset", &path, &mut errors);
+        if spec.at("selector").is_some() {
+            validate_selector(spec, "daemonset", &path, &mut errors);
+        }
         validate_template(spec, "DaemonSet", &path, &mut errors);
         non_negative(
             spec,

@@ -166,12 +166,16 @@ fn validate_strategy(strategy: &Value, path: &Path, errors: &mut Vec<Error>) {
             not_more_than_all(update, "maxUnavailable", &rolling, errors);
         }
         (other, _) => {
-            let shown = json!({"RollingUpdate": strategy["rollingUpdate"], "Type": other});
-            errors.push(Error::not_supported(
-                path,
-                shown,
-                &["Recreate", "RollingUpdate"],
-            ));
+            let update = strategy.at("rollingUpdate").map_or_else(
+                || "null".to_owned(),
+                |update| {
+                    let (unavailable, surge) = (&update["maxUnavailable"], &update["maxSurge"]);
+                    format!("{{\"MaxUnavailable\":{unavailable},\"MaxSurge\":{surge}}}")
+                },
+            );
+            let shown = format!("{{\"Type\":{},\"RollingUpdate\":{update}}}", json!(other));
+            let types = ["Recreate", "RollingUpdate"];
+            errors.push(Error::not_supported_shown(path, shown, &types));
         }
     }
 }

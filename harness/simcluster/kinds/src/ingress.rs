@@ -7,12 +7,14 @@ use serde_json::{Value, json};
 use simcluster_machinery::field::{Error, Path};
 use simcluster_machinery::name;
 
-use crate::checks::port_number;
+use crate::checks::{port_number, required};
 use crate::meta::complain;
 use crate::read::{Read, text_or};
 use crate::rules::KindRules;
 use crate::table::{self, AGE, Column, NAME, Row};
 
+/// How an ingress said its class before there was a field.
+const CLASS: &str = "kubernetes.io/ingress.class";
 const PATH_TYPES: [&str; 3] = ["Exact", "ImplementationSpecific", "Prefix"];
 
 pub(crate) struct Ingress;
@@ -44,6 +46,33 @@ impl KindRules for Ingress {
                 let place = path.child("tls").index(index).child("hosts").index(at);
                 validate_host(host, &place, &mut errors);
             }
+            let (secret, place) = (entry.text("secretName"), path.child("tls").index(index));
+            if !secret.is_empty() {
+                let complaints = name::dns1123_subdomain(secret);
+                complain(&mut errors, &place.child("secretName"), secret, complaints);
+            }
+        }
+        let class = spec.text("ingressClassName");
+        if !class.is_empty() {
+            let place = path.child("ingressClassName");
+            complain(&mut errors, &place, class, name::dns1123_subdomain(class));
+        }
+        errors
+    }
+
+    fn check_create(&self, ingress: &Value, scope: crate::meta::Scope) -> Vec<Error> {
+        let path = Path::new("metadata");
+        let mut errors = crate::meta::validate(ingress, scope, self.name_rule(), &path);
+        errors.extend(crate::meta::validate_standard_finalizers(ingress, &path));
+        errors.extend(self.validate_create(ingress));
+        let annotations = ingress.at("metadata.annotations");
+        let class = annotations.and_then(|all| all.get(CLASS));
+        if let Some(class) = class
+            && ingress.at("spec.ingressClassName").is_some()
+        {
+            let place = Path::new("annotations").child(CLASS);
+            let detail = "can not be set when the class field is also set";
+            errors.push(Error::invalid(&place, class.clone(), detail));
         }
         errors
     }
@@ -120,18 +149,21 @@ fn validate_rule(rule: &Value, path: &Path, errors: &mut Vec<Error>) {
     }
     for (index, entry) in http.list("paths").iter().enumerate() {
         let path = place.index(index);
-        validate_path(entry, &path, errors);
-        validate_backend(&entry["backend"], &path.child("backend"), errors);
+        if validate_path(entry, &path, errors) {
+            validate_backend(&entry["backend"], &path.child("backend"), errors);
+        }
     }
 }
 
-fn validate_path(entry: &Value, path: &Path, errors: &mut Vec<Error>) {
+/// Answers whether to look further.
+fn validate_path(entry: &Value, path: &Path, errors: &mut Vec<Error>) -> bool {
     let given = entry.text("path");
     let place = path.child("path");
     match entry.text("pathType") {
         "" => {
             let detail = "pathType must be specified";
             errors.push(Error::required(&path.child("pathType"), detail));
+            return false;
         }
         "Exact" | "Prefix" => {
             if !given.starts_with('/') {
@@ -161,19 +193,26 @@ fn validate_path(entry: &Value, path: &Path, errors: &mut Vec<Error>) {
             &PATH_TYPES,
         )),
     }
+    true
 }
 
 fn validate_backend(backend: &Value, path: &Path, errors: &mut Vec<Error>) {
     match (backend.at("service"), backend.at("resource")) {
         (Some(_), Some(_)) => {
             let detail = "cannot set both resource and service backends";
-            errors.push(Error::invalid(path, Value::Null, detail));
+            errors.push(Error::invalid(path, "", detail));
         }
-        (None, Some(_)) => {}
+        (None, Some(resource)) => {
+            let path = path.child("resource");
+            required(resource, "kind", &path, errors);
+            required(resource, "name", &path, errors);
+        }
         (None, None) => {
-            errors.push(Error::required(path, "port name or number is required"));
+            let detail = "resource or service backend is required";
+            errors.push(Error::invalid(path, "", detail));
         }
         (Some(service), None) => {
+            let backend = path;
             let path = path.child("service");
             let own_name = service.text("name");
             if own_name.is_empty() {
@@ -189,7 +228,7 @@ fn validate_backend(backend: &Value, path: &Path, errors: &mut Vec<Error>) {
             let port = path.child("port");
             match (port_name.is_empty(), number) {
                 (true, 0) => {
-                    errors.push(Error::required(&path, "port name or number is required"));
+                    errors.push(Error::required(backend, "port name or number is required"));
                 }
                 (true, number) => port_number(number, &port.child("number"), errors),
                 (false, 0) => {
@@ -202,7 +241,7 @@ fn validate_backend(backend: &Value, path: &Path, errors: &mut Vec<Error>) {
                 }
                 (false, _) => {
                     let detail = "cannot set both port name & port number";
-                    errors.push(Error::invalid(&path, Value::Null, detail));
+                    errors.push(Error::invalid(backend, "", detail));
                 }
             }
         }

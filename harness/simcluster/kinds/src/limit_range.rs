@@ -1,9 +1,12 @@
 //! LimitRange.
 
-use serde_json::{Value, json};
-use simcluster_machinery::field::{Error, Path};
+use std::collections::BTreeSet;
 
-use crate::checks::required;
+use serde_json::Value;
+use simcluster_machinery::field::{Error, Path};
+use simcluster_machinery::name;
+
+use crate::meta::complain;
 use crate::read::{Fill, Read};
 use crate::resources;
 use crate::rules::KindRules;
@@ -39,12 +42,13 @@ impl KindRules for LimitRange {
         let mut kinds: Vec<&str> = Vec::new();
         for (index, item) in range.list("spec.limits").iter().enumerate() {
             let path = Path::new("spec").child("limits").index(index);
-            required(item, "type", &path, &mut errors);
             let kind = item.text("type");
             if kinds.contains(&kind) {
                 errors.push(Error::duplicate(&path.child("type"), kind));
             }
             kinds.push(kind);
+            validate_type(kind, &path.child("type"), &mut errors);
+            validate_names(item, &["max", "min"], &path, &mut errors);
             if kind == "Pod" {
                 for field in ["default", "defaultRequest"] {
                     if !item.lacks(field) {
@@ -52,6 +56,8 @@ impl KindRules for LimitRange {
                         errors.push(Error::forbidden(&path.child(field), detail));
                     }
                 }
+            } else {
+                validate_names(item, &["default", "defaultRequest"], &path, &mut errors);
             }
             if kind == "PersistentVolumeClaim"
                 && item.at("min.storage").is_none()
@@ -61,37 +67,111 @@ impl KindRules for LimitRange {
                     "either minimum or maximum storage value is required, but neither was provided";
                 errors.push(Error::required(&path.child("limits"), detail));
             }
+            validate_names(item, &["maxLimitRequestRatio"], &path, &mut errors);
             validate_order(item, &path, &mut errors);
         }
         errors
     }
 }
 
+fn validate_type(kind: &str, path: &Path, errors: &mut Vec<Error>) {
+    let complaints = name::qualified_name(kind);
+    let known = matches!(kind, "Pod" | "Container" | "PersistentVolumeClaim");
+    if complaints.is_empty() && !kind.contains('/') && !known {
+        let detail = "must be a standard limit type or fully qualified";
+        errors.push(Error::invalid(path, kind, detail));
+    }
+    complain(errors, path, kind, complaints);
+}
+
+fn validate_names(item: &Value, fields: &[&str], path: &Path, errors: &mut Vec<Error>) {
+    for field in fields {
+        for name in resources::quantities(item, field).into_keys() {
+            let place = path.child(field).key(&name);
+            if matches!(item.text("type"), "Pod" | "Container") {
+                resources::validate_name(&name, &place, errors);
+            } else {
+                resources::validate_any_name(&name, &place, errors);
+            }
+        }
+    }
+}
+
+/// One bound that must not be above another, and how the API says so: where, and showing what.
+struct Order {
+    lower: (&'static str, &'static str),
+    upper: (&'static str, &'static str),
+    place: &'static str,
+    shows_lower: bool,
+}
+
+const ORDERS: [Order; 6] = {
+    const MIN: (&str, &str) = ("min", "min");
+    const MAX: (&str, &str) = ("max", "max");
+    const REQUEST: (&str, &str) = ("defaultRequest", "default request");
+    const fn order(
+        lower: (&'static str, &'static str),
+        upper: (&'static str, &'static str),
+        place: &'static str,
+        shows_lower: bool,
+    ) -> Order {
+        Order {
+            lower,
+            upper,
+            place,
+            shows_lower,
+        }
+    }
+    [
+        order(MIN, MAX, "min", true),
+        order(MIN, REQUEST, "defaultRequest", false),
+        order(REQUEST, MAX, "defaultRequest", true),
+        order(
+            REQUEST,
+            ("default", "default limit"),
+            "defaultRequest",
+            true,
+        ),
+        order(MIN, ("default", "default"), "default", true),
+        order(("default", "default"), MAX, "default", false),
+    ]
+};
+
 /// No bound is above the one that must not be below it.
 fn validate_order(item: &Value, path: &Path, errors: &mut Vec<Error>) {
-    let pairs = [
-        ("min", "max", "min", "max"),
-        ("min", "defaultRequest", "min", "default request"),
-        ("defaultRequest", "max", "default request", "max"),
-        (
-            "defaultRequest",
-            "default",
-            "default request",
-            "default limit",
-        ),
-        ("min", "default", "min", "default"),
-        ("default", "max", "default", "max"),
-    ];
-    for (lower, upper, lower_words, upper_words) in pairs {
-        let upper_list = resources::quantities(item, upper);
-        for (name, low) in resources::quantities(item, lower) {
-            let Some(high) = upper_list.get(&name).filter(|high| low > **high) else {
+    let list = |field: &str| resources::quantities(item, field);
+    let names: BTreeSet<String> = [
+        "min",
+        "max",
+        "default",
+        "defaultRequest",
+        "maxLimitRequestRatio",
+    ]
+    .into_iter()
+    .flat_map(|field| list(field).into_keys())
+    .collect();
+    for name in names {
+        for order in &ORDERS {
+            let (low, high) = (list(order.lower.0), list(order.upper.0));
+            let (Some(low), Some(high)) = (low.get(&name), high.get(&name)) else {
                 continue;
             };
+            if low > high {
+                let shown = if order.shows_lower { low } else { high };
+                let (lower, upper) = (order.lower.1, order.upper.1);
+                errors.push(Error::invalid(
+                    &path.child(order.place).key(&name),
+                    shown.to_string(),
+                    format!("{lower} value {low} is greater than {upper} value {high}"),
+                ));
+            }
+        }
+        let ratios = list("maxLimitRequestRatio");
+        if let Some(ratio) = ratios.get(&name).filter(|ratio| ratio.milli_value() < 1000) {
             errors.push(Error::invalid(
-                &path.child(lower).key(&name),
-                json!(low.to_string()),
-                format!("{lower_words} value {low} is greater than {upper_words} value {high}"),
+                &path.child("maxLimitRequestRatio").key(&name),
+                ratio.to_string(),
+                format!("ratio {ratio} is less than 1"),
             ));
         }
     }

@@ -1,10 +1,12 @@
 //! NetworkPolicy.
 
+use std::net::IpAddr;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use simcluster_machinery::field::{Error, Path};
 
-use crate::checks::{label_selector, one_of, port_number_or_name};
+use crate::checks::{label_selector, one_of, port_number, port_number_or_name};
 use crate::read::{Fill, Read};
 use crate::rules::KindRules;
 use crate::table::{self, AGE, Column, NAME, Row};
@@ -52,9 +54,7 @@ impl KindRules for NetworkPolicy {
                         &path,
                         &mut errors,
                     );
-                    if port.at("port").is_some() {
-                        port_number_or_name(port, "port", &path, &mut errors);
-                    }
+                    validate_port(port, &path, &mut errors);
                 }
                 for (index, peer) in rule.list(peers).iter().enumerate() {
                     validate_peer(peer, &path.child(peers).index(index), &mut errors);
@@ -62,6 +62,13 @@ impl KindRules for NetworkPolicy {
             }
         }
         let types = spec.texts("policyTypes");
+        if types.len() > 2 {
+            let detail = "may not specify more than two policyTypes";
+            let given = spec["policyTypes"].clone();
+            let place = path.child("policyTypes");
+            errors.push(Error::invalid(&place, given, detail));
+            return errors;
+        }
         for (index, one) in types.into_iter().enumerate() {
             if !matches!(one, "Ingress" | "Egress") {
                 let place = path.child("policyTypes").index(index);
@@ -88,6 +95,77 @@ impl KindRules for NetworkPolicy {
     }
 }
 
+fn validate_port(port: &Value, path: &Path, errors: &mut Vec<Error>) {
+    let place = path.child("endPort");
+    if port.at("port").is_some() {
+        port_number_or_name(port, "port", path, errors);
+    }
+    let Some(end) = port.integer("endPort") else {
+        return;
+    };
+    match port.at("port") {
+        None => {
+            let detail = "may not be specified when `port` is not specified";
+            errors.push(Error::invalid(&place, end, detail));
+        }
+        Some(Value::String(_)) => {
+            let detail = "may not be specified when `port` is non-numeric";
+            errors.push(Error::invalid(&place, end, detail));
+        }
+        Some(first) => {
+            let first = first.as_i64().unwrap_or(0);
+            if end < first {
+                let detail = "must be greater than or equal to `port`";
+                errors.push(Error::invalid(&place, first, detail));
+            }
+            port_number(end, &place, errors);
+        }
+    }
+}
+
+/// A range of addresses: address and length of the prefix.
+fn cidr(text: &str) -> Option<(IpAddr, u8)> {
+    let (address, length) = text.split_once('/')?;
+    let address: IpAddr = address.parse().ok()?;
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    let length = length.parse().ok().filter(|length| *length <= most)?;
+    Some((address, length))
+}
+
+fn contains(outer: (IpAddr, u8), inner: (IpAddr, u8)) -> bool {
+    let bits = |address: IpAddr| match address {
+        IpAddr::V4(address) => (u128::from(address.to_bits()) << 96, 32),
+        IpAddr::V6(address) => (address.to_bits(), 128),
+    };
+    let ((a, width), (b, other)) = (bits(outer.0), bits(inner.0));
+    let mask = u128::MAX.checked_shl(128 - u32::from(outer.1)).unwrap_or(0);
+    width == other && inner.1 > outer.1 && a & mask == b & mask
+}
+
+fn validate_block(block: &Value, path: &Path, errors: &mut Vec<Error>) {
+    const NO_CIDR: &str = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+    let (text, place) = (block.text("cidr"), path.child("cidr"));
+    if text.is_empty() {
+        errors.push(Error::required(&place, ""));
+        return;
+    }
+    let Some(outer) = cidr(text) else {
+        errors.push(Error::invalid(&place, text, NO_CIDR));
+        return;
+    };
+    for (index, text) in block.texts("except").into_iter().enumerate() {
+        let place = path.child("except").index(index);
+        match cidr(text) {
+            None => errors.push(Error::invalid(&place, text, NO_CIDR)),
+            Some(inner) if !contains(outer, inner) => {
+                let detail = "must be a strict subset of `cidr`";
+                errors.push(Error::invalid(&place, text, detail));
+            }
+            Some(_) => {}
+        }
+    }
+}
+
 fn validate_peer(peer: &Value, path: &Path, errors: &mut Vec<Error>) {
     let selectors = ["podSelector", "namespaceSelector"];
     let given = selectors
@@ -96,6 +174,9 @@ fn validate_peer(peer: &Value, path: &Path, errors: &mut Vec<Error>) {
         .count();
     for selector in selectors {
         label_selector(peer.at(selector), &path.child(selector), errors);
+    }
+    if let Some(block) = peer.at("ipBlock") {
+        validate_block(block, &path.child("ipBlock"), errors);
     }
     match (given, peer.at("ipBlock").is_some()) {
         (0, false) => errors.push(Error::required(path, "must specify a peer")),

@@ -62,7 +62,17 @@ impl KindRules for Node {
             }
             one_of(taint, "effect", &effects, &path, &mut errors);
             if !seen.insert((taint.text("effect"), key)) {
-                errors.push(Error::duplicate(&path, taint.clone()));
+                let shown = format!(
+                    "{{\"Key\":{},\"Value\":{},\"Effect\":{},\"TimeAdded\":{}}}",
+                    json!(key),
+                    json!(taint.text("value")),
+                    json!(taint.text("effect")),
+                    taint["timeAdded"],
+                );
+                errors.push(Error {
+                    shown: Some(shown),
+                    ..Error::duplicate(&path, "")
+                });
             }
         }
         errors

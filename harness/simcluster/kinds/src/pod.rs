@@ -43,9 +43,8 @@ impl KindRules for Pod {
                 "status": "False",
                 "reason": "SchedulingGated",
                 "message": "Scheduling is blocked due to non-empty scheduling gates",
-                "observedGeneration": 1,
                 "lastProbeTime": null,
-                "lastTransitionTime": null,
+                "lastTransitionTime": pod["metadata"]["creationTimestamp"],
             }]);
         }
         pod["status"] = status;

@@ -35,8 +35,14 @@ impl KindRules for PriorityClass {
         if own_name.starts_with("system-") {
             if !SYSTEM.contains(&(own_name, value)) {
                 let place = Path::new("metadata").child("name");
-                let detail = "priority class names with 'system-' prefix are reserved for system \
-                              use only";
+                let why = match SYSTEM.iter().find(|(name, _)| *name == own_name) {
+                    Some((name, known)) => format!("value of {name} PriorityClass must be {known}"),
+                    None => format!("{own_name} is not a known system priority class"),
+                };
+                let detail = format!(
+                    "priority class names with 'system-' prefix are reserved for system use \
+                     only. error: {why}"
+                );
                 errors.push(Error::forbidden(&place, detail));
             }
         } else if value > LARGEST_OF_USERS {
@@ -44,7 +50,7 @@ impl KindRules for PriorityClass {
                 format!("maximum allowed value of a user defined priority is {LARGEST_OF_USERS}");
             errors.push(Error::forbidden(&Path::new("value"), detail));
         }
-        let policies = ["Never", "PreemptLowerPriority"];
+        let policies = ["PreemptLowerPriority", "Never"];
         one_of(
             class,
             "preemptionPolicy",

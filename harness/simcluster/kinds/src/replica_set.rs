@@ -117,7 +117,26 @@ pub(crate) fn template_warnings(new: &Value, old: Option<&Value>) -> Vec<String>
 /// for ever. The texts say deployment and ReplicaSet for both kinds, as the API does.
 pub(crate) fn validate_selector_and_template(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
     validate_selector(spec, "deployment", path, errors);
+    if !is_selector(spec, "invalid label selector", path, errors) {
+        return;
+    }
     validate_template(spec, "ReplicaSet", path, errors);
+}
+
+/// Whether the selector, if there is one, can be understood; says so if not.
+pub(crate) fn is_selector(
+    spec: &Value,
+    detail: &str,
+    path: &Path,
+    errors: &mut Vec<Error>,
+) -> bool {
+    let selector = spec.at("selector");
+    let sound = simcluster_machinery::selector::LabelSelector::from_object(selector).is_ok();
+    if !sound {
+        let shown = selector_json(selector);
+        errors.push(Error::invalid_shown(&path.child("selector"), shown, detail));
+    }
+    sound
 }
 
 /// A selector that is there and is not empty.
@@ -139,12 +158,24 @@ pub(crate) fn validate_selector(spec: &Value, owner: &str, path: &Path, errors: 
 
 /// A template that the selector matches, of pods that run for ever.
 pub(crate) fn validate_template(spec: &Value, owner: &str, path: &Path, errors: &mut Vec<Error>) {
+    validate_template_with(spec, owner, path, errors, validation::template);
+}
+
+/// As [`validate_template`], with the check of the template itself in hand.
+pub(crate) fn validate_template_with(
+    spec: &Value,
+    owner: &str,
+    path: &Path,
+    errors: &mut Vec<Error>,
+    check: impl Fn(&Value, &Path, &mut Vec<Error>),
+) {
     let template = spec.get("template").unwrap_or(&Value::Null);
     let selector = spec.at("selector");
     let path = path.child("template");
     let empty =
         selector.is_some_and(|one| one.lacks("matchLabels") && one.lacks("matchExpressions"));
-    if selector.is_some() && !empty && !selector_matches(selector, template) {
+    // No selector selects nothing.
+    if selector.is_none() || !empty && !selector_matches(selector, template) {
         errors.push(Error::invalid(
             &path.child("metadata").child("labels"),
             template
@@ -154,7 +185,7 @@ pub(crate) fn validate_template(spec: &Value, owner: &str, path: &Path, errors: 
             "`selector` does not match template `labels`",
         ));
     }
-    validation::template(template, &path, errors);
+    check(template, &path, errors);
     let policy = template.text("spec.restartPolicy");
     let path = path.child("spec");
     if policy != "Always" && !policy.is_empty() {

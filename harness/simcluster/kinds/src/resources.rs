@@ -49,7 +49,7 @@ fn is_standard(name: &str) -> bool {
     matches!(name, "cpu" | "memory" | "ephemeral-storage") || name.starts_with("hugepages-")
 }
 
-fn is_integer_resource(name: &str) -> bool {
+pub(crate) fn is_integer_resource(name: &str) -> bool {
     name.contains('/') && !name.contains("kubernetes.io/")
 }
 
@@ -58,16 +58,58 @@ fn is_overcommit_allowed(name: &str) -> bool {
     !name.contains('/') && !name.starts_with("hugepages-")
 }
 
-fn validate_name(name: &str, path: &Path, errors: &mut Vec<Error>) {
+/// Resources that the API knows, though not every object has them.
+fn is_known(name: &str) -> bool {
+    const KNOWN: [&str; 16] = [
+        "configmaps",
+        "limits.cpu",
+        "limits.ephemeral-storage",
+        "limits.memory",
+        "persistentvolumeclaims",
+        "pods",
+        "replicationcontrollers",
+        "requests.cpu",
+        "requests.ephemeral-storage",
+        "requests.memory",
+        "requests.storage",
+        "resourcequotas",
+        "secrets",
+        "services",
+        "services.loadbalancers",
+        "services.nodeports",
+    ];
+    is_standard(name)
+        || name == "storage"
+        || name.starts_with("requests.hugepages-")
+        || KNOWN.contains(&name)
+}
+
+/// Whether `name`, which has a domain, may be a resource that somebody adds to nodes.
+fn is_extended(name: &str) -> bool {
+    !name.starts_with("requests.") && name::qualified_name(&format!("requests.{name}")).is_empty()
+}
+
+/// A name of a resource, whoever has it.
+pub(crate) fn validate_any_name(name: &str, path: &Path, errors: &mut Vec<Error>) {
     let complaints = name::qualified_name(name);
-    let sound = complaints.is_empty();
+    if complaints.is_empty() && !name.contains('/') && !is_known(name) {
+        let detail = "must be a standard resource type or fully qualified";
+        errors.push(Error::invalid(path, name, detail));
+    }
     crate::meta::complain(errors, path, name, complaints);
-    if sound && !name.contains('/') && !is_standard(name) {
-        errors.push(Error::invalid(
-            path,
-            name,
-            "must be a standard resource for containers",
-        ));
+}
+
+/// A name of a resource of containers.
+pub(crate) fn validate_name(name: &str, path: &Path, errors: &mut Vec<Error>) {
+    validate_any_name(name, path, errors);
+    if !name.contains('/') {
+        if !is_standard(name) {
+            let detail = "must be a standard resource for containers";
+            errors.push(Error::invalid(path, name, detail));
+        }
+    } else if !name.contains("kubernetes.io/") && !is_extended(name) {
+        let detail = "doesn't follow extended resource name standard";
+        errors.push(Error::invalid(path, name, detail));
     }
 }
 
@@ -97,12 +139,12 @@ pub(crate) fn validate_requirements(resources: &Value, path: &Path) -> Vec<Error
     let requests = quantities(resources, "requests");
     let limits_path = path.child("limits");
     for (name, quantity) in &limits {
-        validate_name(name, &limits_path, &mut errors);
+        validate_name(name, &limits_path.key(name), &mut errors);
         validate_quantity(name, *quantity, &limits_path.key(name), &mut errors);
     }
     let requests_path = path.child("requests");
     for (name, quantity) in &requests {
-        validate_name(name, &requests_path, &mut errors);
+        validate_name(name, &requests_path.key(name), &mut errors);
         validate_quantity(name, *quantity, &requests_path.key(name), &mut errors);
         match limits.get(name) {
             Some(limit) if quantity != limit && !is_overcommit_allowed(name) => {

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use simcluster_machinery::field::{Error, Path};
 use simcluster_machinery::name;
+use simcluster_machinery::{decode, go};
 
 use crate::checks::immutable;
 use crate::config_map::{SIZE_LIMIT, decoded_length, keep_immutable};
@@ -103,10 +104,16 @@ fn validate_type(secret: &Value, path: &Path, errors: &mut Vec<Error>) {
                 None => require(&[&key]),
                 Some(encoded) => {
                     let bytes = STANDARD.decode(encoded.as_str().unwrap_or_default());
-                    let parsed: Result<Value, _> =
-                        serde_json::from_slice(&bytes.unwrap_or_default());
-                    if let Err(error) = parsed {
-                        let detail = error.to_string();
+                    let wrong = match decode::untyped(&bytes.unwrap_or_default()) {
+                        Err(error) => Some(error.to_string()),
+                        Ok(read) if read.value.is_object() || read.value.is_null() => None,
+                        Ok(read) => Some(format!(
+                            "json: cannot unmarshal {} into Go value of type \
+                             map[string]interface {{}}",
+                            go::json_kind(&read.value)
+                        )),
+                    };
+                    if let Some(detail) = wrong {
                         errors.push(Error::invalid(&path.key(&key), REDACTED, detail));
                     }
                 }

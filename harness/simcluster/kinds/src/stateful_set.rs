@@ -9,7 +9,9 @@ use crate::meta::{self, NameRule};
 use crate::persistent_volume_claim;
 use crate::pod::defaults;
 use crate::read::{Fill, Read};
-use crate::replica_set::{template_warnings, validate_selector, validate_template};
+use crate::replica_set::{
+    is_selector, template_warnings, validate_selector, validate_template_with,
+};
 use crate::rules::KindRules;
 use crate::table::{self, AGE, Column, NAME, Row};
 
@@ -83,7 +85,12 @@ impl KindRules for StatefulSet {
         let start = spec.get("ordinals").unwrap_or(&Value::Null);
         non_negative(start, &["start"], &path.child("ordinals"), &mut errors);
         validate_selector(spec, "statefulset", &path, &mut errors);
-        validate_template(spec, "StatefulSet", &path, &mut errors);
+        if is_selector(spec, "", &path, &mut errors) {
+            // The pods' volumes come in part from the claims, so the server does not look into the pod's
+            // spec: a wrong one shows when the first pod is made.
+            let check = crate::pod::validation::template_metadata;
+            validate_template_with(spec, "StatefulSet", &path, &mut errors, check);
+        }
         errors
     }
 
@@ -160,17 +167,36 @@ fn validate_strategy(strategy: &Value, path: &Path, errors: &mut Vec<Error>) {
         "OnDelete" => {
             if let Some(update) = strategy.at("rollingUpdate") {
                 let detail = "only allowed for updateStrategy 'RollingUpdate'";
-                errors.push(Error::invalid(&rolling, update.clone(), detail));
+                errors.push(Error::invalid_shown(
+                    &rolling,
+                    rolling_update(update),
+                    detail,
+                ));
             }
         }
         "RollingUpdate" => {
             let update = strategy.get("rollingUpdate").unwrap_or(&Value::Null);
             non_negative(update, &["partition"], &rolling, errors);
         }
-        _ => errors.push(Error::invalid(
-            path,
-            strategy.clone(),
-            "must be 'RollingUpdate' or 'OnDelete'",
-        )),
+        other => {
+            let update = strategy.get("rollingUpdate").unwrap_or(&Value::Null);
+            let shown = format!(
+                "{{\"Type\":{},\"RollingUpdate\":{}}}",
+                json!(other),
+                rolling_update(update)
+            );
+            let detail = "must be 'RollingUpdate' or 'OnDelete'";
+            errors.push(Error::invalid_shown(path, shown, detail));
+        }
     }
+}
+
+/// A rolling update as the API shows it.
+fn rolling_update(update: &Value) -> String {
+    if update.is_null() {
+        return "null".to_owned();
+    }
+    let partition = update.integer("partition").unwrap_or(0);
+    let unavailable = update.at("maxUnavailable").unwrap_or(&Value::Null);
+    format!("{{\"Partition\":{partition},\"MaxUnavailable\":{unavailable}}}")
 }

@@ -3,8 +3,10 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use simcluster_machinery::field::{Error, Path};
+use simcluster_machinery::name;
 
 use crate::checks::{immutable, required, required_one_of};
+use crate::meta::complain;
 use crate::read::{Fill, Read};
 use crate::rules::KindRules;
 use crate::table::{self, AGE, Column, NAME, Row};
@@ -26,6 +28,20 @@ impl KindRules for StorageClass {
         let mut errors = Vec::new();
         let path = Path::root();
         required(class, "provisioner", &path, &mut errors);
+        let provisioner = class.text("provisioner");
+        if !provisioner.is_empty() {
+            let complaints = name::qualified_name(&provisioner.to_lowercase());
+            complain(
+                &mut errors,
+                &Path::new("provisioner"),
+                provisioner,
+                complaints,
+            );
+        }
+        if class.map("parameters").any(|(name, _)| name.is_empty()) {
+            let detail = "field can not be empty.";
+            errors.push(Error::invalid(&Path::new("parameters"), "", detail));
+        }
         required_one_of(
             class,
             "reclaimPolicy",

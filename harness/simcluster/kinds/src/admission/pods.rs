@@ -153,6 +153,13 @@ pub fn priority<'a>(
     } else {
         policy
     };
+    let given = pod.text("spec.preemptionPolicy");
+    if !given.is_empty() && given != policy {
+        return Err(format!(
+            "the string value of PreemptionPolicy ({given}) must not be provided in pod spec; \
+             priority admission controller computed {policy} from the given PriorityClass name"
+        ));
+    }
     pod.fill("spec.preemptionPolicy", policy);
     Ok(())
 }

@@ -50,6 +50,14 @@ const FIELDS: [Field; 5] = [
 
 /// Whether `text` is a schedule; the error is the one that users meet.
 pub(super) fn check(text: &str) -> Result<(), String> {
+    // A time zone before the schedule is understood, though not allowed.
+    let zone = ["TZ=", "CRON_TZ="]
+        .iter()
+        .find_map(|mark| text.strip_prefix(mark));
+    let text = match zone.and_then(|rest| rest.split_once(' ')) {
+        Some((_, schedule)) => schedule.trim(),
+        None => text,
+    };
     if let Some(rest) = text.strip_prefix("@every ") {
         return every(text, rest);
     }

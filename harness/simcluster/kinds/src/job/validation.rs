@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use simcluster_machinery::field::{Error, Path};
+use simcluster_machinery::name;
 use simcluster_machinery::selector::LabelSelector;
 
 use super::{NAME_LABELS, UID_LABELS};
@@ -9,10 +10,12 @@ use crate::checks::{
     IMMUTABLE, immutable, label_selector, non_negative, one_of, required, selector_json,
     selector_matches,
 };
+use crate::meta::complain;
 use crate::pod::validation;
 use crate::read::{Fill, Read};
 
 const MAX_PARALLELISM_INDEXED: i64 = 100_000;
+const LONGEST_MANAGER: usize = 63;
 const INDEXED_ONLY: &str = "requires indexed completion mode";
 
 /// A whole job, with its selector.
@@ -106,6 +109,7 @@ pub(crate) fn spec_of_template(spec: &Value, path: &Path, errors: &mut Vec<Error
         "maxFailedIndexes",
     ];
     non_negative(spec, &counts, path, errors);
+    managed_by(spec, path, errors);
     if spec.at("maxFailedIndexes").is_some() && spec.at("backoffLimitPerIndex").is_none() {
         let detail = "when maxFailedIndexes is specified";
         errors.push(Error::required(&path.child("backoffLimitPerIndex"), detail));
@@ -133,13 +137,15 @@ pub(crate) fn spec_of_template(spec: &Value, path: &Path, errors: &mut Vec<Error
         }
     } else {
         for field in ["backoffLimitPerIndex", "maxFailedIndexes", "successPolicy"] {
-            if let Some(value) = spec.at(field) {
-                errors.push(Error::invalid(
-                    &path.child(field),
-                    value.clone(),
-                    INDEXED_ONLY,
-                ));
-            }
+            let Some(value) = spec.at(field) else {
+                continue;
+            };
+            let place = path.child(field);
+            errors.push(if field == "successPolicy" {
+                Error::invalid_shown(&place, shown_success_policy(value), INDEXED_ONLY)
+            } else {
+                Error::invalid(&place, value.clone(), INDEXED_ONLY)
+            });
         }
     }
     let has_failure_policy = spec.at("podFailurePolicy").is_some();
@@ -201,14 +207,12 @@ fn failure_policy(spec: &Value, policy: &Value, path: &Path, errors: &mut Vec<Er
         }
         let conditions = rule.list("onPodConditions");
         match (rule.at("onExitCodes"), conditions.is_empty()) {
-            (Some(_), false) => errors.push(Error::invalid(
+            (Some(_), false) => errors.push(Error::invalid_omitted(
                 &path,
-                json!(null),
                 "specifying both OnExitCodes and OnPodConditions is not supported",
             )),
-            (None, true) => errors.push(Error::invalid(
+            (None, true) => errors.push(Error::invalid_omitted(
                 &path,
-                json!(null),
                 "specifying one of OnExitCodes and OnPodConditions is required",
             )),
             (Some(codes), true) => exit_codes(spec, codes, &path.child("onExitCodes"), errors),
@@ -292,6 +296,40 @@ fn success_policy(policy: &Value, path: &Path, errors: &mut Vec<Error>) {
     }
 }
 
+/// A success policy as the API shows it.
+fn shown_success_policy(policy: &Value) -> String {
+    let rules: Vec<String> = policy
+        .list("rules")
+        .iter()
+        .map(|rule| {
+            let (indexes, count) = (&rule["succeededIndexes"], &rule["succeededCount"]);
+            format!("{{\"SucceededIndexes\":{indexes},\"SucceededCount\":{count}}}")
+        })
+        .collect();
+    format!("{{\"Rules\":[{}]}}", rules.join(","))
+}
+
+/// Who looks after a job, instead of the built-in controller.
+fn managed_by(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
+    let Some(manager) = spec.at("managedBy").and_then(Value::as_str) else {
+        return;
+    };
+    let path = path.child("managedBy");
+    match manager.split_once('/') {
+        _ if manager.is_empty() => errors.push(Error::required(&path, "")),
+        Some((host, rest)) if !host.is_empty() && !rest.is_empty() => {
+            complain(errors, &path, host, name::dns1123_subdomain(host));
+        }
+        _ => {
+            let detail = "must be a domain-prefixed path (such as \"acme.io/foo\")";
+            errors.push(Error::invalid(&path, manager, detail));
+        }
+    }
+    if manager.len() > LONGEST_MANAGER {
+        errors.push(Error::too_long(&path, LONGEST_MANAGER));
+    }
+}
+
 /// What a job may not change. The whole spec is looked at once more, as the API does.
 pub(super) fn update(new: &Value, old: &Value) -> Vec<Error> {
     let mut errors = Vec::new();
@@ -364,16 +402,16 @@ fn template(new: &Value, old: &Value, path: &Path, errors: &mut Vec<Error>) {
     }
 }
 
-/// What is wrong with the name of a time zone; whether the zone exists is not known here.
-pub(crate) fn time_zone_name(name: &str) -> Option<&'static str> {
+/// What is wrong with the name of a time zone. Which zones exist is what the machine knows.
+pub(crate) fn time_zone_name(name: &str) -> Option<String> {
     if name.is_empty() {
-        return Some("timeZone must be nil or non-empty string");
+        return Some("timeZone must be nil or non-empty string".to_owned());
     }
     if name.eq_ignore_ascii_case("local") {
-        return Some(
-            "timeZone must be an explicit time zone as defined in \
-                     https://www.iana.org/time-zones",
-        );
+        let detail = "timeZone must be an explicit time zone as defined in \
+                      https://www.iana.org/time-zones";
+        return Some(detail.to_owned());
     }
-    None
+    let known = name == "UTC" || jiff::tz::TimeZone::get(name).is_ok();
+    (!known).then(|| format!("unknown time zone {name}"))
 }

@@ -8,7 +8,7 @@ fn texts(errors: &[Error]) -> Vec<String> {
     errors.iter().map(ToString::to_string).collect()
 }
 
-fn of(metadata: Value) -> Vec<String> {
+fn of(metadata: &Value) -> Vec<String> {
     let object = json!({ "metadata": metadata });
     texts(&validate(
         &object,
@@ -20,9 +20,9 @@ fn of(metadata: Value) -> Vec<String> {
 
 #[test]
 fn a_generated_name_may_end_with_a_hyphen() {
-    assert!(of(json!({"generateName": "a-", "name": "a-x", "namespace": "n"})).is_empty());
+    assert!(of(&json!({"generateName": "a-", "name": "a-x", "namespace": "n"})).is_empty());
     assert_eq!(
-        of(json!({"namespace": "n"})),
+        of(&json!({"namespace": "n"})),
         ["metadata.name: Required value: name or generateName is required"]
     );
 }
@@ -48,7 +48,7 @@ fn owner_references_are_shown_in_go_s_order() {
     let meta = json!({"name": "x", "namespace": "n",
         "ownerReferences": [owner("a", "1"), owner("b", "2")]});
     assert_eq!(
-        of(meta),
+        of(&meta),
         [concat!(
             "metadata.ownerReferences: Invalid value: ",
             r#"[{"apiVersion":"v1","kind":"Pod","name":"a","uid":"1","controller":true},"#,

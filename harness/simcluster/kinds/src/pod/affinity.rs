@@ -12,7 +12,7 @@ const NO_TOPOLOGY: &str = "can not be empty";
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
 
-/// Affinity, tolerations and topology spread constraints of a pod's spec (at `path`).
+/// The affinity of a pod's spec (at `path`).
 pub(super) fn validate(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
     let affinity = path.child("affinity");
     if let Some(node) = spec.at("affinity.nodeAffinity") {
@@ -23,9 +23,17 @@ pub(super) fn validate(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
             validate_pod_affinity(pods, &affinity.child(kind), errors);
         }
     }
+}
+
+/// The tolerations of a pod's spec (at `path`).
+pub(super) fn validate_tolerations(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
     for (index, toleration) in spec.list("tolerations").iter().enumerate() {
         validate_toleration(toleration, &path.child("tolerations").index(index), errors);
     }
+}
+
+/// The topology spread constraints of a pod's spec (at `path`).
+pub(super) fn validate_spread(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
     for (index, constraint) in spec.list("topologySpreadConstraints").iter().enumerate() {
         let path = path.child("topologySpreadConstraints").index(index);
         let skew = constraint.integer("maxSkew").unwrap_or(0);
@@ -129,21 +137,17 @@ fn validate_pod_term(term: &Value, path: &Path, errors: &mut Vec<Error>) {
     for selector in ["labelSelector", "namespaceSelector"] {
         label_selector(term.at(selector), &path.child(selector), errors);
     }
-    for (index, namespace) in term.texts("namespaces").iter().enumerate() {
-        let place = path.child("namespaces").index(index);
+    for namespace in term.texts("namespaces") {
+        // The API leaves out the index and the plural.
+        let place = path.child("namespace");
         complain(errors, &place, namespace, name::dns1123_label(namespace));
     }
+    let place = path.child("topologyKey");
     if term.lacks("topologyKey") {
-        errors.push(Error::required(&path.child("topologyKey"), NO_TOPOLOGY));
-    } else {
-        let key = term.text("topologyKey");
-        complain(
-            errors,
-            &path.child("topologyKey"),
-            key,
-            name::qualified_name(key),
-        );
+        errors.push(Error::required(&place, NO_TOPOLOGY));
     }
+    let key = term.text("topologyKey");
+    complain(errors, &place, key, name::qualified_name(key));
 }
 
 fn validate_toleration(toleration: &Value, path: &Path, errors: &mut Vec<Error>) {
@@ -176,7 +180,7 @@ fn validate_toleration(toleration: &Value, path: &Path, errors: &mut Vec<Error>)
         }
         "Exists" if !value.is_empty() => errors.push(Error::invalid(
             &path.child("operator"),
-            toleration.clone(),
+            value,
             "value must be empty when `operator` is 'Exists'",
         )),
         "Exists" => {}

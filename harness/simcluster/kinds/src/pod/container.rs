@@ -25,24 +25,28 @@ pub(super) fn validate_all(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
     let mut names = BTreeSet::new();
     for (index, container) in containers.iter().enumerate() {
         let path = path.child("containers").index(index);
-        validate(spec, container, &path, &mut names, errors);
+        validate(spec, container, &path, errors);
+        unique_name(container, &path, &mut names, errors);
         handler::validate(spec, container, &path, errors);
     }
+    validate_host_ports(containers, &path.child("containers"), errors);
+    let path_of_init = path.child("initContainers");
     for (index, container) in spec.list("initContainers").iter().enumerate() {
-        let path = path.child("initContainers").index(index);
-        validate(spec, container, &path, &mut names, errors);
+        let path = path_of_init.index(index);
+        validate(spec, container, &path, errors);
+        unique_name(container, &path, &mut names, errors);
+        let list = path_of_init.clone();
+        validate_host_ports(std::slice::from_ref(container), &list, errors);
         if container.text("restartPolicy") == "Always" {
             handler::validate(spec, container, &path, errors);
         } else {
             handler::validate_absent(container, &path, errors);
         }
     }
-    let mut host_ports = BTreeSet::new();
-    for (index, container) in containers.iter().enumerate() {
-        let path = path.child("containers").index(index);
-        validate_host_ports(spec, container, &path, &mut host_ports, errors);
-    }
     validate_ephemeral(spec, path, &mut names, errors);
+    if spec.flag("hostNetwork") {
+        validate_host_network(containers, &path.child("containers"), errors);
+    }
 }
 
 /// What is put into a running pod to look at it: it serves nothing, so it has no ports, probes or
@@ -57,7 +61,8 @@ fn validate_ephemeral<'a>(
     let targets: Vec<&str> = names.iter().copied().collect();
     for (index, container) in spec.list("ephemeralContainers").iter().enumerate() {
         let path = path.child("ephemeralContainers").index(index);
-        validate(spec, container, &path, names, errors);
+        validate(spec, container, &path, errors);
+        unique_name(container, &path, names, errors);
         let target = container.text("targetContainerName");
         if !target.is_empty() && !targets.contains(&target) {
             errors.push(Error::not_found(&path.child("targetContainerName"), target));
@@ -103,22 +108,25 @@ fn image_space(container: &Value, path: &Path, errors: &mut Vec<Error>) {
     }
 }
 
-fn validate<'a>(
-    spec: &Value,
+fn unique_name<'a>(
     container: &'a Value,
     path: &Path,
     names: &mut BTreeSet<&'a str>,
     errors: &mut Vec<Error>,
 ) {
     let own_name = container.text("name");
+    if !own_name.is_empty() && !names.insert(own_name) {
+        errors.push(Error::duplicate(&path.child("name"), own_name));
+    }
+}
+
+fn validate(spec: &Value, container: &Value, path: &Path, errors: &mut Vec<Error>) {
+    let own_name = container.text("name");
     let place = path.child("name");
     if own_name.is_empty() {
         errors.push(Error::required(&place, ""));
     } else {
         complain(errors, &place, own_name, name::dns1123_label(own_name));
-        if !names.insert(own_name) {
-            errors.push(Error::duplicate(&place, own_name));
-        }
     }
     required(container, "image", path, errors);
     required_one_of(
@@ -128,7 +136,21 @@ fn validate<'a>(
         path,
         errors,
     );
+    validate_ports(container, path, errors);
+    env::validate(container, path, errors);
+    validate_mounts(spec, container, path, errors);
     required_one_of(container, "imagePullPolicy", &PULL_POLICIES, path, errors);
+    if let Some(requirements) = container.at("resources") {
+        errors.extend(resources::validate_requirements(
+            requirements,
+            &path.child("resources"),
+        ));
+    }
+    validate_claims(spec, container, &path.child("resources"), errors);
+    validate_resize(spec, container, &path.child("resizePolicy"), errors);
+    if let Some(context) = container.at("securityContext") {
+        security::validate_container(spec, context, &path.child("securityContext"), errors);
+    }
     one_of(
         container,
         "restartPolicy",
@@ -136,17 +158,51 @@ fn validate<'a>(
         path,
         errors,
     );
-    validate_ports(container, path, errors);
-    env::validate(container, path, errors);
-    validate_mounts(spec, container, path, errors);
-    if let Some(requirements) = container.at("resources") {
-        errors.extend(resources::validate_requirements(
-            requirements,
-            &path.child("resources"),
-        ));
+}
+
+/// Claims of devices are those of the pod.
+fn validate_claims(spec: &Value, container: &Value, path: &Path, errors: &mut Vec<Error>) {
+    let known: BTreeSet<&str> = spec
+        .list("resourceClaims")
+        .iter()
+        .map(|claim| claim.text("name"))
+        .collect();
+    let mut used = BTreeSet::new();
+    for (index, claim) in container.list("resources.claims").iter().enumerate() {
+        let path = path.child("claims").index(index);
+        let own_name = claim.text("name");
+        if own_name.is_empty() {
+            errors.push(Error::required(&path, ""));
+            continue;
+        }
+        if !used.insert((own_name, claim.text("request"))) {
+            errors.push(Error::duplicate(&path, own_name));
+        }
+        if !known.contains(own_name) {
+            errors.push(Error::not_found(&path, own_name));
+        }
     }
-    if let Some(context) = container.at("securityContext") {
-        security::validate_container(context, &path.child("securityContext"), errors);
+}
+
+fn validate_resize(spec: &Value, container: &Value, path: &Path, errors: &mut Vec<Error>) {
+    const RESTARTS: [&str; 2] = ["NotRequired", "RestartContainer"];
+    let mut seen = BTreeSet::new();
+    for (index, policy) in container.list("resizePolicy").iter().enumerate() {
+        let (resource, restart) = (policy.text("resourceName"), policy.text("restartPolicy"));
+        if !seen.insert(resource) {
+            errors.push(Error::duplicate(&path.index(index), resource));
+        }
+        for (word, known) in [(resource, ["cpu", "memory"]), (restart, RESTARTS)] {
+            if word.is_empty() {
+                errors.push(Error::required(path, ""));
+            } else if !known.contains(&word) {
+                errors.push(Error::not_supported(path, word, &known));
+            }
+        }
+        if spec.text("restartPolicy") == "Never" && restart != "NotRequired" {
+            let detail = "must be 'NotRequired' when `restartPolicy` is 'Never'";
+            errors.push(Error::invalid(path, restart, detail));
+        }
     }
 }
 
@@ -179,33 +235,35 @@ fn validate_ports(container: &Value, path: &Path, errors: &mut Vec<Error>) {
     }
 }
 
-fn validate_host_ports(
-    spec: &Value,
-    container: &Value,
-    path: &Path,
-    taken: &mut BTreeSet<String>,
-    errors: &mut Vec<Error>,
-) {
-    for (index, port) in container.list("ports").iter().enumerate() {
-        let path = path.child("ports").index(index);
-        let host_port = port.integer("hostPort").unwrap_or(0);
-        if host_port == 0 {
-            continue;
+fn validate_host_ports(containers: &[Value], path: &Path, errors: &mut Vec<Error>) {
+    let mut taken = BTreeSet::new();
+    for (index, container) in containers.iter().enumerate() {
+        let path = path.index(index).child("ports");
+        for (index, port) in container.list("ports").iter().enumerate() {
+            let host_port = port.integer("hostPort").unwrap_or(0);
+            let (protocol, ip) = (port.text("protocol"), port.text("hostIP"));
+            let key = format!("{protocol}/{ip}/{host_port}");
+            if host_port != 0 && !taken.insert(key.clone()) {
+                let place = path.index(index).child("hostPort");
+                errors.push(Error::duplicate(&place, key));
+            }
         }
-        if spec.flag("hostNetwork") && port.integer("containerPort") != Some(host_port) {
-            errors.push(Error::invalid(
-                &path.child("containerPort"),
-                port["containerPort"].clone(),
-                "must match `hostPort` when `hostNetwork` is true",
-            ));
-        }
-        let key = format!(
-            "{}/{}/{host_port}",
-            port.text("protocol"),
-            port.text("hostIP")
-        );
-        if !taken.insert(key.clone()) {
-            errors.push(Error::duplicate(&path.child("hostPort"), key));
+    }
+}
+
+/// In the host's network a port is the host's.
+fn validate_host_network(containers: &[Value], path: &Path, errors: &mut Vec<Error>) {
+    for (index, container) in containers.iter().enumerate() {
+        let path = path.index(index).child("ports");
+        for (index, port) in container.list("ports").iter().enumerate() {
+            let host_port = port.integer("hostPort").unwrap_or(0);
+            if host_port != 0 && port.integer("containerPort") != Some(host_port) {
+                errors.push(Error::invalid(
+                    &path.index(index).child("hostPort"),
+                    host_port,
+                    "must match `containerPort` when `hostNetwork` is true",
+                ));
+            }
         }
     }
 }
@@ -217,8 +275,9 @@ fn validate_mounts(spec: &Value, container: &Value, path: &Path, errors: &mut Ve
         .map(|volume| volume.text("name"))
         .collect();
     let mut mount_paths = BTreeSet::new();
+    let list = path.child("volumeMounts");
     for (index, mount) in container.list("volumeMounts").iter().enumerate() {
-        let path = path.child("volumeMounts").index(index);
+        let path = list.index(index);
         let volume = mount.text("name");
         if volume.is_empty() {
             errors.push(Error::required(&path.child("name"), ""));
@@ -237,9 +296,8 @@ fn validate_mounts(spec: &Value, container: &Value, path: &Path, errors: &mut Ve
                 "must be unique",
             ));
         }
-        for field in ["subPath", "subPathExpr"] {
-            descending_path(mount.text(field), &path.child(field), errors);
-        }
+        // What follows the API says of the list and not of the entry.
+        descending_path(mount.text("subPath"), &list.child("subPath"), errors);
         if !mount.text("subPath").is_empty() && !mount.text("subPathExpr").is_empty() {
             errors.push(Error::invalid(
                 &path.child("subPathExpr"),
@@ -247,10 +305,44 @@ fn validate_mounts(spec: &Value, container: &Value, path: &Path, errors: &mut Ve
                 "subPathExpr and subPath are mutually exclusive",
             ));
         }
+        let expression = mount.text("subPathExpr");
+        descending_path(expression, &list.child("subPathExpr"), errors);
         let propagations = ["Bidirectional", "HostToContainer", "None"];
-        one_of(mount, "mountPropagation", &propagations, &path, errors);
+        one_of(mount, "mountPropagation", &propagations, &list, errors);
+        if mount.text("mountPropagation") == "Bidirectional"
+            && !container
+                .at("securityContext.privileged")
+                .is_some_and(|flag| flag == true)
+        {
+            errors.push(Error::forbidden(
+                &list.child("mountPropagation"),
+                "Bidirectional mount propagation is available only to privileged containers",
+            ));
+        }
+        validate_recursive_read_only(mount, &list.child("recursiveReadOnly"), errors);
     }
     validate_devices(spec, container, &mount_paths, path, errors);
+}
+
+fn validate_recursive_read_only(mount: &Value, path: &Path, errors: &mut Vec<Error>) {
+    match mount.text("recursiveReadOnly") {
+        "" | "Disabled" => {}
+        "Enabled" | "IfPossible" => {
+            if !mount.flag("readOnly") {
+                let detail = "may only be specified when readOnly is true";
+                errors.push(Error::forbidden(path, detail));
+            }
+            if !matches!(mount.text("mountPropagation"), "" | "None") {
+                let detail = "may only be specified when mountPropagation is None or not specified";
+                errors.push(Error::forbidden(path, detail));
+            }
+        }
+        other => errors.push(Error::not_supported(
+            path,
+            other,
+            &["Disabled", "Enabled", "IfPossible"],
+        )),
+    }
 }
 
 fn validate_devices(

@@ -2,18 +2,15 @@
 
 use serde_json::Value;
 use simcluster_machinery::field::{Error, Path};
+use simcluster_machinery::name;
 
 use crate::checks::{non_negative, one_of, port_number, port_number_or_name, required};
+use crate::meta::complain;
 use crate::read::Read;
 
 /// The probes and hooks of a container that runs for as long as its pod.
 pub(super) fn validate(spec: &Value, container: &Value, path: &Path, errors: &mut Vec<Error>) {
     let grace = spec.integer("terminationGracePeriodSeconds").unwrap_or(0);
-    for name in ["livenessProbe", "readinessProbe", "startupProbe"] {
-        if let Some(probe) = container.at(name) {
-            validate_probe(name, probe, grace, &path.child(name), errors);
-        }
-    }
     for name in ["postStart", "preStop"] {
         if let Some(handler) = container.at(&format!("lifecycle.{name}")) {
             let path = path.child("lifecycle").child(name);
@@ -24,6 +21,11 @@ pub(super) fn validate(spec: &Value, container: &Value, path: &Path, errors: &mu
                 &path,
                 errors,
             );
+        }
+    }
+    for name in ["livenessProbe", "readinessProbe", "startupProbe"] {
+        if let Some(probe) = container.at(name) {
+            validate_probe(name, probe, grace, &path.child(name), errors);
         }
     }
 }
@@ -109,6 +111,11 @@ fn validate_handler(
             required(action, "path", &path, errors);
             port_number_or_name(action, "port", &path, errors);
             one_of(action, "scheme", &["HTTP", "HTTPS"], &path, errors);
+            for header in action.list("httpHeaders") {
+                let own_name = header.text("name");
+                let place = path.child("httpHeaders");
+                complain(errors, &place, own_name, name::http_header_name(own_name));
+            }
         }
         "tcpSocket" => port_number_or_name(action, "port", &path, errors),
         "grpc" => port_number(
@@ -118,10 +125,9 @@ fn validate_handler(
         ),
         _ => {
             let seconds = action.integer("seconds").unwrap_or(0);
-            if !(1..=pod_grace).contains(&seconds) {
+            if !(0..=pod_grace).contains(&seconds) {
                 let detail = format!(
-                    "must be greater than 0 and less than terminationGracePeriodSeconds \
-                     ({pod_grace})"
+                    "must be non-negative and less than terminationGracePeriodSeconds ({pod_grace})"
                 );
                 errors.push(Error::invalid(&path, seconds, detail));
             }

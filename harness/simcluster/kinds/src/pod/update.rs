@@ -95,7 +95,7 @@ fn validate_gates(new: &Value, old: &Value, path: &Path, errors: &mut Vec<Error>
                 gate.text("name")
             );
             errors.push(Error::forbidden(
-                &path.child("schedulingGates").index(index),
+                &path.child("schedulingGates").index(index).child("name"),
                 detail,
             ));
         }

@@ -5,20 +5,21 @@ use simcluster_machinery::field::{Error, Path};
 use simcluster_machinery::name;
 
 use super::{affinity, container, security, volume};
-use crate::checks::{IMMUTABLE, required_one_of};
+use crate::checks::{IMMUTABLE, one_of, required_one_of};
 use crate::meta::{complain, validate_annotations, validate_labels};
 use crate::read::Read;
 
 const LARGEST_DEADLINE: i64 = 2_147_483_647;
 const RESTART_POLICIES: [&str; 3] = ["Always", "OnFailure", "Never"];
+/// What the C library's resolver can hold.
+const NAME_SERVERS: usize = 3;
+const SEARCHES: usize = 32;
+const SEARCH_CHARACTERS: usize = 2048;
 const DNS_POLICIES: [&str; 4] = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
 
 /// A pod template (at `path`): its labels, annotations and spec.
 pub(crate) fn template(template: &Value, path: &Path, errors: &mut Vec<Error>) {
-    let meta = template.get("metadata").unwrap_or(&Value::Null);
-    // Templates are older than `metadata` in paths: their maps stand at the template itself.
-    validate_labels(meta, "labels", &path.child("labels"), errors);
-    validate_annotations(meta, &path.child("annotations"), errors);
+    template_metadata(template, path, errors);
     spec(
         template.get("spec").unwrap_or(&Value::Null),
         &path.child("spec"),
@@ -30,6 +31,14 @@ pub(crate) fn template(template: &Value, path: &Path, errors: &mut Vec<Error>) {
             "ephemeral containers not allowed in pod template",
         ));
     }
+}
+
+/// The labels and annotations of a pod template (at `path`).
+pub(crate) fn template_metadata(template: &Value, path: &Path, errors: &mut Vec<Error>) {
+    let meta = template.get("metadata").unwrap_or(&Value::Null);
+    // Templates are older than `metadata` in paths: their maps stand at the template itself.
+    validate_labels(meta, "labels", &path.child("labels"), errors);
+    validate_annotations(meta, &path.child("annotations"), errors);
 }
 
 /// The spec of a pod that is no template (at `path`).
@@ -44,24 +53,23 @@ pub(crate) fn spec(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
     container::validate_all(spec, path, errors);
     required_one_of(spec, "restartPolicy", &RESTART_POLICIES, path, errors);
     required_one_of(spec, "dnsPolicy", &DNS_POLICIES, path, errors);
-    validate_dns_config(spec, path, errors);
     validate_labels(spec, "nodeSelector", &path.child("nodeSelector"), errors);
     if let Some(context) = spec.at("securityContext") {
-        security::validate_pod(context, &path.child("securityContext"), errors);
-    }
-    for (index, secret) in spec.list("imagePullSecrets").iter().enumerate() {
-        if secret.text("name").is_empty() {
-            let path = path.child("imagePullSecrets").index(index).child("name");
-            errors.push(Error::required(&path, ""));
-        }
+        security::validate_pod(spec, context, &path.child("securityContext"), errors);
     }
     affinity::validate(spec, path, errors);
-    for (field, rule) in NAMES {
+    validate_dns_config(spec, path, errors);
+    validate_gates(spec, path, errors);
+    affinity::validate_spread(spec, path, errors);
+    security::validate_host_users(spec, path, errors);
+    let mut check_name = |field: &str, rule: Rule| {
         let text = spec.text(field);
         if !text.is_empty() {
             complain(errors, &path.child(field), text, rule(text));
         }
-    }
+    };
+    check_name("serviceAccountName", name::dns1123_subdomain);
+    check_name("nodeName", name::dns1123_subdomain);
     if let Some(seconds) = spec.integer("activeDeadlineSeconds")
         && !(1..=LARGEST_DEADLINE).contains(&seconds)
     {
@@ -71,6 +79,49 @@ pub(crate) fn spec(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
             name::out_of_range(1, LARGEST_DEADLINE),
         ));
     }
+    let mut check_name = |field: &str, rule: Rule| {
+        let text = spec.text(field);
+        if !text.is_empty() {
+            complain(errors, &path.child(field), text, rule(text));
+        }
+    };
+    check_name("hostname", name::dns1123_label);
+    check_name("subdomain", name::dns1123_label);
+    affinity::validate_tolerations(spec, path, errors);
+    validate_host_aliases(spec, path, errors);
+    for field in ["priorityClassName", "runtimeClassName"] {
+        let text = spec.text(field);
+        if !text.is_empty() {
+            complain(
+                errors,
+                &path.child(field),
+                text,
+                name::dns1123_subdomain(text),
+            );
+        }
+    }
+    let policies = ["PreemptLowerPriority", "Never"];
+    one_of(spec, "preemptionPolicy", &policies, path, errors);
+    let os = spec.text("os.name");
+    if spec.at("os").is_some() && os.is_empty() {
+        errors.push(Error::required(
+            &path.child("os").child("name"),
+            "cannot be empty",
+        ));
+    } else if !os.is_empty() && !matches!(os, "linux" | "windows") {
+        let place = path.child("os");
+        errors.push(Error::not_supported(&place, os, &["linux", "windows"]));
+    }
+    if !spec.list("schedulingGates").is_empty() && !spec.text("nodeName").is_empty() {
+        errors.push(Error::forbidden(
+            &path.child("nodeName"),
+            "cannot be set until all schedulingGates have been cleared",
+        ));
+    }
+}
+
+/// What a pod waits for, before it is scheduled and before it is ready.
+fn validate_gates(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
     for (index, gate) in spec.list("readinessGates").iter().enumerate() {
         let kind = gate.text("conditionType");
         let path = path
@@ -87,24 +138,27 @@ pub(crate) fn spec(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
             errors.push(Error::duplicate(&place, own_name));
         }
     }
-    if !spec.list("schedulingGates").is_empty() && !spec.text("nodeName").is_empty() {
-        errors.push(Error::forbidden(
-            &path.child("nodeName"),
-            "cannot be set until all schedulingGates have been cleared",
-        ));
-    }
 }
 
 type Rule = fn(&str) -> Vec<String>;
 
-const NAMES: [(&str, Rule); 6] = [
-    ("serviceAccountName", name::dns1123_subdomain),
-    ("nodeName", name::dns1123_subdomain),
-    ("hostname", name::dns1123_label),
-    ("subdomain", name::dns1123_label),
-    ("priorityClassName", name::dns1123_subdomain),
-    ("runtimeClassName", name::dns1123_subdomain),
-];
+fn validate_host_aliases(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
+    for (index, alias) in spec.list("hostAliases").iter().enumerate() {
+        let path = path.child("hostAliases").index(index);
+        ip(alias.text("ip"), &path.child("ip"), errors);
+        for (index, host) in alias.texts("hostnames").into_iter().enumerate() {
+            let place = path.child("hostnames").index(index);
+            complain(errors, &place, host, name::dns1123_subdomain(host));
+        }
+    }
+}
+
+fn ip(text: &str, path: &Path, errors: &mut Vec<Error>) {
+    if text.parse::<std::net::IpAddr>().is_err() {
+        let detail = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+        errors.push(Error::invalid(path, text, detail));
+    }
+}
 
 fn validate_dns_config(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
     let path = path.child("dnsConfig");
@@ -115,23 +169,56 @@ fn validate_dns_config(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
                 &path,
                 "must provide `dnsConfig` when `dnsPolicy` is None",
             )),
-            Some(config) if config.lacks("nameservers") => errors.push(Error::required(
-                &path.child("nameservers"),
-                "must provide at least one DNS nameserver when `dnsPolicy` is None",
-            )),
+            Some(config) if config.lacks("nameservers") => {
+                errors.push(Error::required(
+                    &path.child("nameservers"),
+                    "must provide at least one DNS nameserver when `dnsPolicy` is None",
+                ));
+                return;
+            }
             Some(_) => {}
         }
     }
-    let servers = config
-        .map(|config| config.texts("nameservers"))
-        .unwrap_or_default();
+    let Some(config) = config else { return };
+    let servers = config.texts("nameservers");
+    if servers.len() > NAME_SERVERS {
+        errors.push(Error::invalid(
+            &path.child("nameservers"),
+            config["nameservers"].clone(),
+            format!("must not have more than {NAME_SERVERS} nameservers"),
+        ));
+    }
     for (index, server) in servers.into_iter().enumerate() {
-        if server.parse::<std::net::IpAddr>().is_err() {
-            errors.push(Error::invalid(
-                &path.child("nameservers").index(index),
-                server,
-                "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
-            ));
+        ip(server, &path.child("nameservers").index(index), errors);
+    }
+    let searches = config.texts("searches");
+    if searches.len() > SEARCHES {
+        errors.push(Error::invalid(
+            &path.child("searches"),
+            config["searches"].clone(),
+            format!("must not have more than {SEARCHES} search paths"),
+        ));
+    }
+    if searches.join(" ").len() > SEARCH_CHARACTERS {
+        let detail = format!(
+            "must not have more than {SEARCH_CHARACTERS} characters (including spaces) in the \
+             search list"
+        );
+        let list = config["searches"].clone();
+        errors.push(Error::invalid(&path.child("searches"), list, detail));
+    }
+    for (index, search) in searches.into_iter().enumerate() {
+        if search != "." {
+            let search = search.strip_suffix('.').unwrap_or(search);
+            let place = path.child("searches").index(index);
+            let complaints = name::dns1123_subdomain_with_underscore(search);
+            complain(errors, &place, search, complaints);
+        }
+    }
+    for (index, option) in config.list("options").iter().enumerate() {
+        if option.text("name").is_empty() {
+            let place = path.child("options").index(index);
+            errors.push(Error::required(&place, "must not be empty"));
         }
     }
 }

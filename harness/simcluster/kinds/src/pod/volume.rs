@@ -204,7 +204,7 @@ fn validate_projected(source: &Value, path: &Path, errors: &mut Vec<Error>) {
             continue;
         };
         for (other, _) in kinds {
-            let detail = format!("may not specify more than 1 volume type per source");
+            let detail = "may not specify more than 1 volume type per source";
             errors.push(Error::forbidden(&path.child(other), detail));
         }
         let path = path.child(kind);

@@ -60,7 +60,7 @@ impl KindRules for Binding {
             );
         }
         for (index, subject) in binding.list("subjects").iter().enumerate() {
-            self.validate_subject(subject, &Path::new("subjects").index(index), &mut errors);
+            validate_subject(subject, &Path::new("subjects").index(index), &mut errors);
         }
         errors
     }
@@ -118,39 +118,37 @@ impl KindRules for Binding {
     }
 }
 
-impl Binding {
-    fn validate_subject(&self, subject: &Value, path: &Path, errors: &mut Vec<Error>) {
-        let own_name = subject.text("name");
-        if own_name.is_empty() {
-            errors.push(Error::required(&path.child("name"), ""));
+fn validate_subject(subject: &Value, path: &Path, errors: &mut Vec<Error>) {
+    let own_name = subject.text("name");
+    if own_name.is_empty() {
+        errors.push(Error::required(&path.child("name"), ""));
+    }
+    let group = subject.text("apiGroup");
+    let mut expect_group = |expected: &str| {
+        if group != expected {
+            errors.push(Error::not_supported(
+                &path.child("apiGroup"),
+                group,
+                &[expected],
+            ));
         }
-        let group = subject.text("apiGroup");
-        let mut expect_group = |expected: &str| {
-            if group != expected {
-                errors.push(Error::not_supported(
-                    &path.child("apiGroup"),
-                    group,
-                    &[expected],
-                ));
+    };
+    match subject.text("kind") {
+        "ServiceAccount" => {
+            expect_group("");
+            if !own_name.is_empty() {
+                let complaints = name::dns1123_subdomain(own_name);
+                complain(errors, &path.child("name"), own_name, complaints);
             }
-        };
-        match subject.text("kind") {
-            "ServiceAccount" => {
-                expect_group("");
-                if !own_name.is_empty() {
-                    let complaints = name::dns1123_subdomain(own_name);
-                    complain(errors, &path.child("name"), own_name, complaints);
-                }
-                if subject.lacks("namespace") {
-                    errors.push(Error::required(&path.child("namespace"), ""));
-                }
+            if subject.lacks("namespace") {
+                errors.push(Error::required(&path.child("namespace"), ""));
             }
-            "User" | "Group" => expect_group(GROUP),
-            other => errors.push(Error::not_supported(
-                &path.child("kind"),
-                other,
-                &["ServiceAccount", "User", "Group"],
-            )),
         }
+        "User" | "Group" => expect_group(GROUP),
+        other => errors.push(Error::not_supported(
+            &path.child("kind"),
+            other,
+            &["ServiceAccount", "User", "Group"],
+        )),
     }
 }

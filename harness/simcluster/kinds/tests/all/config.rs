@@ -88,7 +88,7 @@ fn a_secret_has_what_its_type_asks_for_and_keeps_its_type() {
         assert_eq!(refused(&secret.replace("TYPE", kind)), expected, "{kind}");
     }
     let (_, errors) = updated(&created(&secret.replace("TYPE", "one")), |new| {
-        new["type"] = json!("two")
+        new["type"] = json!("two");
     });
     assert_eq!(errors, ["type: Invalid value: \"two\": field is immutable"]);
 }

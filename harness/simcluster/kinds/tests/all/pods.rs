@@ -159,13 +159,13 @@ fn what_is_wrong_with_a_spec_is_said_in_the_api_s_words() {
 fn only_images_deadline_and_more_tolerations_change() {
     let pod = created(POD);
     let (changed, errors) = updated(&pod, |pod| {
-        pod["spec"]["containers"][0]["image"] = json!("db:2")
+        pod["spec"]["containers"][0]["image"] = json!("db:2");
     });
     assert!(errors.is_empty(), "{errors:?}");
     assert_eq!(changed["metadata"]["generation"], 2);
 
     let (_, errors) = updated(&pod, |pod| {
-        pod["spec"]["containers"][0]["command"] = json!(["x"])
+        pod["spec"]["containers"][0]["command"] = json!(["x"]);
     });
     assert_eq!(errors.len(), 1);
     assert!(

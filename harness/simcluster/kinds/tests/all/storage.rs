@@ -103,7 +103,7 @@ fn a_claim_may_be_bound_once_and_grow_when_it_is() {
     let (_, errors) = updated(&claim, |new| new["spec"]["volumeName"] = json!("v"));
     assert!(errors.is_empty(), "{errors:?}");
     let (_, errors) = updated(&claim, |new| {
-        new["spec"]["resources"]["requests"]["storage"] = json!("2Gi")
+        new["spec"]["resources"]["requests"]["storage"] = json!("2Gi");
     });
     assert_eq!(errors.len(), 1);
     assert!(
@@ -117,11 +117,11 @@ fn a_claim_may_be_bound_once_and_grow_when_it_is() {
     bound["spec"]["volumeName"] = json!("v");
     bound["status"] = json!({"phase": "Bound", "capacity": {"storage": "1Gi"}});
     let (_, errors) = updated(&bound, |new| {
-        new["spec"]["resources"]["requests"]["storage"] = json!("2Gi")
+        new["spec"]["resources"]["requests"]["storage"] = json!("2Gi");
     });
     assert!(errors.is_empty(), "{errors:?}");
     let (_, errors) = updated(&bound, |new| {
-        new["spec"]["resources"]["requests"]["storage"] = json!("1Mi")
+        new["spec"]["resources"]["requests"]["storage"] = json!("1Mi");
     });
     assert_eq!(
         errors,
@@ -135,7 +135,7 @@ fn a_claim_may_be_bound_once_and_grow_when_it_is() {
 fn a_volume_s_source_is_for_ever() {
     let volume = created(VOLUME);
     let (_, errors) = updated(&volume, |new| {
-        new["spec"]["hostPath"]["path"] = json!("/other")
+        new["spec"]["hostPath"]["path"] = json!("/other");
     });
     assert_eq!(errors.len(), 1);
     assert!(
@@ -146,7 +146,7 @@ fn a_volume_s_source_is_for_ever() {
         "{errors:?}"
     );
     let (_, errors) = updated(&volume, |new| {
-        new["spec"]["persistentVolumeReclaimPolicy"] = json!("Delete")
+        new["spec"]["persistentVolumeReclaimPolicy"] = json!("Delete");
     });
     assert!(errors.is_empty(), "{errors:?}");
 }
