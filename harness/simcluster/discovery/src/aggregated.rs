@@ -7,20 +7,20 @@ use crate::{groups_of, versions_of};
 
 /// `/api`, aggregated.
 pub fn aggregated_core(resources: &[ResourceInfo]) -> Value {
-    list(vec![group(resources, "")])
+    list(&[group(resources, "")])
 }
 
 /// `/apis`, aggregated.
 pub fn aggregated_groups(resources: &[ResourceInfo]) -> Value {
     list(
-        groups_of(resources)
+        &groups_of(resources)
             .into_iter()
             .map(|name| group(resources, name))
-            .collect(),
+            .collect::<Vec<_>>(),
     )
 }
 
-fn list(items: Vec<Value>) -> Value {
+fn list(items: &[Value]) -> Value {
     json!({
         "kind": "APIGroupDiscoveryList",
         "apiVersion": "apidiscovery.k8s.io/v2",

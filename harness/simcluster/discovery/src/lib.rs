@@ -12,7 +12,7 @@ use simcluster_machinery::schema::builtin::ResourceInfo;
 
 pub use aggregated::{aggregated_core, aggregated_groups};
 pub use legacy::{group, group_list, resource_list, versions};
-pub use openapi::{KindSchema, v2, v3, v3_index};
+pub use openapi::{KindSchema, v2, v2_protobuf, v3, v3_index};
 
 /// The versions of a group in the order in which the resources name them: the first is preferred.
 fn versions_of<'a>(resources: &'a [ResourceInfo], group: &str) -> Vec<&'a str> {

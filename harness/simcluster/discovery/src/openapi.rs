@@ -1,12 +1,17 @@
-//! OpenAPI: the index, a document for each group and version (v3), and the one document of v2.
+//! OpenAPI v3: the index, and a document for each group and version. What v2 makes of them: [`swagger`].
 //!
 //! Enough for what clients do with it: kubectl's validation, explain and apply look for an operation by
 //! its kind, for the query parameter `fieldValidation`, and for the schema of the kind.
+
+mod protobuf;
+mod swagger;
 
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 use simcluster_machinery::schema::builtin::{self, ResourceInfo};
+
+pub use self::swagger::{v2, v2_protobuf};
 
 /// The schema of a custom kind, for the documents of its group and version.
 #[derive(Clone, Debug)]
@@ -76,26 +81,6 @@ pub fn v3(
         "paths": paths,
         "components": {"schemas": schemas},
     }))
-}
-
-/// `/openapi/v2`.
-pub fn v2(resources: &[ResourceInfo], custom: &[KindSchema]) -> Value {
-    let mut paths = Map::new();
-    let mut definitions = Map::new();
-    let mut wanted: BTreeSet<String> = BTreeSet::new();
-    for resource in resources {
-        let component = component(resource, custom);
-        wanted.extend(component.clone());
-        let schema = component.map(|name| json!({"$ref": format!("#/definitions/{name}")}));
-        insert_paths(&mut paths, resource, schema.as_ref());
-    }
-    collect(&mut definitions, wanted, custom, "#/definitions/");
-    json!({
-        "swagger": "2.0",
-        "info": {"title": "Kubernetes", "version": "v1.36"},
-        "paths": paths,
-        "definitions": definitions,
-    })
 }
 
 /// The name of a resource's schema.
