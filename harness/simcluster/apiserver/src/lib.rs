@@ -10,9 +10,9 @@
 //!
 //! # One write's way
 //! 1. A request comes in-process or over HTTPS ([`simcluster_http`]) to [`ApiServer`].
-//! 2. Who asks is found out, and whether they may ([`server::authenticate`], [`server::authorize`]).
-//! 3. The path names a resource ([`server::route`], [`server::registry`]).
-//! 4. The verb reads the body, admits, prepares and validates the object ([`server::verbs`]).
+//! 2. Who asks is found out, and whether they may (`server::authenticate`, `server::authorize`).
+//! 3. The path names a resource (`server::route`, `server::registry`).
+//! 4. The verb reads the body, admits, prepares and validates the object (`server::verbs`).
 //! 5. The store orders it; watchers of the collection wake ([`watch`]).
 //!
 //! Controllers, scheduler and nodes are not here: they are clients.
@@ -21,4 +21,6 @@ mod server;
 mod store;
 mod watch;
 
-pub use server::{ApiServer, Clock, Config, Identity, Listening, ServiceRange, StartError};
+pub use server::{
+    ApiServer, Clock, Config, Identity, Listening, ServiceRange, StartError, UsedPermissions,
+};

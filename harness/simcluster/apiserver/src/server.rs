@@ -20,12 +20,14 @@ mod identity;
 mod listen;
 mod managed;
 mod negotiate;
+mod protobuf;
 mod query;
 mod registry;
 mod reply;
 mod route;
 mod rules;
 mod select;
+mod usage;
 mod verbs;
 mod yaml;
 
@@ -48,6 +50,7 @@ pub use addresses::ServiceRange;
 pub use clock::Clock;
 pub use identity::Identity;
 pub use listen::Listening;
+pub use usage::UsedPermissions;
 
 /// Why a request failed, as the client is told.
 pub(crate) type Failure = Box<Status>;
@@ -105,6 +108,7 @@ pub(crate) struct Inner {
     pub(crate) store: SharedStore,
     registry: RwLock<Arc<Registry>>,
     pub(crate) policy: PolicyCache,
+    pub(crate) usage: usage::Usage,
     pub(crate) signer: Signer,
     kubelets: RwLock<HashMap<String, Arc<dyn Kubelet>>>,
     authority: Mutex<Option<Arc<Authority>>>,
@@ -129,6 +133,7 @@ impl ApiServer {
             config,
             registry: RwLock::new(Arc::new(Registry::default())),
             policy: PolicyCache::default(),
+            usage: usage::Usage::default(),
             signer: Signer::new(rand::random()),
             kubelets: RwLock::default(),
             authority: Mutex::default(),
@@ -152,6 +157,11 @@ impl ApiServer {
             },
             &self.inner.config.default_namespace,
         )
+    }
+
+    /// Which permissions a user has used so far, to prove that a role grants no more.
+    pub fn used_permissions(&self, user: &str) -> UsedPermissions {
+        self.inner.usage.of(user)
     }
 
     /// Tells the server where the pods of a node run.

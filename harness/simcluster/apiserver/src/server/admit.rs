@@ -5,6 +5,8 @@
 mod escalation;
 mod pods;
 mod quota;
+mod webhook_call;
+pub(crate) mod webhooks;
 
 use serde_json::Value;
 use simcluster_kinds::admission;

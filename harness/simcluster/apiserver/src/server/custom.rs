@@ -35,6 +35,10 @@ pub(crate) struct ScalePaths {
 
 /// What a definition says about one version.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own about the definition"
+)]
 pub(crate) struct CustomVersion {
     /// For OpenAPI documents.
     pub(crate) kind_schema: KindSchema,
@@ -42,6 +46,8 @@ pub(crate) struct CustomVersion {
     pub(crate) source: String,
     /// The definition is about to go: no new objects.
     pub(crate) terminating: bool,
+    /// Only a webhook knows what objects are in this version.
+    pub(crate) needs_conversion: bool,
     /// What clients that use a deprecated version are told.
     pub(crate) deprecation: Option<String>,
     kind: GroupVersionKind,
@@ -87,6 +93,8 @@ impl CustomVersion {
             },
             source: source(definition),
             terminating: !definition["metadata"]["deletionTimestamp"].is_null(),
+            needs_conversion: definition["spec"]["conversion"]["strategy"] == "Webhook"
+                && version["storage"] != true,
             deprecation: deprecation(&kind, definition, version),
             object_schema: custom_object(&schema),
             rules: Rules::compile(&schema, true),

@@ -11,7 +11,7 @@ use simcluster_machinery::{
     status::Status,
 };
 
-use super::{Failure, call::Call, registry::Resource};
+use super::{Failure, call::Call, protobuf, registry::Resource};
 
 /// The media types of bodies, as a refusal lists them.
 const ACCEPTED: [&str; 3] = [
@@ -50,6 +50,11 @@ pub(crate) fn json(call: &Call) -> Result<Bytes, Failure> {
     match media_type {
         "" | "application/json" => Ok(call.body.clone()),
         "application/yaml" => yaml_to_json(&call.body),
+        "application/vnd.kubernetes.protobuf" if call.resource.custom.is_none() => {
+            protobuf::to_json(&call.body)
+                .map(Bytes::from)
+                .map_err(|error| Box::new(Status::bad_request(error.to_string())))
+        }
         _ => Err(Box::new(Status::unsupported_media_type(
             if call.resource.custom.is_some() {
                 &ACCEPTED_CUSTOM
@@ -206,9 +211,18 @@ pub(crate) fn delete_options(call: &mut Call, kind: &GroupVersionKind) -> Result
             claimed.kind
         ))));
     }
-    decode::untyped(&body)
+    let value = decode::untyped(&body)
         .map(|decoded| decoded.value)
-        .map_err(|error| cannot_be_handled(kind, &error.to_string()))
+        .map_err(|error| cannot_be_handled(kind, &error.to_string()))?;
+    if !value.is_object() {
+        let why = format!(
+            "json: cannot unmarshal {} into Go value of type v1.{}",
+            go::json_kind(&value),
+            kind.kind
+        );
+        return Err(cannot_be_handled(kind, &why));
+    }
+    Ok(value)
 }
 
 fn finish(

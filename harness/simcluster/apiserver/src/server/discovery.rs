@@ -155,23 +155,44 @@ fn openapi_v3(
         })
 }
 
-/// Older clients ask for protobuf and fall back to JSON when that is not served.
+/// The media type that clients before 1.29 cannot do without. The first is what they ask for; it is not
+/// well-formed, so the answer says the second.
+const SWAGGER_PROTOBUF: [&str; 2] = [
+    "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
+    "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
+];
+
 fn openapi_v2(server: &Inner, headers: &HeaderMap, query: &Query) -> Result<Reply, Failure> {
     let accept = negotiate::accept(headers);
-    let json = accept.is_empty()
-        || negotiate::clauses(accept)
-            .iter()
-            .any(|clause| matches!(clause.media_type, "application/json" | "*/*"));
-    if !json {
-        return Err(Box::new(Status::not_acceptable(&["application/json"])));
-    }
+    let clauses = negotiate::clauses(accept);
+    let chosen = clauses.iter().find_map(|clause| match clause.media_type {
+        "application/json" | "application/*" | "*/*" => Some(false),
+        other if SWAGGER_PROTOBUF.contains(&other) => Some(true),
+        _ => None,
+    });
     let registry = server.registry();
-    let document = documents::v2(registry.infos(), registry.kind_schemas());
-    let wanted = Wanted {
-        encoding: negotiate::Encoding::Json,
-        ..plain(headers, query)
-    };
-    Ok(reply::json(StatusCode::OK, &document, &wanted))
+    match chosen {
+        None if !accept.is_empty() => Err(Box::new(Status::not_acceptable(&[
+            "application/json",
+            SWAGGER_PROTOBUF[1],
+        ]))),
+        Some(true) => {
+            let document = documents::v2_protobuf(registry.infos(), registry.kind_schemas());
+            Ok(reply::reply(
+                StatusCode::OK,
+                SWAGGER_PROTOBUF[1],
+                reply::full(document),
+            ))
+        }
+        Some(false) | None => {
+            let document = documents::v2(registry.infos(), registry.kind_schemas());
+            let wanted = Wanted {
+                encoding: negotiate::Encoding::Json,
+                ..plain(headers, query)
+            };
+            Ok(reply::json(StatusCode::OK, &document, &wanted))
+        }
+    }
 }
 
 fn health(endpoint: &str, rest: &[&str], query: &Query) -> Reply {

@@ -47,6 +47,7 @@ async fn answer(
             if !server.policy.current(&server.store).allows(&asked) {
                 return Err(authorize::forbidden(&asked));
             }
+            server.usage.note(&asked);
             discovery::answer(&server, &parts.method, &path, &query, &parts.headers)
         }
         Route::Resource(route) => {
@@ -97,6 +98,7 @@ async fn resource(
     if !server.policy.current(&server.store).allows(&asked) {
         return Err(authorize::forbidden(&asked));
     }
+    server.usage.note(&asked);
     let registry = server.registry();
     let Some(resource) = registry.find(&route.group, &route.version, &route.resource) else {
         return unknown(&route);

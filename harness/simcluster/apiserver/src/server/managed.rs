@@ -55,6 +55,17 @@ pub(crate) fn record(call: &Call, live: Option<&Value>, new: &mut Value, part: P
     });
 }
 
+/// Records the writer of replicas, which stand at `path`, through `scale`.
+pub(crate) fn record_scale(call: &Call, live: &Value, new: &mut Value, path: &[&str]) {
+    with_writer(call, Part::Whole, |writer| {
+        let writer = Writer {
+            subresource: "scale",
+            ..*writer
+        };
+        apply::scale(live, new, path, &writer);
+    });
+}
+
 /// Merges an applied configuration into an object, which may be absent.
 pub(crate) fn merge(
     call: &Call,

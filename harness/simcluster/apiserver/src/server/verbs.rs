@@ -62,6 +62,15 @@ async fn dispatch(call: &mut Call) -> Result<Reply, Failure> {
         None => call.resource.rules().deprecation().map(str::to_owned),
     };
     call.warnings.extend(deprecation);
+    if call
+        .resource
+        .custom
+        .as_ref()
+        .is_some_and(|version| version.needs_conversion)
+    {
+        let what = format!("the conversion webhook of {}", call.resource.name);
+        return Err(Box::new(Status::not_implemented(&what)));
+    }
     let subresource = call.route.subresource.clone();
     if let Some(known) = call.resource.subresource(&subresource)
         && !known.verbs.iter().any(|own| own == verb)
@@ -73,19 +82,21 @@ async fn dispatch(call: &mut Call) -> Result<Reply, Failure> {
             if verb == "create" {
                 admit::service_account_settles(call).await;
             }
-            whole(call, verb)
+            whole(call, verb).await
         }
-        "status" => part(call, verb, Part::Status),
-        "scale" => scale::run(call, verb),
+        "status" => part(call, verb, Part::Status).await,
+        "scale" => scale::run(call, verb).await,
         other => match (call.resource.collection.as_ref(), other, verb) {
-            ("/pods", "binding", "create") => pods::bind(call),
-            ("/pods", "eviction", "create") => pods::evict(call),
+            ("/pods", "binding", "create") => pods::bind(call).await,
+            ("/pods", "eviction", "create") => pods::evict(call).await,
             ("/pods", "log", "get") => streams::log(call).await,
             ("/pods", "exec", "get" | "create") => streams::session(call, false).await,
             ("/pods", "attach", "get" | "create") => streams::session(call, true).await,
             ("/pods", "portforward", "get" | "create") => streams::port_forward(call),
-            ("/pods", "ephemeralcontainers", _) => part(call, verb, Part::EphemeralContainers),
-            ("/namespaces", "finalize", "update") => modify::update(call, Part::Finalize),
+            ("/pods", "ephemeralcontainers", _) => {
+                part(call, verb, Part::EphemeralContainers).await
+            }
+            ("/namespaces", "finalize", "update") => modify::update(call, Part::Finalize).await,
             ("/serviceaccounts", "token", "create") => tokens::request(call),
             _ => Err(Box::new(Status::not_implemented(&format!(
                 "{verb} of {}/{other}",
@@ -95,7 +106,7 @@ async fn dispatch(call: &mut Call) -> Result<Reply, Failure> {
     }
 }
 
-fn whole(call: &mut Call, verb: &str) -> Result<Reply, Failure> {
+async fn whole(call: &mut Call, verb: &str) -> Result<Reply, Failure> {
     let named = !call.route.name.is_empty();
     // A POST to an object, or a PUT to a collection, is no path of the API.
     if (verb == "create" && named) || (matches!(verb, "update" | "patch") && !named) {
@@ -110,27 +121,27 @@ fn whole(call: &mut Call, verb: &str) -> Result<Reply, Failure> {
             return answer;
         }
         if call.resource.is("", "bindings") {
-            return pods::bind_in_collection(call);
+            return pods::bind_in_collection(call).await;
         }
     }
     match verb {
         "get" => read::get(call),
         "list" => list::list(call),
         "watch" => watch::watch(call),
-        "create" => create::create(call),
-        "update" => modify::update(call, Part::Whole),
-        "patch" => patch::patch(call, Part::Whole),
-        "delete" => delete::delete(call),
-        "deletecollection" => delete::delete_collection(call),
+        "create" => create::create(call).await,
+        "update" => modify::update(call, Part::Whole).await,
+        "patch" => patch::patch(call, Part::Whole).await,
+        "delete" => delete::delete(call).await,
+        "deletecollection" => delete::delete_collection(call).await,
         _ => Err(wrong_method(call)),
     }
 }
 
-fn part(call: &mut Call, verb: &str, part: Part) -> Result<Reply, Failure> {
+async fn part(call: &mut Call, verb: &str, part: Part) -> Result<Reply, Failure> {
     match verb {
         "get" => read::get(call),
-        "update" => modify::update(call, part),
-        "patch" => patch::patch(call, part),
+        "update" => modify::update(call, part).await,
+        "patch" => patch::patch(call, part).await,
         _ => Err(wrong_method(call)),
     }
 }

@@ -125,3 +125,21 @@ async fn somebody_can_act_for_somebody_else() {
         "users \"kim\" is forbidden: User \"jan\" cannot impersonate resource \"users\" in API group \"\" at the cluster scope",
     );
 }
+
+#[tokio::test]
+async fn what_somebody_used_is_the_least_role_that_they_need() {
+    let world = World::start();
+    let_jan_read(&world).await;
+    let jan = world.as_user("jan");
+    jan.get(CONFIG_MAPS).await.ok();
+    // What was refused is no use of a permission.
+    jan.delete(&format!("{CONFIG_MAPS}/x")).await;
+    let used = world.server.used_permissions("jan");
+    let roles = used.rules_by_namespace();
+    let found = serde_json::to_value(&roles["default"]).unwrap();
+    let least = json!([{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"]}]);
+    assert_eq!(found, least);
+    let role = world.get(&format!("{ROLES}/reader")).await.ok();
+    let granted: Vec<_> = serde_json::from_value(role["rules"].clone()).unwrap();
+    assert_eq!(used.unused(&granted), ["get configmaps"]);
+}

@@ -306,3 +306,25 @@ async fn versions_show_the_same_object() {
         "example.com/v1beta1"
     );
 }
+
+#[tokio::test]
+async fn a_version_that_only_a_webhook_converts_answers_501() {
+    let world = World::start();
+    let mut definition = definition();
+    let mut newer = definition["spec"]["versions"][0].clone();
+    newer["name"] = "v2".into();
+    newer["storage"] = false.into();
+    definition["spec"]["versions"] = json!([definition["spec"]["versions"][0], newer]);
+    definition["spec"]["conversion"] = json!({"strategy": "Webhook", "webhook": {
+        "clientConfig": {"url": "https://localhost/convert"}, "conversionReviewVersions": ["v1"]}});
+    world.post(DEFINITIONS, &definition).await.ok();
+    world
+        .post(WIDGETS, &widget("a", &json!({"size": 1})))
+        .await
+        .ok();
+    let elsewhere = WIDGETS.replace("/v1/", "/v2/");
+    world.get(&format!("{elsewhere}/a")).await.fails(
+        501,
+        "the conversion webhook of widgets.example.com is not implemented by this simulated cluster",
+    );
+}

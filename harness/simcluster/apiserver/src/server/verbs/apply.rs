@@ -13,13 +13,17 @@ use super::{
 use crate::server::{Failure, call::Call, decode, managed, reply::Reply};
 
 /// `PATCH` with a configuration.
-pub(super) fn apply(call: &mut Call, part: Part, options: WriteOptions) -> Result<Reply, Failure> {
+pub(super) async fn apply(
+    call: &mut Call,
+    part: Part,
+    options: WriteOptions,
+) -> Result<Reply, Failure> {
     let configuration = decode::configuration(call)?;
     if super::read::find(call).is_err() {
         if part == Part::Status {
             return Err(call.not_found());
         }
-        return create_applied(call, &configuration, options);
+        return create_applied(call, &configuration, options).await;
     }
     let changed = modify(call, part, options, |call, old| {
         check_preconditions(call, &configuration, old)?;
@@ -32,11 +36,12 @@ pub(super) fn apply(call: &mut Call, part: Part, options: WriteOptions) -> Resul
             object,
             recorded: true,
         })
-    })?;
+    })
+    .await?;
     object_reply(call, StatusCode::OK, &changed)
 }
 
-fn create_applied(
+async fn create_applied(
     call: &mut Call,
     configuration: &Value,
     options: WriteOptions,
@@ -62,7 +67,7 @@ fn create_applied(
         // There is nothing whose revision it could be.
         metadata.remove("resourceVersion");
     }
-    let created = admit_and_create(call, &object, options, Admitted::Apply)?;
+    let created = admit_and_create(call, &object, options, Admitted::Apply).await?;
     object_reply(call, StatusCode::CREATED, &created)
 }
 

@@ -12,7 +12,16 @@ use super::{
     write_options::{OptionsKind, WriteOptions},
 };
 use crate::{
-    server::{Failure, admit, call::Call, convert, decode, effects, managed, reply::Reply},
+    server::{
+        Failure,
+        admit::{
+            self,
+            webhooks::{self, Write},
+        },
+        call::Call,
+        convert, decode, effects, managed,
+        reply::Reply,
+    },
     store::{Object, StoreError},
 };
 
@@ -24,12 +33,12 @@ const GENERATED_PREFIX: usize = 58;
 const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 
 /// `POST` to a collection.
-pub(super) fn create(call: &mut Call) -> Result<Reply, Failure> {
+pub(super) async fn create(call: &mut Call) -> Result<Reply, Failure> {
     super::check_acceptable(call)?;
     let options = WriteOptions::of(call, OptionsKind::Create)?;
     let mut object = decode::object(call)?;
     match_namespace(call, &mut object)?;
-    let created = admit_and_create(call, &object, options, Admitted::Create)?;
+    let created = admit_and_create(call, &object, options, Admitted::Create).await?;
     object_reply(call, StatusCode::CREATED, &created)
 }
 
@@ -45,7 +54,7 @@ pub(crate) enum Admitted {
 }
 
 /// Takes a new object from decoding to the store.
-pub(crate) fn admit_and_create(
+pub(crate) async fn admit_and_create(
     call: &mut Call,
     object: &Value,
     options: WriteOptions,
@@ -61,7 +70,7 @@ pub(crate) fn admit_and_create(
             .is_empty();
     let mut attempt = 1;
     loop {
-        match once(call, object.clone(), options, how) {
+        match once(call, object.clone(), options, how).await {
             Err(failure)
                 if generated && failure.reason == "AlreadyExists" && attempt < NAME_ATTEMPTS =>
             {
@@ -72,7 +81,7 @@ pub(crate) fn admit_and_create(
     }
 }
 
-fn once(
+async fn once(
     call: &mut Call,
     mut object: Value,
     options: WriteOptions,
@@ -101,6 +110,28 @@ fn once(
         }
     }
     resource.rules().default(&mut object);
+    // Who writes owns what it sent, and not what the cluster adds.
+    if matches!(how, Admitted::Create | Admitted::Update) {
+        managed::record(call, None, &mut object, Part::Whole);
+    }
+    admit::create(call, &mut object)?;
+    let write = Write {
+        operation: "CREATE",
+        old: None,
+        dry_run: options.dry_run,
+    };
+    webhooks::mutate(call, write, &mut object).await?;
+    fill_metadata(call, &mut object);
+    resource.rules().prepare_create(&mut object);
+    if webhooks::validate_any(call) {
+        // They see the object as it would be; what is counted and handed out is so below, when nobody
+        // waits for somebody else.
+        let mut seen = object.clone();
+        effects::before_create(call, &mut seen)?;
+        let errors = resource.rules().check_create(&seen, resource.scope());
+        call.refuse_invalid(&seen, &errors)?;
+        webhooks::validate(call, write, Some(&seen)).await?;
+    }
     let server = Arc::clone(&call.server);
     let _ordered = is_countable(call).then(|| {
         server
@@ -108,12 +139,6 @@ fn once(
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     });
-    admit::create(call, &mut object)?;
-    if matches!(how, Admitted::Create | Admitted::Update) {
-        managed::record(call, None, &mut object, Part::Whole);
-    }
-    fill_metadata(call, &mut object);
-    resource.rules().prepare_create(&mut object);
     effects::before_create(call, &mut object)?;
     let errors = resource.rules().check_create(&object, resource.scope());
     call.refuse_invalid(&object, &errors)?;

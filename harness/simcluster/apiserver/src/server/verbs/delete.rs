@@ -14,7 +14,12 @@ use simcluster_machinery::{
 use super::{list, object_reply, write_options::dry_run_errors};
 use crate::{
     server::{
-        Failure, admit, authorize,
+        Failure,
+        admit::{
+            self,
+            webhooks::{self, Write},
+        },
+        authorize,
         call::Call,
         clock, convert, decode, effects,
         form::{Former, ListMeta},
@@ -149,10 +154,10 @@ pub(crate) enum Outcome {
 }
 
 /// `DELETE` of an object.
-pub(super) fn delete(call: &mut Call) -> Result<Reply, Failure> {
+pub(super) async fn delete(call: &mut Call) -> Result<Reply, Failure> {
     super::check_acceptable(call)?;
     let options = DeleteOptions::of(call)?;
-    match remove(call, &options)? {
+    match remove(call, &options).await? {
         Outcome::Marked(object) => {
             let object = convert::served(&call.resource, &object);
             // A real server answers 200 with the object while it is still there.
@@ -183,11 +188,20 @@ pub(super) fn delete(call: &mut Call) -> Result<Reply, Failure> {
 }
 
 /// Deletes the object that the route names.
-pub(crate) fn remove(call: &mut Call, options: &DeleteOptions) -> Result<Outcome, Failure> {
+pub(crate) async fn remove(call: &mut Call, options: &DeleteOptions) -> Result<Outcome, Failure> {
     loop {
         let current = super::read::find(call)?;
         check_preconditions(call, options, &current)?;
         admit::delete(call, &current)?;
+        if webhooks::validate_any(call) {
+            let old = convert::served(&call.resource, &current);
+            let write = Write {
+                operation: "DELETE",
+                old: Some(old.value()),
+                dry_run: options.dry_run,
+            };
+            webhooks::validate(call, write, None).await?;
+        }
         match once(call, options, &current) {
             Ok(outcome) => return Ok(outcome),
             // Somebody else changed it meanwhile; a precondition is judged anew.
@@ -366,7 +380,7 @@ pub(super) fn is_finished(resource: &Resource, object: &Value) -> bool {
 }
 
 /// `DELETE` of a collection.
-pub(super) fn delete_collection(call: &mut Call) -> Result<Reply, Failure> {
+pub(super) async fn delete_collection(call: &mut Call) -> Result<Reply, Failure> {
     let wanted = negotiate::object(&call.headers, &call.query, Offer::Forms, true)?;
     let former = Former::new(call, wanted)?;
     let options = DeleteOptions::of(call)?;
@@ -377,7 +391,7 @@ pub(super) fn delete_collection(call: &mut Call) -> Result<Reply, Failure> {
         if call.resource.namespaced {
             object.namespace().clone_into(&mut call.route.namespace);
         }
-        let outcome = remove(call, &options);
+        let outcome = remove(call, &options).await;
         call.route.namespace = namespace;
         match outcome {
             Ok(Outcome::Gone(object) | Outcome::Marked(object)) => {
@@ -408,6 +422,7 @@ pub(crate) fn may(call: &Call, verb: &str) -> Result<(), Failure> {
         .current(&call.server.store)
         .allows(&asked)
     {
+        call.server.usage.note(&asked);
         Ok(())
     } else {
         Err(authorize::forbidden(&asked))

@@ -15,15 +15,21 @@ use super::{
     write_options::{OptionsKind, WriteOptions},
 };
 use crate::{
-    server::{Failure, admit, call::Call, convert, decode, effects, managed, reply::Reply},
+    server::{
+        Failure,
+        admit::{
+            self,
+            webhooks::{self, Write},
+        },
+        call::Call,
+        convert, decode, effects, managed,
+        reply::Reply,
+    },
     store::{Object, StoreError},
 };
 
-/// How often a change is tried again when somebody else was faster.
-const ATTEMPTS: usize = 5;
-
 /// `PUT` of an object or of its status.
-pub(super) fn update(call: &mut Call, part: Part) -> Result<Reply, Failure> {
+pub(super) async fn update(call: &mut Call, part: Part) -> Result<Reply, Failure> {
     super::check_acceptable(call)?;
     let options = WriteOptions::of(call, OptionsKind::Update)?;
     let mut object = decode::object(call)?;
@@ -42,10 +48,10 @@ pub(super) fn update(call: &mut Call, part: Part) -> Result<Reply, Failure> {
             )));
         }
         delete::may(call, "create")?;
-        let created = admit_and_create(call, &object, options, Admitted::Update)?;
+        let created = admit_and_create(call, &object, options, Admitted::Update).await?;
         return object_reply(call, StatusCode::CREATED, &created);
     }
-    let changed = modify(call, part, options, |_, _| Ok(Change::to(object.clone())))?;
+    let changed = modify(call, part, options, |_, _| Ok(Change::to(object.clone()))).await?;
     object_reply(call, StatusCode::OK, &changed)
 }
 
@@ -68,29 +74,23 @@ impl Change {
 
 /// Changes an object: reads it, lets `change` make the new one, checks and stores that; again if
 /// somebody else was faster and the client did not insist on a revision.
-pub(super) fn modify(
+pub(super) async fn modify(
     call: &mut Call,
     part: Part,
     options: WriteOptions,
-    mut change: impl FnMut(&mut Call, &Value) -> Result<Change, Failure>,
+    mut change: impl FnMut(&mut Call, &Value) -> Result<Change, Failure> + Send,
 ) -> Result<Arc<Object>, Failure> {
     let warned = call.warnings.len();
-    for attempt in 1.. {
+    loop {
         call.warnings.truncate(warned);
         let current = super::read::find(call)?;
-        match once(call, part, options, &current, &mut change) {
-            Err(Refusal::Stale { insisted: false }) if attempt < ATTEMPTS => {}
-            Err(Refusal::Stale { .. }) => {
-                return Err(Box::new(Status::modified(
-                    call.resource_name(),
-                    &call.route.name,
-                )));
-            }
+        match once(call, part, options, &current, &mut change).await {
+            // Somebody else was faster, and got on; so may we. A revision that the client named is compared anew.
+            Err(Refusal::Overtaken) => {}
             Err(Refusal::Failure(failure)) => return Err(failure),
             Ok(object) => return Ok(object),
         }
     }
-    unreachable!("the loop ends by returning")
 }
 
 fn keep_managers(object: &mut Value, managers: Option<Value>) {
@@ -103,7 +103,7 @@ fn keep_managers(object: &mut Value, managers: Option<Value>) {
 }
 
 enum Refusal {
-    Stale { insisted: bool },
+    Overtaken,
     Failure(Failure),
 }
 
@@ -113,12 +113,12 @@ impl From<Failure> for Refusal {
     }
 }
 
-fn once(
+async fn once(
     call: &mut Call,
     part: Part,
     options: WriteOptions,
     current: &Arc<Object>,
-    change: &mut impl FnMut(&mut Call, &Value) -> Result<Change, Failure>,
+    change: &mut (impl FnMut(&mut Call, &Value) -> Result<Change, Failure> + Send),
 ) -> Result<Arc<Object>, Refusal> {
     let resource = Arc::clone(&call.resource);
     let old = convert::served(&resource, current);
@@ -130,11 +130,26 @@ fn once(
     if let Some(version) = &resource.custom {
         version.check_type(&new)?;
     }
-    let insisted = check_identity(call, part, &new, old, current.revision())?;
+    check_identity(call, &new, old, current.revision())?;
     simcluster_kinds::carry_server_fields(&mut new, old);
-    admit::update(call, part, &mut new);
     if !recorded && part != Part::Direct {
         managed::record(call, Some(old), &mut new, part);
+    }
+    admit::update(call, part, &mut new);
+    let write = Write {
+        operation: "UPDATE",
+        old: Some(old),
+        dry_run: options.dry_run,
+    };
+    let hooked = part != Part::Direct && call.route.subresource != "scale";
+    if hooked {
+        webhooks::mutate(call, write, &mut new).await?;
+    }
+    if hooked && webhooks::validate_any(call) {
+        let mut seen = new.clone();
+        prepare(call, part, &mut seen, old);
+        call.refuse_invalid(&seen, &check(call, part, &seen, old))?;
+        webhooks::validate(call, write, Some(&seen)).await?;
     }
     let server = Arc::clone(&call.server);
     let _ordered = resource.is("", "services").then(|| {
@@ -146,38 +161,8 @@ fn once(
     if part == Part::Whole {
         effects::before_update(call, &mut new, old)?;
     }
-    let managers = new["metadata"].get("managedFields").cloned();
-    match part {
-        Part::Whole => resource.rules().prepare_update(&mut new, old),
-        Part::Status => {
-            resource.rules().prepare_status_update(&mut new, old);
-            let now = call.server.config.clock.now();
-            resource.rules().stamp_status(&mut new, old, now);
-        }
-        Part::Finalize => simcluster_kinds::namespace::prepare_finalize(&mut new, old),
-        Part::EphemeralContainers => {
-            simcluster_kinds::pod::prepare_ephemeral_containers_update(&mut new, old);
-        }
-        Part::Direct => {}
-    }
-    new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"].clone();
-    if matches!(
-        part,
-        Part::Status | Part::Finalize | Part::EphemeralContainers
-    ) {
-        // The rules bring back all but the status; who owns it has changed, though.
-        keep_managers(&mut new, managers);
-    }
-    let errors = match part {
-        Part::Whole => resource.rules().check_update(&new, old, resource.scope()),
-        Part::Status => resource.rules().check_status_update(&new, old),
-        Part::Finalize => simcluster_kinds::namespace::validate_finalize(&new),
-        Part::EphemeralContainers => {
-            simcluster_kinds::pod::validate_ephemeral_containers_update(&new, old)
-        }
-        Part::Direct => Vec::new(),
-    };
-    call.refuse_invalid(&new, &errors)?;
+    prepare(call, part, &mut new, old);
+    call.refuse_invalid(&new, &check(call, part, &new, old))?;
     if part == Part::Whole {
         let warnings = resource.rules().warnings(&new, Some(old));
         call.warnings.extend(warnings);
@@ -204,7 +189,7 @@ fn once(
             .update(collection, &key, current.revision(), stored)
     };
     let written = written.map_err(|error| match error {
-        StoreError::Stale { .. } => Refusal::Stale { insisted },
+        StoreError::Stale { .. } => Refusal::Overtaken,
         StoreError::Missing(_) => Refusal::Failure(call.not_found()),
         other => Refusal::Failure(Box::new(Status::internal(&other.to_string()))),
     })?;
@@ -215,14 +200,50 @@ fn once(
     Ok(convert::served(&resource, &written))
 }
 
-/// The object must be the one that the client means; tells whether it named a revision.
-fn check_identity(
-    call: &Call,
-    part: Part,
-    new: &Value,
-    old: &Value,
-    revision: u64,
-) -> Result<bool, Refusal> {
+/// What the part's own rules make of an update.
+fn prepare(call: &Call, part: Part, new: &mut Value, old: &Value) {
+    let managers = new["metadata"].get("managedFields").cloned();
+    match part {
+        Part::Whole => call.resource.rules().prepare_update(new, old),
+        Part::Status => {
+            call.resource.rules().prepare_status_update(new, old);
+            let now = call.server.config.clock.now();
+            call.resource.rules().stamp_status(new, old, now);
+        }
+        Part::Finalize => simcluster_kinds::namespace::prepare_finalize(new, old),
+        Part::EphemeralContainers => {
+            simcluster_kinds::pod::prepare_ephemeral_containers_update(new, old);
+        }
+        Part::Direct => {}
+    }
+    new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"].clone();
+    if matches!(
+        part,
+        Part::Status | Part::Finalize | Part::EphemeralContainers
+    ) {
+        // The rules bring back all but the status; who owns it has changed, though.
+        keep_managers(new, managers);
+    }
+}
+
+/// What is wrong with an update.
+fn check(call: &Call, part: Part, new: &Value, old: &Value) -> Vec<Error> {
+    match part {
+        Part::Whole => call
+            .resource
+            .rules()
+            .check_update(new, old, call.resource.scope()),
+        Part::Status => call.resource.rules().check_status_update(new, old),
+        Part::Finalize => simcluster_kinds::namespace::validate_finalize(new),
+        Part::EphemeralContainers => {
+            simcluster_kinds::pod::validate_ephemeral_containers_update(new, old)
+        }
+        Part::Direct => Vec::new(),
+    }
+}
+
+/// The object must be the one that the client means, in the revision that it names, if it does.
+fn check_identity(call: &Call, new: &Value, old: &Value, revision: u64) -> Result<(), Failure> {
     let text = |object: &Value, field: &str| {
         object["metadata"][field]
             .as_str()
@@ -239,11 +260,7 @@ fn check_identity(
              UID in object meta: {own_uid}",
             call.resource.registry_key(&call.route.namespace, name)
         );
-        return Err(Refusal::Failure(Box::new(Status::conflict(
-            call.resource_name(),
-            name,
-            &why,
-        ))));
+        return Err(Box::new(Status::conflict(call.resource_name(), name, &why)));
     }
     if version.is_empty() || version == "0" {
         if !call.resource.updates_unconditionally() && call.method == http::Method::PUT {
@@ -256,14 +273,15 @@ fn check_identity(
             let error = Error::invalid(&path, shown, "must be specified for an update");
             call.refuse_invalid(new, &[error])?;
         }
-        return Ok(false);
+        return Ok(());
     }
     match version.parse::<u64>() {
-        Ok(wanted) if wanted == revision => {
-            Ok(part == Part::Whole || call.method == http::Method::PUT)
-        }
-        Ok(_) => Err(Refusal::Stale { insisted: true }),
-        Err(_) => Err(Refusal::Failure(Box::new(Status::invalid(
+        Ok(wanted) if wanted == revision => Ok(()),
+        Ok(_) => Err(Box::new(Status::modified(
+            call.resource_name(),
+            &call.route.name,
+        ))),
+        Err(_) => Err(Box::new(Status::invalid(
             "",
             "",
             "",
@@ -272,7 +290,7 @@ fn check_identity(
                 version.as_str(),
                 format!("strconv.ParseUint: parsing {version:?}: invalid syntax"),
             )],
-        )))),
+        ))),
     }
 }
 

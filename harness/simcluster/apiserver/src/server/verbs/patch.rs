@@ -57,20 +57,20 @@ impl PatchKind {
 }
 
 /// `PATCH` of an object or of its status.
-pub(super) fn patch(call: &mut Call, part: Part) -> Result<Reply, Failure> {
+pub(super) async fn patch(call: &mut Call, part: Part) -> Result<Reply, Failure> {
     super::check_acceptable(call)?;
     let kind = PatchKind::of(call)?;
     let apply = kind == PatchKind::Apply;
     let options = WriteOptions::of(call, OptionsKind::Patch { apply })?;
     if apply {
-        return super::apply::apply(call, part, options);
+        return super::apply::apply(call, part, options).await;
     }
     let patch = Patch::read(call, kind)?;
-    let changed = patched(call, part, options, &patch)?;
+    let changed = patched(call, part, options, &patch).await?;
     object_reply(call, StatusCode::OK, &changed)
 }
 
-fn patched(
+async fn patched(
     call: &mut Call,
     part: Part,
     options: WriteOptions,
@@ -87,6 +87,7 @@ fn patched(
         super::create::match_namespace(call, &mut object)?;
         Ok(Change::to(object))
     })
+    .await
 }
 
 /// A patch that was read.

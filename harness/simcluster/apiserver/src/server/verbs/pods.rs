@@ -38,15 +38,15 @@ fn done() -> Reply {
 }
 
 /// `POST` of a binding beside the pods: its name is the pod's.
-pub(super) fn bind_in_collection(call: &mut Call) -> Result<Reply, Failure> {
+pub(super) async fn bind_in_collection(call: &mut Call) -> Result<Reply, Failure> {
     if let Some(pods) = call.server.registry().find("", "v1", "pods") {
         call.resource = pods;
     }
-    bind(call)
+    bind(call).await
 }
 
 /// `POST` of a pod's binding: the scheduler's decision.
-pub(super) fn bind(call: &mut Call) -> Result<Reply, Failure> {
+pub(super) async fn bind(call: &mut Call) -> Result<Reply, Failure> {
     let options = WriteOptions::of(call, OptionsKind::Create)?;
     let binding = decode::other(call, &GroupVersionKind::new("", "v1", "Binding"))?;
     if call.route.name.is_empty() {
@@ -120,7 +120,8 @@ pub(super) fn bind(call: &mut Call) -> Result<Reply, Failure> {
         }
         set_scheduled(&mut new, &clock::rfc3339(call.server.config.clock.now()));
         Ok(Change::to(new))
-    })?;
+    })
+    .await?;
     Ok(done())
 }
 
@@ -139,7 +140,7 @@ fn set_scheduled(pod: &mut Value, now: &str) {
 }
 
 /// `POST` of a pod's eviction: a deletion that disruption budgets may refuse.
-pub(super) fn evict(call: &mut Call) -> Result<Reply, Failure> {
+pub(super) async fn evict(call: &mut Call) -> Result<Reply, Failure> {
     let write = WriteOptions::of(call, OptionsKind::Create)?;
     let eviction = decode::other(call, &GroupVersionKind::new("policy", "v1", "Eviction"))?;
     let name = eviction["metadata"]["name"].as_str().unwrap_or_default();
@@ -159,7 +160,7 @@ pub(super) fn evict(call: &mut Call) -> Result<Reply, Failure> {
     if !unprotected {
         spend_disruption(call, pod.value(), write.dry_run)?;
     }
-    delete::remove(call, &options)?;
+    delete::remove(call, &options).await?;
     Ok(done())
 }
 

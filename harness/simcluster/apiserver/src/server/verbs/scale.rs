@@ -20,7 +20,7 @@ use crate::{
     server::{
         Failure,
         call::Call,
-        convert, decode,
+        convert, decode, managed,
         negotiate::{self, Offer},
         registry::Resource,
         reply::{self, Reply},
@@ -57,14 +57,14 @@ fn paths(resource: &Resource) -> Paths {
 }
 
 /// `GET`, `PUT` and `PATCH` of a scale.
-pub(super) fn run(call: &mut Call, verb: &str) -> Result<Reply, Failure> {
+pub(super) async fn run(call: &mut Call, verb: &str) -> Result<Reply, Failure> {
     match verb {
         "get" => {
             let object = super::read::find(call)?;
             answer(call, &convert::served(&call.resource, &object))
         }
-        "update" => update(call),
-        "patch" => patch(call),
+        "update" => update(call).await,
+        "patch" => patch(call).await,
         _ => Err(Box::new(Status::method_not_allowed())),
     }
 }
@@ -73,16 +73,17 @@ fn kind() -> GroupVersionKind {
     GroupVersionKind::new("autoscaling", "v1", "Scale")
 }
 
-fn update(call: &mut Call) -> Result<Reply, Failure> {
+async fn update(call: &mut Call) -> Result<Reply, Failure> {
     let options = WriteOptions::of(call, OptionsKind::Update)?;
     let scale = decode::other(call, &kind())?;
     let changed = modify(call, Part::Whole, options, |call, old| {
         set(call, old, &scale)
-    })?;
+    })
+    .await?;
     answer(call, &changed)
 }
 
-fn patch(call: &mut Call) -> Result<Reply, Failure> {
+async fn patch(call: &mut Call) -> Result<Reply, Failure> {
     let options = WriteOptions::of(call, OptionsKind::Patch { apply: false })?;
     let patch = Patch::of(call)?;
     let changed = modify(call, Part::Whole, options, |call, old| {
@@ -91,7 +92,8 @@ fn patch(call: &mut Call) -> Result<Reply, Failure> {
             builtin::schema(&kind()).as_ref(),
         )?;
         set(call, old, &scale)
-    })?;
+    })
+    .await?;
     answer(call, &changed)
 }
 
@@ -118,12 +120,14 @@ fn set(call: &Call, old: &Value, scale: &Value) -> Result<Change, Failure> {
             &call.route.name,
         )));
     }
-    put(
-        &mut new,
-        &paths(&call.resource).spec_replicas,
-        replicas.into(),
-    );
-    Ok(Change::to(new))
+    let path = paths(&call.resource).spec_replicas;
+    put(&mut new, &path, replicas.into());
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    managed::record_scale(call, old, &mut new, &path);
+    Ok(Change {
+        object: new,
+        recorded: true,
+    })
 }
 
 fn answer(call: &Call, object: &Object) -> Result<Reply, Failure> {

@@ -142,7 +142,10 @@ fn log_options(call: &Call) -> Result<LogOptions, Failure> {
     let mut number = |name: &str, least: i64| -> Option<u64> {
         let value = query.number(name).ok().flatten()?;
         if value < least {
-            let detail = format!("must be greater than or equal to {least}");
+            let detail = match least {
+                0 => "must be greater than or equal to 0",
+                _ => "must be greater than 0",
+            };
             errors.push(Error::invalid(&Path::new(name), value, detail));
         }
         u64::try_from(value).ok()
@@ -154,7 +157,7 @@ fn log_options(call: &Call) -> Result<LogOptions, Failure> {
     let since_unix_nanos = match (since_seconds, query.find("sinceTime")) {
         (Some(_), Some(_)) => {
             let detail = "at most one of `sinceTime` or `sinceSeconds` may be specified";
-            errors.push(Error::forbidden(&Path::root(), detail));
+            errors.push(Error::forbidden(&Path::new("[]"), detail));
             None
         }
         (Some(seconds), None) => Some(now - i128::from(seconds) * 1_000_000_000),
