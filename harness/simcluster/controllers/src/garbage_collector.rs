@@ -32,7 +32,7 @@ use crate::{
 mod graph;
 mod judge;
 
-use graph::{FOREGROUND, Graph, Identity, ORPHAN, Task};
+use graph::{FOREGROUND, Graph, Identity, Node, ORPHAN, Task};
 use judge::{Owner, Sentence};
 
 const NAME: &str = "garbage-collector-controller";
@@ -145,12 +145,24 @@ impl Collector {
             }
             return Ok(());
         }
-        let mut owners = Vec::with_capacity(node.owners.len());
-        for reference in &node.owners {
-            owners.push((
-                reference.clone(),
-                self.look_up(&node.identity, reference).await?,
-            ));
+        let mut owners = self.look_up_all(&node).await?;
+        if judge::judge(&owners, false) != Sentence::Stays {
+            // The watch that the graph lives from may be late: only who its owners are now counts.
+            let Some(fresh) = self.fresh(&node.identity).await? else {
+                return Ok(());
+            };
+            let now = fresh.owner_references.clone().unwrap_or_default();
+            if now != node.owners {
+                let concerned = lock(&self.graph).present(&node.identity.kind, &fresh);
+                for task in concerned {
+                    self.queue.add(task);
+                }
+                let node = Node {
+                    owners: now,
+                    ..node.clone()
+                };
+                owners = self.look_up_all(&node).await?;
+            }
         }
         let has_dependents = lock(&self.graph).has_dependents(uid);
         match judge::judge(&owners, has_dependents) {
@@ -169,6 +181,15 @@ impl Collector {
             Sentence::Goes => self.delete(&node.identity, None).await?,
         }
         Ok(())
+    }
+
+    async fn look_up_all(&self, node: &Node) -> Result<Vec<(OwnerReference, Owner)>, WriteError> {
+        let mut owners = Vec::with_capacity(node.owners.len());
+        for reference in &node.owners {
+            let owner = self.look_up(&node.identity, reference).await?;
+            owners.push((reference.clone(), owner));
+        }
+        Ok(owners)
     }
 
     /// What is known, or can be learned, of an owner.

@@ -2,7 +2,11 @@
 //!
 //! [`health`] decides what a node is. It does NOT remove nodes.
 
-use std::{future::Future, sync::Arc};
+use std::{
+    collections::HashMap,
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use jiff::Timestamp;
 use k8s_openapi::api::{
@@ -41,6 +45,8 @@ struct Controller {
     recorder: Recorder,
     settings: Arc<Settings>,
     clock: Clock,
+    /// Since when nodes that pods are bound to are unknown.
+    vanished: Mutex<HashMap<String, Timestamp>>,
 }
 
 /// Registers for changes; the future works until dropped.
@@ -87,6 +93,7 @@ pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + Send + use<
         recorder: context.recorder(NAME),
         settings: context.settings.clone(),
         clock: context.clock,
+        vanished: Mutex::default(),
     };
     async move {
         controller.nodes.cache().synced().await;
@@ -162,6 +169,11 @@ impl Controller {
         let Some(node) = self.nodes.cache().get("", node_name) else {
             let key = ObjectKey::new("", node_name);
             if self.nodes.read(&key).await?.is_none() {
+                if let Some(at) = self.forgotten_at(node_name)
+                    && at > self.clock.now()
+                {
+                    return Ok(Next::At(self.clock.instant(at)));
+                }
                 let text = "PodGC: node no longer exists";
                 return self.end(&pod, "DeletionByPodGC", text, true).await;
             }
@@ -182,6 +194,17 @@ impl Controller {
                 self.end(&pod, "DeletionByTaintManager", text, false).await
             }
         }
+    }
+
+    /// When pods of a node that is unknown have waited long enough for it to come (back).
+    fn forgotten_at(&self, node: &str) -> Option<Timestamp> {
+        let mut vanished = self.vanished.lock().unwrap_or_else(PoisonError::into_inner);
+        vanished.retain(|name, _| self.nodes.cache().get("", name).is_none());
+        let since = *vanished
+            .entry(node.to_owned())
+            .or_insert_with(|| self.clock.now());
+        let grace = jiff::SignedDuration::try_from(self.settings.vanished_node_grace).ok()?;
+        since.checked_add(grace).ok()
     }
 
     /// Says why a pod ends, and deletes it; at once if nobody is there to end it.

@@ -94,6 +94,8 @@ pub struct Settings {
     pub remove_volume: Option<RemoveVolume>,
     /// How long a node may be silent before it counts as unreachable.
     pub node_grace: Duration,
+    /// How long a node may be unknown before the pods bound to it go.
+    pub vanished_node_grace: Duration,
 }
 
 impl Default for Settings {
@@ -104,6 +106,7 @@ impl Default for Settings {
             volume_directory: PathBuf::from("/var/lib/simcluster/volumes"),
             remove_volume: None,
             node_grace: Duration::from_secs(50),
+            vanished_node_grace: Duration::from_secs(40),
         }
     }
 }
@@ -125,6 +128,7 @@ impl fmt::Debug for Settings {
             .field("controllers", &self.controllers)
             .field("volume_directory", &self.volume_directory)
             .field("node_grace", &self.node_grace)
+            .field("vanished_node_grace", &self.vanished_node_grace)
             .finish_non_exhaustive()
     }
 }

@@ -1,6 +1,9 @@
 //! The scheduler and the health of nodes.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use simcluster_controllers::Settings;
 
 use crate::world::{World, condition, core, merge};
 
@@ -153,7 +156,12 @@ async fn a_node_that_is_not_ready_is_tainted_until_it_is_and_takes_no_pods_meanw
 
 #[tokio::test]
 async fn pods_of_a_node_that_is_gone_go() {
-    let world = World::start().await;
+    let settings = Settings {
+        vanished_node_grace: Duration::ZERO,
+        ..Settings::default()
+    };
+    let world = World::with(settings);
+    world.add_node("node-1", &json!({})).await;
     world
         .post(
             &core("pods"),
