@@ -9,6 +9,7 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 const PREFIX: &str = "simcluster-node-";
@@ -53,10 +54,26 @@ impl Directory {
 /// Removes it with everything in it that this user can remove.
 impl Drop for Directory {
     fn drop(&mut self) {
-        if let Err(error) = remove_tree(&self.path) {
+        if let Err(error) = remove_lock_last(&self.path) {
             tracing::warn!(%error, directory = %self.path.display(), "directory not removed");
         }
     }
+}
+
+/// While anything is left, so is the lock file: the next node finds it free and goes on here.
+fn remove_lock_last(directory: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(directory) {
+        // A node that ended in order has removed it already.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_name() != LOCK && entry.file_type()?.is_dir() {
+            remove_tree(&entry.path())?;
+        }
+    }
+    remove_tree(directory)
 }
 
 fn is_abandoned(directory: &Path) -> bool {
@@ -67,16 +84,25 @@ fn is_abandoned(directory: &Path) -> bool {
     })
 }
 
+/// How long the dying may go on writing to a tree that is being removed.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// Removes a tree, directories that refuse included as far as they are our own.
+///
+/// A process that is being killed may write for a moment longer; what it adds is removed as well.
 pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            open_up(path)?;
-            fs::remove_dir_all(path)
+    let mut outcome = fs::remove_dir_all(path);
+    let begin = Instant::now();
+    while begin.elapsed() < PATIENCE {
+        match &outcome {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => open_up(path)?,
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            _ => return outcome,
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
+        outcome = fs::remove_dir_all(path);
     }
+    outcome
 }
 
 fn open_up(directory: &Path) -> io::Result<()> {
@@ -109,6 +135,32 @@ mod tests {
         fs::write(dead.join(LOCK), "").unwrap();
         assert_eq!(second.abandoned(), [dead]);
         drop(first);
+    }
+
+    #[test]
+    fn a_tree_that_is_still_written_to_is_removed() {
+        use std::sync::atomic::{AtomicBool, Ordering};
+        let parent = tempfile::tempdir().unwrap();
+        let tree = parent.path().join("tree");
+        fs::create_dir(&tree).unwrap();
+        let begun = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                for number in 0..1_000 {
+                    // Ends when the directory is gone, as a process does that is killed meanwhile.
+                    if fs::write(tree.join(format!("{number}")), "").is_err() {
+                        return;
+                    }
+                    begun.store(true, Ordering::Release);
+                }
+            });
+            while !begun.load(Ordering::Acquire) {
+                std::thread::yield_now();
+            }
+            remove_tree(&tree).unwrap();
+            writer.join().unwrap();
+        });
+        assert!(!tree.exists());
     }
 
     #[test]

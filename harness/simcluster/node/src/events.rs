@@ -9,14 +9,15 @@ use k8s_openapi::{
     api::core::v1::{Event, EventSource, ObjectReference, Pod},
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
 };
-use kube::{
-    Api, Client,
-    api::{Patch, PatchParams, PostParams},
-};
+use kube::{Api, Client, api::Patch};
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use crate::{clock::Clock, pod::conditions::whole_seconds};
+use crate::{
+    clock::Clock,
+    pod::{conditions::whole_seconds, container::Role},
+    written,
+};
 
 /// What is recorded.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -54,7 +55,7 @@ impl Recorder {
 }
 
 /// A reference to a pod, or to one of its containers.
-pub(crate) fn pod_reference(pod: &Pod, container: Option<(&str, bool)>) -> ObjectReference {
+pub(crate) fn pod_reference(pod: &Pod, container: Option<(&str, Role)>) -> ObjectReference {
     let meta = &pod.metadata;
     ObjectReference {
         api_version: Some("v1".into()),
@@ -63,8 +64,12 @@ pub(crate) fn pod_reference(pod: &Pod, container: Option<(&str, bool)>) -> Objec
         namespace: meta.namespace.clone(),
         uid: meta.uid.clone(),
         resource_version: meta.resource_version.clone(),
-        field_path: container.map(|(name, init)| {
-            let list = if init { "initContainers" } else { "containers" };
+        field_path: container.map(|(name, role)| {
+            let list = match role {
+                Role::Init | Role::Sidecar => "initContainers",
+                Role::Main => "containers",
+                Role::Ephemeral => "ephemeralContainers",
+            };
             format!("spec.{list}{{{name}}}")
         }),
     }
@@ -92,7 +97,7 @@ async fn write(
         if let Some((name, count)) = known.get_mut(&key) {
             *count += 1;
             let patch = json!({"count": *count, "lastTimestamp": now});
-            let params = PatchParams::default();
+            let params = written::by_patch();
             match api.patch(name, &params, &Patch::Strategic(patch)).await {
                 Ok(_) => continue,
                 // The Event has expired or was deleted: record it anew.
@@ -123,7 +128,7 @@ async fn write(
             reporting_instance: Some(node.clone()),
             ..Event::default()
         };
-        match api.create(&PostParams::default(), &event).await {
+        match api.create(&written::by_post(), &event).await {
             Ok(created) => {
                 if known.len() >= REMEMBERED {
                     known.clear();

@@ -99,7 +99,11 @@ impl PodHandle {
     /// The newest status of a container.
     pub(crate) fn container_status(&self, container: &str) -> Option<ContainerStatus> {
         let status = lock(&self.status);
-        let all = [&status.container_statuses, &status.init_container_statuses];
+        let all = [
+            &status.container_statuses,
+            &status.init_container_statuses,
+            &status.ephemeral_container_statuses,
+        ];
         all.into_iter()
             .flatten()
             .flatten()

@@ -101,10 +101,10 @@ impl Kubelet for NodeKubelet {
         async move {
             let (context, handle) = found?;
             if handle.pod_ip().is_none() {
-                return Err(KubeletError::BadRequest(format!(
-                    "unable to forward port because pod is not running. Current status={}",
-                    "Pending"
-                )));
+                return Err(KubeletError::BadRequest(
+                    "unable to forward port because pod is not running. Current status=Pending"
+                        .into(),
+                ));
             }
             let uid = handle.uid.clone();
             context.runtime.dial(uid.clone(), Ipv4Addr::LOCALHOST, port).await.map_err(|error| {

@@ -13,6 +13,7 @@
 //! * `logs`, `handle`, `kubelet`: what the API server asks of the node.
 //! * `services`, `dns`, `proxy`: names and addresses of Services inside the node's network.
 //! * `runtime`, `images`, `clock`: the seams to processes, root file systems and time.
+//! * [`model`]: programs that are functions, behind the same seams.
 //!
 //! # One pod's way
 //! 1. `agent` sees a pod with this node's name and starts a `worker`.
@@ -22,9 +23,10 @@
 //! 4. At the end the machine asks for signals, the sandbox's removal, and the object's deletion.
 //!
 //! # What is not here
-//! Pods of different nodes do not reach each other's networks. Resource limits, gRPC probes, ephemeral containers, and volumes other than emptyDir, hostPath,
-//! configMap, secret, projected, downwardAPI and claims on hostPath or local volumes are not supported;
-//! a pod that asks for one is told so where it can be. There is no way out of the node's network.
+//! The nodes of a cluster share one network, which has no way out.
+//! Limits of CPU and volumes in memory (`medium: Memory` lies on disk) are missing,
+//! and so are volumes other than emptyDir, hostPath, configMap, secret, projected, downwardAPI and claims
+//! on hostPath or local volumes; a pod that asks for such a volume or probe is told so by an Event.
 
 mod addresses;
 mod agent;
@@ -38,6 +40,7 @@ mod handle;
 mod images;
 mod kubelet;
 mod logs;
+pub mod model;
 mod node;
 mod objects;
 pub mod pod;
@@ -50,7 +53,9 @@ mod services;
 mod tasks;
 mod volumes;
 mod worker;
+mod written;
 
 pub use addresses::{Cidr, ParseCidrError};
 pub use images::{ImageFailure, Images};
 pub use node::{ApiServerConnect, Node, NodeConfig, StartNodeError};
+pub use simcluster_runtime::Fabric;

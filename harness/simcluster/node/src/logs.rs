@@ -105,10 +105,12 @@ impl Log {
                 Ok(0) | Err(_) => break,
                 Ok(count) => count,
             };
-            // Nobody attached is no failure.
-            let _ = self
-                .live
-                .send((source, Bytes::copy_from_slice(&buffer[..count])));
+            if self.live.receiver_count() > 0 {
+                // The last one may go away meanwhile.
+                let _ = self
+                    .live
+                    .send((source, Bytes::copy_from_slice(&buffer[..count])));
+            }
             pending.extend(&buffer[..count]);
             self.write(&pieces(&mut pending, false), source, clock);
         }

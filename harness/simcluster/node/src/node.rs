@@ -18,7 +18,7 @@ use kube::{
     },
 };
 use simcluster_kubelet_api::Kubelet;
-use simcluster_runtime::{Runtime, RuntimeConfig, spec::NetworkSpec};
+use simcluster_runtime::{Fabric, Runtime, RuntimeConfig, spec::NetworkSpec};
 use tokio::{
     net::TcpStream,
     sync::{Notify, broadcast},
@@ -34,6 +34,7 @@ use crate::{
     events::Recorder,
     images::Images,
     kubelet::NodeKubelet,
+    model::{ModelRuntime, Programs},
     proxy::Proxy,
     registration::{self, Machine},
     runtime::{Ground, PodRuntime},
@@ -41,6 +42,9 @@ use crate::{
     tasks::Tasks,
     volumes::place::NodePaths,
 };
+
+/// Bits of the network that the pods of connected nodes have in common: [`Cidr::of_node`]'s first two numbers.
+const CLUSTER_PREFIX: u8 = 16;
 
 /// Takes a pod's connection to the API server's Service.
 pub type ApiServerConnect = Arc<dyn Fn(TcpStream) + Send + Sync>;
@@ -59,12 +63,16 @@ pub struct NodeConfig {
     pub directory: PathBuf,
     /// Addresses for pods; the first one is the node's.
     pub pod_cidr: Cidr,
+    /// What connects its pods with those of other nodes, which are given the same one.
+    pub fabric: Option<Fabric>,
     /// Where pods find the cluster's DNS.
     pub dns_ip: Ipv4Addr,
     /// The cluster's domain.
     pub cluster_domain: String,
     /// Takes the connections of pods to the Service `kubernetes` in `default`.
     pub api_server: ApiServerConnect,
+    /// Programs that are functions, to run instead of processes; they are the images, too.
+    pub model: Option<Programs>,
 }
 
 impl NodeConfig {
@@ -82,9 +90,11 @@ impl NodeConfig {
             images,
             directory,
             pod_cidr: Cidr::of_node(0),
+            fabric: None,
             dns_ip: Ipv4Addr::new(10, 96, 0, 10),
             cluster_domain: "cluster.local".into(),
             api_server,
+            model: None,
         }
     }
 }
@@ -144,7 +154,6 @@ pub enum StartNodeError {
 pub struct Node {
     context: Arc<Context>,
     pods: Pods,
-    ground: Arc<Ground>,
 }
 
 impl fmt::Debug for Node {
@@ -167,38 +176,40 @@ impl Node {
                 source,
             }
         })?;
-        let host_ip = config.pod_cidr.gateway();
-        let network = NetworkSpec {
-            gateway: host_ip,
-            prefix: config.pod_cidr.prefix(),
-        };
-        let runtime = RuntimeConfig {
-            hostname: node.clone(),
-            ..RuntimeConfig::new(network)
-        };
-        let runtime = Runtime::start(runtime)
-            .await
-            .map_err(|source| StartNodeError::Runtime {
-                node: node.clone(),
-                source,
-            })?;
-        let ground = Arc::new(Ground { runtime, directory });
-
         let tasks = Tasks::default();
         let clock = Clock::start();
         let changed = Arc::new(Notify::new());
         let services = follow_services(&config.client, &tasks, &changed);
+        let host_ip = config.pod_cidr.gateway();
+        let abandoned = directory.abandoned();
+        let (ground, paths, runtime): (_, _, Arc<dyn PodRuntime>) =
+            if let Some(programs) = config.model.clone() {
+                let model = ModelRuntime::new(programs, services.clone(), directory);
+                let paths = NodePaths::new(model.directory().path());
+                (None, paths, model)
+            } else {
+                let runtime = start_runtime(&config).await?;
+                let ground = Arc::new(Ground { runtime, directory });
+                let paths = NodePaths::new(ground.directory.path());
+                (Some(Arc::clone(&ground)), paths, ground)
+            };
         let (recorder, record) = Recorder::new(config.client.clone(), node.clone(), clock);
         tasks.spawn(record);
-        let machine = Machine::read();
+        let machine = match config.model {
+            Some(_) => Machine::model(),
+            None => Machine::read(),
+        };
         let context = Arc::new(Context {
             client: config.client.clone(),
-            runtime: Arc::clone(&ground) as Arc<dyn PodRuntime>,
-            images: config.images,
+            runtime,
+            images: match &config.model {
+                Some(programs) => Arc::new(programs.clone()),
+                None => Arc::clone(&config.images),
+            },
             recorder,
             services: services.services.clone(),
             changes: broadcast::channel(1024).0,
-            paths: NodePaths::new(ground.directory.path()),
+            paths,
             clock,
             tasks: tasks.clone(),
             addresses: Mutex::new(Addresses::new(config.pod_cidr)),
@@ -212,31 +223,32 @@ impl Node {
         let this = Self {
             context: Arc::clone(&context),
             pods: Pods::default(),
-            ground: Arc::clone(&ground),
         };
-        this.sweep();
-
-        let zone = Zone {
-            domain: config.cluster_domain,
-            services: services.clone(),
-        };
-        serve_dns(&ground.runtime, &tasks, config.dns_ip, Arc::new(zone))
-            .await
-            .map_err(|source| StartNodeError::Dns {
-                node: node.clone(),
-                address: config.dns_ip,
-                source,
-            })?;
-        let proxy = Proxy {
-            ground,
-            services,
-            api_server: config.api_server,
-            changed,
-            host_ip,
-            dns_ip: config.dns_ip,
-            tasks: tasks.clone(),
-        };
-        tasks.spawn(proxy.run());
+        this.sweep(abandoned);
+        // A model has no sockets that names and proxies could lead to: its network knows Services itself.
+        if let Some(ground) = ground {
+            let zone = Zone {
+                domain: config.cluster_domain,
+                services: services.clone(),
+            };
+            serve_dns(&ground.runtime, &tasks, config.dns_ip, Arc::new(zone))
+                .await
+                .map_err(|source| StartNodeError::Dns {
+                    node: node.clone(),
+                    address: config.dns_ip,
+                    source,
+                })?;
+            let proxy = Proxy {
+                ground,
+                services,
+                api_server: config.api_server,
+                changed,
+                host_ip,
+                dns_ip: config.dns_ip,
+                tasks: tasks.clone(),
+            };
+            tasks.spawn(proxy.run());
+        }
         registration::register(&context, &machine, &config.pod_cidr.to_string())
             .await
             .map_err(|source| StartNodeError::Register { node, source })?;
@@ -268,26 +280,26 @@ impl Node {
     pub async fn shutdown(self) {
         self.context.tasks.end().await;
         let uids = self.pods.uids();
-        let removals = uids.iter().map(|uid| self.ground.remove_sandbox(uid));
+        let runtime = &self.context.runtime;
+        let removals = uids.iter().map(|uid| runtime.remove_sandbox(uid));
         for result in futures::future::join_all(removals).await {
             if let Err(error) = result {
                 tracing::debug!(%error, "sandbox not removed");
             }
         }
         // Containers may have left what only they can remove.
-        if let Err(error) = self.ground.remove_tree(self.context.paths.root()).await {
+        if let Err(error) = runtime.remove_tree(self.context.paths.root()).await {
             tracing::debug!(%error, "the node's directory not removed from inside");
         }
     }
 
     /// Removes what nodes that were killed have left behind; nobody waits for it.
-    fn sweep(&self) {
-        let abandoned = self.ground.directory.abandoned();
-        let ground = Arc::clone(&self.ground);
+    fn sweep(&self, abandoned: Vec<PathBuf>) {
+        let runtime = Arc::clone(&self.context.runtime);
         self.context.tasks.spawn(async move {
             for path in abandoned {
                 tracing::info!(directory = %path.display(), "removing what a dead node has left");
-                if let Err(error) = ground.remove_tree(&path).await {
+                if let Err(error) = runtime.remove_tree(&path).await {
                     tracing::warn!(%error, "a dead node's directory not removed");
                 }
                 if let Err(error) = remove_tree(&path) {
@@ -303,6 +315,28 @@ impl Drop for Node {
         // The last task to let go of the ground ends the runtime and removes the directory.
         self.context.tasks.cancel();
     }
+}
+
+/// The namespaces for a node's pods.
+async fn start_runtime(config: &NodeConfig) -> Result<Runtime, StartNodeError> {
+    let network = NetworkSpec {
+        gateway: config.pod_cidr.gateway(),
+        // Connected nodes are one network; a lone one's is its range.
+        prefix: match &config.fabric {
+            Some(_) => CLUSTER_PREFIX,
+            None => config.pod_cidr.prefix(),
+        },
+    };
+    let own = RuntimeConfig {
+        hostname: config.name.clone(),
+        fabric: config.fabric.clone(),
+        ..RuntimeConfig::new(network)
+    };
+    let started = Runtime::start(own).await;
+    started.map_err(|source| StartNodeError::Runtime {
+        node: config.name.clone(),
+        source,
+    })
 }
 
 /// Keeps caches of Services and EndpointSlices; `changed` is told of each change.

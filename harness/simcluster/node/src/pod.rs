@@ -10,7 +10,7 @@
 //! long failures wait, [`status`] and [`conditions`] what the API is told, [`qos`] its resources.
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Pod, PodSpec, PodStatus};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, PodStatus};
 
 pub mod absorb;
 pub mod backoff;
@@ -24,7 +24,7 @@ pub mod stop;
 #[cfg(test)]
 mod tests;
 
-use container::{Activity, ContainerState, StartFailure, StopPhase};
+use container::{Activity, ContainerState, Role, StartFailure, StopPhase};
 use probes::{ProbeKind, ProbeOutcome};
 
 /// Something that happened to a pod. Container numbers count init containers first.
@@ -252,21 +252,18 @@ impl PodState {
     /// A pod that the node has just been given.
     pub fn new(pod: Pod, host_ip: &str, now: Timestamp) -> Self {
         let spec = pod.spec.clone().unwrap_or_default();
+        let reason = first_reason(&spec);
+        let ephemeral = ephemeral_containers(&spec);
         let inits = spec.init_containers.unwrap_or_default();
-        let reason = if inits.is_empty() {
-            "ContainerCreating"
-        } else {
-            "PodInitializing"
-        };
         let mut containers: Vec<_> = inits
             .into_iter()
-            .map(|c| ContainerState::new(c, true, reason))
+            .map(|c| ContainerState::init(c, reason))
             .collect();
-        containers.extend(
-            spec.containers
-                .into_iter()
-                .map(|c| ContainerState::new(c, false, reason)),
-        );
+        let later = [(spec.containers, Role::Main), (ephemeral, Role::Ephemeral)];
+        containers.extend(later.into_iter().flat_map(|(all, role)| {
+            all.into_iter()
+                .map(move |c| ContainerState::new(c, role, reason))
+        }));
         Self {
             pod,
             host_ip: host_ip.to_owned(),
@@ -367,6 +364,24 @@ impl PodState {
             .checked_add(SignedDuration::from_secs(seconds))
             .ok()
     }
+}
+
+/// Why a container that has not been tried yet waits.
+fn first_reason(spec: &PodSpec) -> &'static str {
+    match spec.init_containers.as_deref().unwrap_or_default() {
+        [] => "ContainerCreating",
+        [..] => "PodInitializing",
+    }
+}
+
+/// `spec.ephemeralContainers`, as containers: all their fields but one are the same.
+fn ephemeral_containers(spec: &PodSpec) -> Vec<Container> {
+    let all = spec.ephemeral_containers.iter().flatten();
+    all.filter_map(|container| {
+        let fields = serde_json::to_value(container).ok()?;
+        serde_json::from_value(fields).ok()
+    })
+    .collect()
 }
 
 /// Asks for an Event.

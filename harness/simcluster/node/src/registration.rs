@@ -15,13 +15,10 @@ use k8s_openapi::{
         apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference, Time},
     },
 };
-use kube::{
-    Api,
-    api::{Patch, PatchParams, PostParams},
-};
+use kube::{Api, api::Patch};
 use serde_json::json;
 
-use crate::{context::Context, events::Note, pod::conditions::whole_seconds};
+use crate::{context::Context, events::Note, pod::conditions::whole_seconds, written};
 
 /// How often the Lease is renewed; it is valid four times as long.
 const RENEW: Duration = Duration::from_secs(10);
@@ -58,6 +55,15 @@ impl Machine {
             disk_kib: 100 << 20,
         }
     }
+
+    /// One that does not exist, the same everywhere.
+    pub(crate) fn model() -> Self {
+        Self {
+            cpus: 16,
+            memory_kib: 64 << 20,
+            disk_kib: 100 << 20,
+        }
+    }
 }
 
 /// Creates the Node object, or takes over one of the same name.
@@ -69,24 +75,20 @@ pub(crate) async fn register(
     let api: Api<Node> = Api::all(context.client.clone());
     let node = node(context, machine, pod_cidr);
     let status = json!({"status": &node.status});
-    let uid = match api.create(&PostParams::default(), &node).await {
+    let uid = match api.create(&written::by_post(), &node).await {
         Ok(created) => created.metadata.uid,
         Err(kube::Error::Api(error)) if error.code == 409 => {
             let existing = api.get(&context.node).await?;
             let labels = json!({"metadata": {"labels": node.metadata.labels}});
-            api.patch(
-                &context.node,
-                &PatchParams::default(),
-                &Patch::Merge(labels),
-            )
-            .await?;
+            api.patch(&context.node, &written::by_patch(), &Patch::Merge(labels))
+                .await?;
             existing.metadata.uid
         }
         Err(error) => return Err(error),
     };
     api.patch_status(
         &context.node,
-        &PatchParams::default(),
+        &written::by_patch(),
         &Patch::Strategic(status),
     )
     .await?;
@@ -120,7 +122,7 @@ pub(crate) async fn keep_lease(context: Arc<Context>) {
         let renewed = MicroTime(context.clock.now());
         let patch = json!({"spec": {"renewTime": renewed}});
         let result = match api
-            .patch(&context.node, &PatchParams::default(), &Patch::Merge(patch))
+            .patch(&context.node, &written::by_patch(), &Patch::Merge(patch))
             .await
         {
             Err(kube::Error::Api(error)) if error.code == 404 => create_lease(&context, &api).await,
@@ -161,7 +163,7 @@ async fn create_lease(context: &Context, api: &Api<Lease>) -> Result<(), kube::E
             ..LeaseSpec::default()
         }),
     };
-    api.create(&PostParams::default(), &lease).await.map(drop)
+    api.create(&written::by_post(), &lease).await.map(drop)
 }
 
 fn node(context: &Context, machine: &Machine, pod_cidr: &str) -> Node {

@@ -1,7 +1,7 @@
 //! What a pod's worker asks of a container runtime, and the runtime of real processes behind it.
 //!
-//! The trait is narrow on purpose: a runtime whose programs are functions in virtual time fits behind it
-//! as well. It knows sandboxes and containers, not pods.
+//! The trait is narrow on purpose: [`crate::model`], whose programs are functions in virtual time, is
+//! behind it as well. It knows sandboxes and containers, not pods.
 
 use std::{fmt, net::Ipv4Addr, path::Path, sync::Arc};
 
@@ -62,8 +62,9 @@ pub(crate) trait PodRuntime: Send + Sync + 'static {
     fn create_sandbox(&self, spec: SandboxSpec) -> Answer<'_, ()>;
     /// Ends and removes all of it.
     fn remove_sandbox<'a>(&'a self, id: &'a str) -> Answer<'a, ()>;
-    /// Starts a container; `stdin` keeps its input open.
-    fn start(&self, spec: ContainerSpec, stdin: bool) -> Answer<'_, Running>;
+    /// Starts a container of that image; `stdin` keeps its input open.
+    fn start<'a>(&'a self, spec: ContainerSpec, image: &'a str, stdin: bool)
+    -> Answer<'a, Running>;
     /// Runs one more program in a container.
     fn exec(&self, spec: ExecSpec, stdin: bool) -> Answer<'_, Running>;
     /// Sends a signal to a container's first process.
@@ -101,7 +102,13 @@ impl PodRuntime for Ground {
         .boxed()
     }
 
-    fn start(&self, spec: ContainerSpec, stdin: bool) -> Answer<'_, Running> {
+    // What the image is made of stands in the spec.
+    fn start<'a>(
+        &'a self,
+        spec: ContainerSpec,
+        _image: &'a str,
+        stdin: bool,
+    ) -> Answer<'a, Running> {
         let streams = if stdin {
             StdioSpec::piped()
         } else {

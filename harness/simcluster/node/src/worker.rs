@@ -23,12 +23,13 @@ use crate::{
     context::Context,
     events::{Note, pod_reference},
     handle::PodHandle,
-    pod::{Action, Event, PodState, Record, container::Role},
+    pod::{Action, Event, PodState, Record},
     pod_files,
     runtime::{SIGKILL, SIGTERM, signal_number},
     volumes::{mounts::Placed, setup::PodVolumes},
 };
 
+mod grpc;
 mod hooks;
 mod launch;
 mod mount;
@@ -219,7 +220,7 @@ impl Worker {
     fn record(&self, record: &Record) {
         let container = record.container.map(|index| {
             let container = &self.state.containers()[index];
-            (container.spec.name.as_str(), container.role != Role::Main)
+            (container.spec.name.as_str(), container.role)
         });
         let about = pod_reference(self.state.pod(), container);
         let note = Note {

@@ -7,7 +7,8 @@ use k8s_openapi::api::core::v1::Pod;
 
 use super::{
     Action, Ending, Event, Part, PodState, backoff,
-    container::{Activity, Shown, StartFailure, Terminated},
+    container::{Activity, ContainerState, Role, Shown, StartFailure, Terminated},
+    ephemeral_containers, first_reason,
     probes::{ProbeKind, ProbeOutcome, ProbeResults},
     record, stop,
 };
@@ -87,10 +88,16 @@ impl PodState {
 
     fn seen(&mut self, pod: Pod, now: Timestamp, out: &mut Vec<Action>) {
         let spec = pod.spec.clone().unwrap_or_default();
+        let ephemeral = ephemeral_containers(&spec);
+        let reason = first_reason(&spec);
         let inits = spec.init_containers.unwrap_or_default();
-        for (index, fresh) in inits.into_iter().chain(spec.containers).enumerate() {
+        let all = inits.into_iter().chain(spec.containers).chain(ephemeral);
+        for (index, fresh) in all.enumerate() {
             let Some(container) = self.containers.get_mut(index) else {
-                break;
+                // Only these can come later.
+                let added = ContainerState::new(fresh, Role::Ephemeral, reason);
+                self.containers.push(added);
+                continue;
             };
             let replaced = container.spec.image != fresh.image;
             container.spec = fresh;
@@ -391,7 +398,7 @@ impl PodState {
                 false
             }
             ProbeOutcome::Errored(text) => {
-                let text = format!("{title} probe errored: {text}");
+                let text = format!("{title} probe errored and resulted in unknown state: {text}");
                 record(out, Some(index), true, "Unhealthy", text);
                 return;
             }

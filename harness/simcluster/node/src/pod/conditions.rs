@@ -98,7 +98,7 @@ impl PodState {
         let incomplete = names(&self.containers, |c| match c.role {
             Role::Init => !c.ready(),
             Role::Sidecar => !c.started(),
-            Role::Main => false,
+            Role::Main | Role::Ephemeral => false,
         });
         if phase == "Succeeded" {
             return Verdict {
@@ -134,7 +134,8 @@ impl PodState {
                 message: None,
             };
         }
-        match names(&self.containers, |c| c.role != Role::Init && !c.ready()) {
+        let counts = |c: &ContainerState| matches!(c.role, Role::Sidecar | Role::Main);
+        match names(&self.containers, |c| counts(c) && !c.ready()) {
             None => Verdict::yes(),
             Some(names) => Verdict::no(
                 "ContainersNotReady",

@@ -16,6 +16,8 @@ pub enum Role {
     Sidecar,
     /// One of `spec.containers`.
     Main,
+    /// One of `spec.ephemeralContainers`: added while the pod runs, to look into it. Nothing waits for it.
+    Ephemeral,
 }
 
 /// What the API shows as `state`.
@@ -170,13 +172,17 @@ pub struct ContainerState {
 }
 
 impl ContainerState {
-    /// A container that has not run yet.
-    pub fn new(spec: Container, init: bool, reason: &str) -> Self {
-        let role = match (init, spec.restart_policy.as_deref()) {
-            (true, Some("Always")) => Role::Sidecar,
-            (true, _) => Role::Init,
-            (false, _) => Role::Main,
+    /// An init container that has not run yet.
+    pub fn init(spec: Container, reason: &str) -> Self {
+        let role = match spec.restart_policy.as_deref() {
+            Some("Always") => Role::Sidecar,
+            _ => Role::Init,
         };
+        Self::new(spec, role, reason)
+    }
+
+    /// A container that has not run yet.
+    pub fn new(spec: Container, role: Role, reason: &str) -> Self {
         Self {
             spec,
             role,
@@ -229,6 +235,7 @@ impl ContainerState {
                 self.activity == Activity::Finished
                     && self.ended().is_some_and(Terminated::succeeded)
             }
+            Role::Ephemeral => false,
             Role::Sidecar | Role::Main => {
                 matches!(self.shown, Shown::Running { .. }) && self.probes.ready(&self.spec)
             }
@@ -239,6 +246,7 @@ impl ContainerState {
     pub fn restarts_after(&self, exit_code: i32, pod_policy: &str) -> bool {
         match self.role {
             Role::Sidecar => true,
+            Role::Ephemeral => false,
             Role::Init => {
                 exit_code != 0
                     && self.spec.restart_policy.as_deref().unwrap_or(pod_policy) != "Never"

@@ -147,6 +147,13 @@ impl PodState {
             .containers
             .iter()
             .any(|c| c.role == Role::Main && c.ran);
+        // Those that look into a pod wait for nothing.
+        let waits =
+            |c: &super::ContainerState| c.role == Role::Ephemeral && c.activity == Activity::Idle;
+        if let Some(index) = self.containers.iter().position(waits) {
+            self.start(index, now, out);
+            return;
+        }
         for index in 0..self.containers.len() {
             let container = &self.containers[index];
             if container.activity == Activity::Idle {
@@ -157,7 +164,7 @@ impl PodState {
             let done = match container.role {
                 Role::Init => container.activity == Activity::Finished,
                 Role::Sidecar => container.started() || mains_have_run,
-                Role::Main => true,
+                Role::Main | Role::Ephemeral => true,
             };
             if !done {
                 return;

@@ -1,6 +1,6 @@
 //! What the results of a container's probes add up to: started, ready, or to be restarted. Pure.
 //!
-//! It counts; [`crate::prober`] does the probing and the pod machine draws the consequences.
+//! It counts; `worker::prober` does the probing and the pod machine draws the consequences.
 
 use k8s_openapi::api::core::v1::{Container, Probe};
 

@@ -37,11 +37,11 @@ impl PodState {
     fn status(&self, now: Timestamp) -> PodStatus {
         let spec = self.pod.spec.clone().unwrap_or_default();
         let phase = self.phase();
-        let of = |init: bool| {
+        let of = |roles: &[Role]| {
             let statuses: Vec<_> = self
                 .containers
                 .iter()
-                .filter(|c| (c.role != Role::Main) == init)
+                .filter(|c| roles.contains(&c.role))
                 .map(container_status)
                 .collect();
             (!statuses.is_empty()).then_some(statuses)
@@ -49,8 +49,9 @@ impl PodState {
         PodStatus {
             phase: Some(phase.to_owned()),
             conditions: Some(self.conditions(phase, now)),
-            container_statuses: of(false),
-            init_container_statuses: of(true),
+            container_statuses: of(&[Role::Main]),
+            init_container_statuses: of(&[Role::Init, Role::Sidecar]),
+            ephemeral_container_statuses: of(&[Role::Ephemeral]),
             host_ip: Some(self.host_ip.clone()),
             host_ips: Some(vec![HostIP {
                 ip: self.host_ip.clone(),
@@ -87,7 +88,7 @@ impl PodState {
             && self.containers.iter().any(|c| match c.role {
                 Role::Init => !c.ready(),
                 Role::Sidecar => !c.started(),
-                Role::Main => false,
+                Role::Main | Role::Ephemeral => false,
             });
         let waiting = mains().any(|c| matches!(c.shown, Shown::Waiting { .. }) && c.last.is_none());
         if initializing || waiting {
@@ -110,7 +111,7 @@ fn container_status(container: &ContainerState) -> ContainerStatus {
         state: Some(api_state(&container.shown)),
         last_state: Some(container.last.as_ref().map(terminated).unwrap_or_default()),
         ready: container.ready(),
-        started: Some(container.started()),
+        started: (container.role != Role::Ephemeral).then(|| container.started()),
         restart_count: i32::try_from(container.shown_restarts).unwrap_or(i32::MAX),
         image,
         image_id,

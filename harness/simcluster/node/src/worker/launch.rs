@@ -11,7 +11,7 @@ use std::{
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, ObjectReference, Pod};
-use simcluster_images::Image;
+use simcluster_images::{Image, Reference};
 use simcluster_runtime::spec::{ContainerSpec, ExitStatus};
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -30,10 +30,7 @@ use crate::{
     images::ImageFailure,
     logs::{self, Log, Source},
     objects,
-    pod::{
-        Event,
-        container::{Role, StartFailure},
-    },
+    pod::{Event, container::StartFailure},
     pod_files,
     runtime::{Running, RuntimeError},
     volumes::mounts::{self, OwnFiles, Placed},
@@ -65,7 +62,7 @@ const MESSAGE_LOG_BYTES: usize = 2048;
 impl Worker {
     pub(super) fn start(&mut self, index: usize, run: u32) {
         let state = &self.state.containers()[index];
-        let init = state.role != Role::Main;
+        let role = state.role;
         let container = state.spec.clone();
         let cancelled = CancellationToken::new();
         self.starts.insert(index, cancelled.clone());
@@ -73,7 +70,7 @@ impl Worker {
             context: Arc::clone(&self.context),
             handle: Arc::clone(&self.handle),
             pod: Arc::clone(&self.pod.borrow()),
-            about: pod_reference(self.state.pod(), Some((&container.name, init))),
+            about: pod_reference(self.state.pod(), Some((&container.name, role))),
             container,
             index,
             run,
@@ -142,7 +139,8 @@ impl Launch {
             .map_err(create(&message))?;
         let log = Log::create(&self.file("log")).map_err(create(&self.file("log")))?;
         let stdin = self.container.stdin.unwrap_or_default();
-        let process = self.context.runtime.start(spec, stdin).await;
+        let runtime = &self.context.runtime;
+        let process = runtime.start(spec, self.image_name(), stdin).await;
         let process = match process {
             Ok(process) => process,
             Err(RuntimeError::Program(text)) => {
@@ -165,6 +163,9 @@ impl Launch {
             .image_pull_policy
             .as_deref()
             .unwrap_or("IfNotPresent");
+        if let Err(why) = name.parse::<Reference>() {
+            return Err(self.invalid_name(&why.to_string()));
+        }
         let present = self.context.images.present(name);
         match (present, policy) {
             (Some(image), "IfNotPresent" | "Never") => {
@@ -199,17 +200,22 @@ impl Launch {
                 self.tell_substitution(&image);
                 Ok(image)
             }
-            Err(ImageFailure::InvalidName(why)) => {
-                let text = format!("Failed to apply default image tag {name:?}: {why}");
-                self.note(true, "InspectFailed", text.clone());
-                Err(StartFailure::InvalidImageName(text))
-            }
+            Err(ImageFailure::InvalidName(why)) => Err(self.invalid_name(&why)),
             Err(ImageFailure::Unavailable(why)) => {
                 let text = format!("Failed to pull image {name:?}: {why}");
                 self.note(true, "Failed", text);
                 Err(StartFailure::ImagePull(why))
             }
         }
+    }
+
+    fn invalid_name(&self, why: &str) -> StartFailure {
+        let name = self.image_name();
+        let text = format!(
+            "Failed to apply default image tag {name:?}: couldn't parse image name {name:?}: {why}"
+        );
+        self.note(true, "InspectFailed", text.clone());
+        StartFailure::InvalidImageName(text)
     }
 
     fn tell_substitution(&self, image: &Image) {
@@ -305,7 +311,32 @@ impl Launch {
             no_new_privileges: security.allow_privilege_escalation == Some(false),
             capabilities,
             tty: self.container.tty.unwrap_or_default(),
+            pids_of: self.target()?,
+            memory_limit: self.memory_limit(),
         })
+    }
+
+    /// The run whose processes an ephemeral container is to see, if it names its container.
+    fn target(&self) -> Result<Option<String>, StartFailure> {
+        let named = self.pod.spec.iter().find_map(|spec| {
+            let all = spec.ephemeral_containers.iter().flatten();
+            let own = all.into_iter().find(|c| c.name == self.container.name)?;
+            own.target_container_name.as_deref()
+        });
+        let Some(name) = named.filter(|name| !name.is_empty()) else {
+            return Ok(None);
+        };
+        let run = self.handle.runs(name).current.filter(Run::alive);
+        run.map(|run| Some(run.id)).ok_or_else(|| {
+            StartFailure::Create(format!("unable to find target container {name:?}"))
+        })
+    }
+
+    /// The container's memory limit in bytes.
+    fn memory_limit(&self) -> Option<u64> {
+        let limits = self.container.resources.as_ref()?.limits.as_ref()?;
+        let bytes = crate::quantity::divide(&limits.get("memory")?.0, "1")?;
+        u64::try_from(bytes).ok().filter(|bytes| *bytes > 0)
     }
 
     /// A file or directory of this run.

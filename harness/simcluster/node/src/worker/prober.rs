@@ -1,4 +1,4 @@
-//! Probes containers: a program, an HTTP request or a TCP connection, at the spec's pace.
+//! Probes containers: a program, an HTTP request, a TCP connection or [`grpc`], at the spec's pace.
 //!
 //! It reports each result; what they add up to is [`crate::pod::probes`]'s.
 
@@ -14,7 +14,7 @@ use k8s_openapi::{
 use simcluster_runtime::spec::ExecSpec;
 use tokio::{io::AsyncReadExt as _, time::MissedTickBehavior};
 
-use super::{Worker, tls};
+use super::{Worker, grpc, tls};
 use crate::{
     context::Context,
     handle::PodHandle,
@@ -56,7 +56,13 @@ impl Worker {
             pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 pace.tick().await;
-                let outcome = tokio::time::timeout(limit, once(&target, &probe))
+                // The check of gRPC keeps its time itself: it tells in what it has spent it.
+                let patience = if probe.grpc.is_some() {
+                    limit * 2
+                } else {
+                    limit
+                };
+                let outcome = tokio::time::timeout(patience, once(&target, &probe, limit))
                     .await
                     .unwrap_or_else(|_| overdue(&target, &probe, limit));
                 let event = Event::Probed {
@@ -74,15 +80,17 @@ impl Worker {
     }
 }
 
-async fn once(target: &Target, probe: &Probe) -> ProbeOutcome {
+async fn once(target: &Target, probe: &Probe, limit: Duration) -> ProbeOutcome {
     if let Some(action) = &probe.exec {
         exec(target, action.command.clone().unwrap_or_default()).await
     } else if let Some(action) = &probe.http_get {
         http(target, action).await
     } else if let Some(action) = &probe.tcp_socket {
         tcp(target, action.host.as_deref(), &action.port).await
+    } else if let Some(action) = &probe.grpc {
+        grpc::check(target, action, limit).await
     } else {
-        ProbeOutcome::Errored("this node supports exec, httpGet and tcpSocket probes only".into())
+        ProbeOutcome::Errored("missing probe handler".into())
     }
 }
 
@@ -154,28 +162,21 @@ pub(super) async fn exec(target: &Target, command: Vec<String>) -> ProbeOutcome 
 /// The number behind a port: itself, or that of the container's port of this name.
 fn port(container: &Container, port: &IntOrString) -> Result<u16, String> {
     let number = match port {
-        IntOrString::Int(number) => Some(*number),
-        IntOrString::String(name) => container
-            .ports
-            .iter()
-            .flatten()
-            .find(|p| p.name.as_deref() == Some(name))
-            .map(|p| p.container_port)
-            .or(name.parse().ok()),
+        IntOrString::Int(number) => *number,
+        IntOrString::String(name) => {
+            let mut all = container.ports.iter().flatten();
+            match all.find(|p| p.name.as_deref() == Some(name)) {
+                Some(named) => named.container_port,
+                None => name
+                    .parse()
+                    .map_err(|_| format!("strconv.Atoi: parsing {name:?}: invalid syntax"))?,
+            }
+        }
     };
-    let text = match port {
-        IntOrString::Int(number) => number.to_string(),
-        IntOrString::String(name) => name.clone(),
-    };
-    number
-        .and_then(|number| u16::try_from(number).ok())
+    u16::try_from(number)
+        .ok()
         .filter(|number| *number > 0)
-        .ok_or_else(|| {
-            format!(
-                "couldn't find port {text:?} on container {:?}",
-                container.name
-            )
-        })
+        .ok_or_else(|| format!("invalid port number: {number}"))
 }
 
 /// The address and port a request goes to, and its URL.
@@ -246,7 +247,7 @@ async fn tcp(target: &Target, host: Option<&str>, on: &IntOrString) -> ProbeOutc
     }
 }
 
-async fn dial(
+pub(super) async fn dial(
     target: &Target,
     host: &str,
     port: u16,

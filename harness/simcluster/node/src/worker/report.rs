@@ -5,10 +5,12 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use kube::{
     Api, Client,
-    api::{DeleteParams, Patch, PatchParams, Preconditions},
+    api::{DeleteParams, Patch, Preconditions},
 };
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
+
+use crate::written;
 
 /// What the API is to be told.
 pub(super) enum Report {
@@ -42,7 +44,7 @@ pub(super) async fn write(client: Client, pod: Pod, mut reports: mpsc::Unbounded
                 "metadata": {"uid": uid},
                 "status": difference(&written, &wanted),
             });
-            let (params, patch) = (PatchParams::default(), Patch::Strategic(patch));
+            let (params, patch) = (written::by_patch(), Patch::Strategic(patch));
             let write = || api.patch_status(&name, &params, &patch);
             let gone = persist(&api, &name, &uid, "status", write).await;
             if gone {

@@ -196,3 +196,40 @@ async fn logs_have_their_options() {
     );
     cluster.end().await;
 }
+
+#[tokio::test]
+async fn an_ephemeral_container_sees_the_processes_of_its_target() {
+    let cluster = Cluster::start().await;
+    cluster
+        .pod("p", json!({"containers": [shell("exec sleep 4711")]}))
+        .await;
+    cluster.wait_ready("p").await;
+    let mut look = shell("echo pid 1 is $(cat /proc/1/cmdline)");
+    look["name"] = json!("look");
+    look["targetContainerName"] = json!("c");
+    let patch = json!({"spec": {"ephemeralContainers": [look]}});
+    let pods = cluster.api::<k8s_openapi::api::core::v1::Pod>();
+    pods.patch_ephemeral_containers(
+        "p",
+        &kube::api::PatchParams::default(),
+        &kube::api::Patch::Strategic(patch),
+    )
+    .await
+    .unwrap();
+    let pod = cluster
+        .wait_for("p", "the end of the ephemeral container", |pod| {
+            let all = pod.and_then(|p| p.status.as_ref()?.ephemeral_container_statuses.as_ref());
+            let state = all.and_then(|all| all.first()?.state.as_ref());
+            state.is_some_and(|state| state.terminated.is_some())
+        })
+        .await
+        .unwrap();
+    let options = LogOptions {
+        container: "look".into(),
+        ..LogOptions::default()
+    };
+    let log = cluster.logs(&pod, options).await;
+    // The shell leaves out the zeros between the words.
+    assert_eq!(log.trim(), "pid 1 is sleep4711");
+    cluster.end().await;
+}

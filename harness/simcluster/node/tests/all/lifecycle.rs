@@ -235,6 +235,21 @@ async fn images_that_cannot_be_had_are_named() {
         .wait_for("none", "ImagePullBackOff", waits("ImagePullBackOff"))
         .await;
 
+    cluster.pod("bad", image("Bad Name")).await;
+    cluster
+        .wait_for("bad", "InvalidImageName", waits("InvalidImageName"))
+        .await;
+    assert_eq!(
+        cluster.wait_event("bad", "InspectFailed").await,
+        "Failed to apply default image tag \"Bad Name\": couldn't parse image name \"Bad Name\": \
+         invalid reference format"
+    );
+    let pulls = cluster.events("bad").await;
+    assert!(
+        pulls.iter().all(|(reason, _)| reason != "Pulling"),
+        "{pulls:?}"
+    );
+
     cluster.pod("stuck", image("stuck:1")).await;
     cluster.wait_event("stuck", "Pulling").await;
     cluster.delete("stuck", 30).await;

@@ -100,3 +100,37 @@ async fn an_https_probe_takes_any_certificate() {
     cluster.wait_ready("tls").await;
     cluster.end().await;
 }
+
+#[tokio::test]
+async fn a_grpc_probe_asks_for_the_health_of_its_service() {
+    let cluster = Cluster::start().await;
+    let asking = |service: &str| {
+        let mut c = program("grpc_server", &[]);
+        c["readinessProbe"] =
+            json!({"grpc": {"port": 9000, "service": service}, "periodSeconds": 1});
+        json!({"containers": [c], "terminationGracePeriodSeconds": 0})
+    };
+    cluster.pod("up", asking("up")).await;
+    cluster.pod("down", asking("down")).await;
+    cluster.pod("other", asking("other")).await;
+    cluster.wait_ready("up").await;
+    let said = async |pod: &str, text: &str| {
+        let mut all = Vec::new();
+        for _ in 0..300 {
+            all = cluster.events(pod).await;
+            if all.iter().any(|(_, message)| message == text) {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        panic!("pod {pod} never said {text:?}: {all:?}");
+    };
+    said(
+        "down",
+        "Readiness probe failed: service unhealthy (responded with \"NOT_SERVING\")",
+    )
+    .await;
+    let unknown = "Readiness probe failed: error: health rpc failed: rpc error: code = NotFound desc = unknown service";
+    said("other", unknown).await;
+    cluster.end().await;
+}

@@ -143,3 +143,49 @@ fn fetch() {
         Err(error) => println!("error: {:?}", error.kind()),
     }
 }
+
+/// Answers health checks of gRPC on port 9000: `up` serves, `down` does not, nothing else is known.
+#[tokio::test]
+#[ignore = "a program for pods"]
+async fn grpc_server() {
+    use http_body_util::{BodyExt as _, StreamBody};
+    use hyper::{
+        HeaderMap, Request, Response,
+        body::{Bytes, Frame, Incoming},
+        server::conn::http2,
+        service::service_fn,
+    };
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+
+    async fn answer(
+        request: Request<Incoming>,
+    ) -> Result<
+        Response<impl hyper::body::Body<Data = Bytes, Error = std::io::Error>>,
+        std::io::Error,
+    > {
+        let asked = request.into_body().collect().await.unwrap().to_bytes();
+        let (status, code) = match &asked[5..] {
+            [0x0a, 2, b'u', b'p'] => (1, "0"),
+            [0x0a, 4, b'd', b'o', b'w', b'n'] => (2, "0"),
+            _ => (0, "5"),
+        };
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", code.parse().unwrap());
+        trailers.insert("grpc-message", "unknown service".parse().unwrap());
+        let frames = [
+            Ok(Frame::data(Bytes::from(vec![0, 0, 0, 0, 2, 8, status]))),
+            Ok(Frame::trailers(trailers)),
+        ];
+        Ok(Response::new(StreamBody::new(futures::stream::iter(
+            frames,
+        ))))
+    }
+
+    let listener = tokio::net::TcpListener::bind("0.0.0.0:9000").await.unwrap();
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        let served = http2::Builder::new(TokioExecutor::new())
+            .serve_connection(TokioIo::new(stream), service_fn(answer));
+        tokio::spawn(served);
+    }
+}

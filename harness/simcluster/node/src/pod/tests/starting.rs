@@ -248,3 +248,40 @@ fn a_program_that_cannot_be_run_is_a_failed_run() {
     assert_eq!(status["lastState"]["terminated"]["reason"], "StartError");
     assert_eq!(status["lastState"]["terminated"]["exitCode"], 128);
 }
+
+#[test]
+fn a_container_added_to_look_into_a_pod_starts_at_once_and_changes_nothing_else() {
+    let spec = json!({
+        "initContainers": [{"name": "i", "image": "x"}],
+        "containers": [{"name": "c", "image": "x"}],
+    });
+    let mut play = Play::up(spec.clone());
+    play.started(0);
+    let mut pod = play.state.pod().clone();
+    let added = json!([{"name": "look", "image": "y", "targetContainerName": "c"}]);
+    pod.spec.as_mut().unwrap().ephemeral_containers = Some(serde_json::from_value(added).unwrap());
+    assert_eq!(
+        play.event(Event::Seen(Box::new(pod))),
+        [start(2, 0)],
+        "it does not wait for init containers"
+    );
+    play.started(2);
+    let seen = |play: &Play| {
+        let all = play.status.ephemeral_container_statuses.as_ref();
+        serde_json::to_value(&all.unwrap()[0]).unwrap()
+    };
+    assert_eq!(seen(&play)["name"], "look");
+    assert_ne!(seen(&play)["state"]["running"], serde_json::Value::Null);
+    assert_eq!(seen(&play)["ready"], false);
+    assert_eq!(play.phase(), "Pending");
+    play.exited(2, 1);
+    assert_eq!(seen(&play)["state"]["terminated"]["exitCode"], 1);
+    assert_eq!(
+        play.actions,
+        [Action::StopProbes { container: 2 }],
+        "it does not run again"
+    );
+    play.exited(0, 0);
+    play.started(1);
+    assert_eq!(play.condition("Ready").0, "True");
+}
