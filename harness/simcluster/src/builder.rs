@@ -3,6 +3,7 @@
 use std::{io, path::PathBuf, sync::Arc};
 
 use simcluster_images::{ImageError, ImageStore};
+use simcluster_node::model::Programs;
 
 use crate::Cluster;
 
@@ -10,8 +11,11 @@ use crate::Cluster;
 #[derive(Clone, Debug)]
 pub struct Builder {
     pub(crate) images: Option<Arc<ImageStore>>,
+    pub(crate) image_archives: Vec<PathBuf>,
     pub(crate) nodes: u8,
     pub(crate) directory: Option<PathBuf>,
+    pub(crate) names: Vec<String>,
+    pub(crate) model: Option<Programs>,
 }
 
 /// A cluster that could not be started.
@@ -20,6 +24,15 @@ pub enum StartError {
     /// The image cache.
     #[error("the image cache cannot be opened")]
     Images(#[source] ImageError),
+    /// An archive of images.
+    #[error("the images of {} cannot be offered", path.display())]
+    Archive {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: ImageError,
+    },
     /// No directory for the nodes.
     #[error("no directory for the nodes could be made in {}", parent.display())]
     Directory {
@@ -39,7 +52,7 @@ pub enum StartError {
         name: String,
         /// Why.
         #[source]
-        source: simcluster_node::StartNodeError,
+        source: Box<simcluster_node::StartNodeError>,
     },
 }
 
@@ -47,8 +60,11 @@ impl Default for Builder {
     fn default() -> Self {
         Self {
             images: None,
+            image_archives: Vec::new(),
             nodes: 1,
             directory: None,
+            names: Vec::new(),
+            model: None,
         }
     }
 }
@@ -58,6 +74,14 @@ impl Builder {
     #[must_use]
     pub fn images(mut self, images: Arc<ImageStore>) -> Self {
         self.images = Some(images);
+        self
+    }
+
+    /// Images of an OCI layout or archive (plain or gzip; what `docker save` writes will do), under the names that
+    /// they have in it. They count before those of any other source. The file stays where it is.
+    #[must_use]
+    pub fn image_archive(mut self, path: impl Into<PathBuf>) -> Self {
+        self.image_archives.push(path.into());
         self
     }
 
@@ -72,6 +96,21 @@ impl Builder {
     #[must_use]
     pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
         self.directory = Some(directory.into());
+        self
+    }
+
+    /// Names and addresses, beside loopback, that the API server's certificate is for.
+    #[must_use]
+    pub fn names(mut self, names: Vec<String>) -> Self {
+        self.names = names;
+        self
+    }
+
+    /// Runs the functions of a model instead of processes: the nodes know its images and no others, and the
+    /// cluster's time is tokio's, which a test may pause.
+    #[must_use]
+    pub fn model(mut self, programs: Programs) -> Self {
+        self.model = Some(programs);
         self
     }
 

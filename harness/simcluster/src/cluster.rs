@@ -7,7 +7,7 @@ use std::{
 };
 
 use kube::config::Kubeconfig;
-use simcluster_apiserver::{ApiServer, Identity, Listening};
+use simcluster_apiserver::{ApiServer, Identity, Listening, UsedPermissions};
 use simcluster_images::{ImageStore, StoreConfig};
 use simcluster_node::{Node, NodeConfig};
 use tokio::{net::TcpStream, task::JoinHandle};
@@ -50,10 +50,32 @@ impl Cluster {
             Some(images) => images,
             None => Arc::new(ImageStore::open(StoreConfig::default()).map_err(StartError::Images)?),
         };
-        let api = ApiServer::start(simcluster_apiserver::Config::default());
+        for path in builder.image_archives {
+            let offer = Arc::clone(&images);
+            let reading = tokio::task::spawn_blocking(move || {
+                let offered = offer.offer_archive(&path);
+                offered.map_err(|source| StartError::Archive { path, source })
+            });
+            match reading.await {
+                Ok(offered) => offered.map(drop)?,
+                Err(failed) => std::panic::resume_unwind(failed.into_panic()),
+            }
+        }
+        let mut config = simcluster_apiserver::Config {
+            names: builder.names,
+            ..simcluster_apiserver::Config::default()
+        };
+        if builder.model.is_some() {
+            config.clock = tokios_clock();
+        }
+        let api = ApiServer::start(config);
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let inner = Arc::new(api.listen(loopback).await.map_err(StartError::ApiServer)?);
-        let directory = builder.directory.unwrap_or_else(std::env::temp_dir);
+        let model = builder.model.is_some();
+        let directory = builder
+            .directory
+            .or_else(|| memory_directory().filter(|_| model))
+            .unwrap_or_else(std::env::temp_dir);
         let mut cluster = Self {
             api,
             images,
@@ -63,15 +85,20 @@ impl Cluster {
             inner,
             outer: Mutex::default(),
         };
+        // A switch between nodes is made only where there is more than one.
+        let connected = builder.nodes > 1 && builder.model.is_none();
+        let fabric = connected.then(simcluster_node::Fabric::default);
         for index in 0..builder.nodes {
             let mut config = cluster.node_config(&format!("node-{}", index + 1), &directory);
             config.pod_cidr = simcluster_node::Cidr::of_node(index);
+            config.fabric.clone_from(&fabric);
+            config.model.clone_from(&builder.model);
             let name = config.name.clone();
             let node = Node::start(config)
                 .await
                 .map_err(|source| StartError::Node {
                     name: name.clone(),
-                    source,
+                    source: Box::new(source),
                 })?;
             cluster.api.register_kubelet(&name, node.kubelet());
             cluster.nodes.push(node);
@@ -127,6 +154,11 @@ impl Cluster {
     /// A client that acts as somebody else, without a socket.
     pub fn client_as(&self, identity: &Identity) -> kube::Client {
         self.api.client(identity)
+    }
+
+    /// Which permissions a user has used so far, to prove that a role grants no more.
+    pub fn used_permissions(&self, user: &str) -> UsedPermissions {
+        self.api.used_permissions(user)
     }
 
     /// The API server, for what only it can do.
@@ -185,4 +217,21 @@ impl Drop for Cluster {
         self.stop.cancel();
         self.api.shutdown();
     }
+}
+
+/// Wall time that moves with tokio's clock, as that of controllers and nodes does.
+fn tokios_clock() -> simcluster_apiserver::Clock {
+    let (wall, start) = (jiff::Timestamp::now(), tokio::time::Instant::now());
+    simcluster_apiserver::Clock::new(move || {
+        let passed = jiff::SignedDuration::try_from(start.elapsed());
+        wall.saturating_add(passed.unwrap_or(jiff::SignedDuration::MAX))
+            .unwrap_or(jiff::Timestamp::MAX)
+    })
+}
+
+/// A directory whose files are in memory: what thousands of model pods write is not worth a disk's time.
+fn memory_directory() -> Option<std::path::PathBuf> {
+    let path = std::path::Path::new("/dev/shm");
+    let mine = tempfile::tempdir_in(path).is_ok();
+    mine.then(|| path.to_owned())
 }

@@ -48,11 +48,18 @@ mod images;
 
 pub use builder::{Builder, StartError};
 pub use cluster::Cluster;
+pub use simcluster_apiserver::UsedPermissions;
 pub use simcluster_images::{
     Content, Event as ImageEvent, Image, ImageConfig, ImageError, ImageStore, LocalFile,
     LocalImage, Progress, StoreConfig,
 };
+pub use simcluster_node::model;
 pub use simcluster_runtime::{Isolation, ProbeError};
+
+/// How pods' memory limits are kept on this machine for this user; or why they are not.
+pub fn memory_limits() -> Result<String, String> {
+    simcluster_runtime::Runtime::memory_limits()
+}
 
 /// Whether pods can run on this machine, and how they are kept apart.
 pub async fn probe() -> Result<Isolation, ProbeError> {

@@ -1,6 +1,9 @@
 //! `simcluster`: a simulated cluster on its own, for kubectl and any other client.
 //!
-//! It writes a kubeconfig and runs until Ctrl-C or SIGTERM.
+//! It writes a kubeconfig and runs until Ctrl-C or SIGTERM. `simcluster server …` is the same behind
+//! k3s's outer face, for a container's image: see `k3s`.
+
+mod k3s;
 
 use std::{
     io::Write as _,
@@ -32,7 +35,20 @@ type Failure = Box<dyn std::error::Error>;
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
-    let arguments = Arguments::parse();
+    let mut words = std::env::args();
+    let program = words.next().unwrap_or_default();
+    if program.rsplit('/').next() == Some("cat") {
+        return k3s::cat(words);
+    }
+    if words.next().as_deref() == Some("server") {
+        start_logging();
+        return Box::pin(k3s::server(words)).await;
+    }
+    start_logging();
+    Box::pin(alone(Arguments::parse())).await
+}
+
+fn start_logging() {
     tracing_subscriber::fmt()
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_default_env()
@@ -40,6 +56,9 @@ async fn main() -> Result<(), Failure> {
         )
         .with_writer(std::io::stderr)
         .init();
+}
+
+async fn alone(arguments: Arguments) -> Result<(), Failure> {
     let (mut interrupt, mut terminate) = (
         signal(SignalKind::interrupt())?,
         signal(SignalKind::terminate())?,

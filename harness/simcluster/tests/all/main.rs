@@ -1,0 +1,11 @@
+//! A whole cluster's promises to those who start one: images, nodes that are
+//! connected, and an end that leaves nothing.
+
+#![expect(clippy::unwrap_used, reason = "the helpers of tests fail by panicking")]
+
+mod death;
+mod images;
+mod model;
+mod network;
+mod programs;
+mod support;
