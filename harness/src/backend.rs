@@ -1,14 +1,19 @@
 //! Where a cluster comes from, and how it ends.
 //!
-//! One backend so far, [`simulated`]; a container with k3s and the cluster of a kubeconfig are to
-//! implement the same trait. What a backend cannot do, a scenario asks by [`Capability`] and never by
-//! the backend's name.
+//! Three backends: [`simulated`], the default; [`existing`], the cluster of a kubeconfig; [`k3s`], a
+//! container. What a backend cannot do, a scenario asks by [`Capability`] and never by its name.
+//! [`select`] chooses one from the environment, so that the same tests run on each.
 
 use std::fmt;
 
 use futures::future::BoxFuture;
 
+pub mod existing;
+pub mod k3s;
+pub mod select;
 pub mod simulated;
+
+pub use select::Selection;
 
 /// Something a scenario may need that not every cluster can give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,11 +22,36 @@ pub enum Capability {
     LocalImages,
     /// The whole cluster belongs to this run: cluster-wide objects may be made and removed freely.
     OwnCluster,
+    /// The cluster remembers every version of every object.
+    History,
+}
+
+impl fmt::Display for Capability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::LocalImages => "images without a registry",
+            Self::OwnCluster => "a cluster of its own",
+            Self::History => "the history of objects",
+        })
+    }
+}
+
+/// What a run could not remove, a line each; empty when nothing is left.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Leftovers(pub Vec<String>);
+
+impl fmt::Display for Leftovers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
 }
 
 /// A running cluster.
 pub trait Backend: Send + Sync + fmt::Debug {
-    /// A client with all permissions.
+    /// `simulated`, `existing`, `k3s`.
+    fn name(&self) -> &'static str;
+
+    /// A client with all permissions that the cluster gives us.
     fn client(&self) -> kube::Client;
 
     /// The kubeconfig of an HTTPS address of this cluster, opened at the first call.
@@ -30,8 +60,18 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// Whether this cluster can do that.
     fn can(&self, capability: Capability) -> bool;
 
-    /// Ends the cluster and waits until nothing of it is left.
-    fn stop(self: Box<Self>) -> BoxFuture<'static, ()>;
+    /// The cluster's own logs, as evidence: name and text.
+    fn logs(&self) -> BoxFuture<'_, Vec<(String, String)>> {
+        Box::pin(std::future::ready(Vec::new()))
+    }
+
+    /// The simulated cluster itself, for what only it can do.
+    fn simulated(&self) -> Option<&simcluster::Cluster> {
+        None
+    }
+
+    /// Ends the cluster, or our part of it, and waits until nothing is left or it is known what is.
+    fn stop(self: Box<Self>) -> BoxFuture<'static, Leftovers>;
 }
 
 /// A cluster that could not be started or asked.

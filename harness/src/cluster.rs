@@ -1,13 +1,19 @@
 //! A cluster to work in: a client, a namespace, and the verbs a scenario uses.
 
-use std::{fmt::Debug, time::Duration};
+use std::{
+    fmt::Debug,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use kube::{Api, Client, Resource, api::DynamicObject, core::NamespaceResourceScope};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    backend::{Backend, Capability},
-    conditions::Condition,
+    backend::existing::RUN,
+    backend::{Backend, Capability, Leftovers},
+    conditions::{self, Condition},
+    journal::Journal,
     objects::{self, ObjectError},
     wait::{self, WaitError},
 };
@@ -17,7 +23,13 @@ pub struct Cluster {
     backend: Box<dyn Backend>,
     client: Client,
     namespace: String,
+    journal: Journal,
+    /// What was applied to a cluster that is not our own, to be removed again.
+    applied: Mutex<Vec<DynamicObject>>,
 }
+
+/// How long the removal of one object may take in a cluster that is not our own.
+const CLEAN_UP: Duration = Duration::from_secs(60);
 
 impl Debug for Cluster {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -36,12 +48,24 @@ impl Cluster {
             backend,
             client,
             namespace: namespace.into(),
+            journal: Journal::default(),
+            applied: Mutex::default(),
         }
     }
 
     /// A client with all permissions.
     pub fn client(&self) -> Client {
         self.client.clone()
+    }
+
+    /// A client whose requests are recorded as those of `who`, for the operator under test.
+    pub fn client_of(&self, who: &str) -> Client {
+        self.journal.client(&self.client, who)
+    }
+
+    /// The requests of the clients that [`Cluster::client_of`] gave.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
     }
 
     /// Where the cluster comes from.
@@ -81,9 +105,87 @@ impl Cluster {
     pub async fn apply(&self, manifest: &str) -> Result<Vec<DynamicObject>, ObjectError> {
         let mut applied = Vec::new();
         for object in objects::parse(manifest)? {
-            applied.push(objects::apply(&self.client, &object, &self.namespace).await?);
+            applied.push(
+                self.write(object, &self.namespace, objects::Write::Apply)
+                    .await?,
+            );
         }
         Ok(applied)
+    }
+
+    /// Writes one object, in `namespace` unless it names one; in a cluster that is not our own it is
+    /// labelled, and remembered for [`Cluster::clean_up`] unless it was there before.
+    pub async fn write(
+        &self,
+        mut object: DynamicObject,
+        namespace: &str,
+        how: objects::Write,
+    ) -> Result<DynamicObject, ObjectError> {
+        if self.can(Capability::OwnCluster) {
+            return objects::write(&self.client, &object, namespace, how).await;
+        }
+        let is_new = objects::get(&self.client, &object, namespace)
+            .await?
+            .is_none();
+        if is_new {
+            let labels = object.metadata.labels.get_or_insert_default();
+            labels.insert(RUN.to_owned(), self.namespace.clone());
+        }
+        let stored = objects::write(&self.client, &object, namespace, how).await?;
+        if is_new {
+            object
+                .metadata
+                .namespace
+                .clone_from(&stored.metadata.namespace);
+            object.metadata.name.clone_from(&stored.metadata.name);
+            self.applied
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(object);
+        }
+        Ok(stored)
+    }
+
+    /// Removes what was applied to a cluster that is not our own, newest first, and says what is left.
+    ///
+    /// To be called while the operator under test still runs: its finalizers need it. On a cluster of
+    /// our own there is nothing to do, for it ends as a whole.
+    pub async fn clean_up(&self) -> Leftovers {
+        let applied =
+            std::mem::take(&mut *self.applied.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut left = Vec::new();
+        for object in applied.iter().rev() {
+            let name = objects::describe(object);
+            let removal = async {
+                objects::delete(&self.client, object, &self.namespace).await?;
+                let (api, resource) =
+                    objects::api_for(&self.client, object, &self.namespace).await?;
+                Ok::<_, ObjectError>((api, resource))
+            };
+            match removal.await {
+                Ok((api, resource)) => {
+                    let gone = wait::until_dynamic(
+                        &api,
+                        &resource,
+                        object.metadata.name.as_deref().unwrap_or_default(),
+                        conditions::absent(),
+                        CLEAN_UP,
+                    );
+                    if gone.await.is_err() {
+                        let now = objects::get(&self.client, object, &self.namespace).await;
+                        let finalizers = now.ok().flatten().and_then(|o| o.metadata.finalizers);
+                        left.push(format!(
+                            "{name} is still there after {CLEAN_UP:?}; it waits for {}",
+                            finalizers.unwrap_or_default().join(", ")
+                        ));
+                    }
+                }
+                // With its CRD gone, the kind and its objects are gone too.
+                Err(ObjectError::NoMatch { .. }) => {}
+                Err(error) => left.push(format!("{name}: {}", crate::proof::chain(&error))),
+            }
+        }
+        Leftovers(left)
     }
 
     /// Asks for the deletion of each object of a manifest; does not wait until they are gone.
@@ -123,8 +225,8 @@ impl Cluster {
         wait::until(api, name, condition, limit).await
     }
 
-    /// Ends the cluster and waits until nothing of it is left.
-    pub async fn stop(self) {
-        self.backend.stop().await;
+    /// Ends the cluster, or our part of it, and waits until nothing of it is left; says what is.
+    pub async fn stop(self) -> Leftovers {
+        self.backend.stop().await
     }
 }

@@ -21,10 +21,13 @@ pub enum Verdict {
     Never(String),
 }
 
+/// What is asked of an object, or of its absence.
+type Test<K> = Box<dyn Fn(Option<&K>) -> Verdict + Send + Sync>;
+
 /// A named test of an object that may be absent.
 pub struct Condition<K> {
     name: String,
-    test: Box<dyn Fn(Option<&K>) -> Verdict + Send + Sync>,
+    test: Test<K>,
 }
 
 impl<K> fmt::Debug for Condition<K> {

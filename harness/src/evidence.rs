@@ -1,9 +1,19 @@
-//! What a failed run leaves behind: objects, events, logs of pods, log of this process.
+//! What a failed run leaves behind, without being asked, in `target/harness/<test>/`:
 //!
-//! Written without being asked, to `target/harness/<test>/`. Secrets are redacted: the data of Secrets
+//! | file | what |
+//! |---|---|
+//! | `failure.txt` | what was expected, what was last seen, and the line that runs it again |
+//! | `objects.yaml` | all objects at that moment |
+//! | `history.txt` | every version of them: when, by whom, what changed |
+//! | `events.txt`, `requests.txt` | Events; the requests of the operator under test |
+//! | `logs/` | pods, and the cluster itself where it is a container |
+//! | `run.log` | the log of this process, the operator's as a task included |
+//! | `page.html`, `run.json` | of scenario files: the run over time, as a picture and as data |
+//! Secrets are redacted: the data of Secrets
 //! and every value whose key speaks of a password.
 
 use std::{
+    fmt::Write as _,
     fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -16,6 +26,12 @@ use kube::{
     discovery::{Scope, verbs},
 };
 use serde_json::Value;
+
+use crate::{
+    Cluster,
+    report::{self, Timeline},
+    scenario::Run,
+};
 
 /// The log of one run, kept in memory until somebody needs it.
 #[derive(Clone, Debug, Default)]
@@ -62,7 +78,7 @@ pub fn directory(test: &str) -> PathBuf {
 }
 
 /// The target directory of the running test binary (`target/<profile>/deps/<binary>`).
-fn target_directory() -> PathBuf {
+pub(crate) fn target_directory() -> PathBuf {
     if let Some(directory) = std::env::var_os("CARGO_TARGET_DIR") {
         return directory.into();
     }
@@ -74,13 +90,55 @@ fn target_directory() -> PathBuf {
 }
 
 /// Writes what can be learnt from the cluster; what cannot be had is said in the file itself.
-pub async fn collect(client: &Client, log: &RunLog, failure: &str, to: &Path) -> io::Result<()> {
+pub async fn collect(
+    cluster: &Cluster,
+    log: &RunLog,
+    failure: &str,
+    reproduce: &str,
+    to: &Path,
+) -> io::Result<()> {
+    of_run(cluster, failure, reproduce, None, to).await?;
+    fs::write(to.join("run.log"), log.text())
+}
+
+/// As [`collect`], for the run of a scenario file: with its page and its record.
+pub async fn of_run(
+    cluster: &Cluster,
+    failure: &str,
+    reproduce: &str,
+    run: Option<&Run>,
+    to: &Path,
+) -> io::Result<()> {
+    let client = &cluster.client();
     drop(fs::remove_dir_all(to));
     fs::create_dir_all(to.join("logs"))?;
-    fs::write(to.join("failure.txt"), failure)?;
-    fs::write(to.join("run.log"), log.text())?;
+    let failure_text = format!("{failure}\n\nreproduce: {reproduce}\n");
+    fs::write(to.join("failure.txt"), failure_text)?;
     fs::write(to.join("objects.yaml"), objects(client).await)?;
     fs::write(to.join("events.txt"), events(client).await)?;
+    let requests: Vec<String> = cluster
+        .journal()
+        .entries()
+        .iter()
+        .map(|entry| format!("{entry}\n"))
+        .collect();
+    fs::write(to.join("requests.txt"), requests.concat())?;
+    for (name, text) in cluster.backend().logs().await {
+        fs::write(to.join("logs").join(name), text)?;
+    }
+    let timeline = Timeline::of(cluster).await;
+    let history: Vec<String> = timeline
+        .versions
+        .iter()
+        .map(|version| format!("{version}\n"))
+        .collect();
+    fs::write(to.join("history.txt"), history.concat())?;
+    if let Some(run) = run {
+        let text = serde_json::to_string_pretty(run).map_err(io::Error::other)?;
+        fs::write(to.join("run.json"), text)?;
+        let page = report::html(&[(run.clone(), timeline)]);
+        fs::write(to.join("page.html"), page)?;
+    }
     logs(client, &to.join("logs")).await
 }
 
@@ -112,11 +170,7 @@ async fn objects(client: &Client) -> String {
                     }
                 }
                 Err(error) => {
-                    text.push_str(&format!(
-                        "# could not list {}: {error}
-",
-                        resource.plural
-                    ));
+                    let _ = writeln!(text, "# could not list {}: {error}", resource.plural);
                 }
             }
         }
@@ -125,7 +179,7 @@ async fn objects(client: &Client) -> String {
 }
 
 /// Replaces what nobody should read in a report.
-fn redact(object: &mut Value) {
+pub(crate) fn redact(object: &mut Value) {
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("managedFields");
         if let Some(annotations) = metadata
@@ -168,28 +222,24 @@ fn redact_passwords(value: &mut Value) {
 async fn events(client: &Client) -> String {
     let events: Api<Event> = Api::all(client.clone());
     match events.list(&ListParams::default()).await {
-        Ok(list) => list
-            .iter()
-            .map(|event| {
-                let about = &event.involved_object;
-                format!(
-                    "{} {} {}/{} {}: {}\n",
-                    event
-                        .metadata
-                        .creation_timestamp
-                        .as_ref()
-                        .map(|t| t.0.to_string())
-                        .unwrap_or_default(),
-                    event.type_.as_deref().unwrap_or_default(),
-                    about.kind.as_deref().unwrap_or_default(),
-                    about.name.as_deref().unwrap_or_default(),
-                    event.reason.as_deref().unwrap_or_default(),
-                    event.message.as_deref().unwrap_or_default(),
-                )
-            })
-            .collect(),
+        Ok(list) => list.iter().map(event_line).collect(),
         Err(error) => format!("could not list events: {error}\n"),
     }
+}
+
+/// An Event on one line.
+pub(crate) fn event_line(event: &Event) -> String {
+    let about = &event.involved_object;
+    let time = event.metadata.creation_timestamp.as_ref();
+    format!(
+        "{} {} {}/{} {}: {}\n",
+        time.map(|t| t.0.to_string()).unwrap_or_default(),
+        event.type_.as_deref().unwrap_or_default(),
+        about.kind.as_deref().unwrap_or_default(),
+        about.name.as_deref().unwrap_or_default(),
+        event.reason.as_deref().unwrap_or_default(),
+        event.message.as_deref().unwrap_or_default(),
+    )
 }
 
 async fn logs(client: &Client, to: &Path) -> io::Result<()> {

@@ -25,7 +25,11 @@
 //! | [`wait`] | watch until a condition holds; say what was last seen |
 //! | [`port_forward`] | a local port that leads into a pod |
 //! | [`sql`] | a MySQL client through such a port |
+//! | [`journal`] | the requests of the operator under test, recorded |
+//! | [`scenario`] | scenarios as YAML: chainsaw's dialect, kuttl's folders, and what a laboratory adds |
 //! | [`operator`] | the operator under test, as a task or as a process |
+//! | [`history`] | every version of an object: what changed, when, by whom |
+//! | [`report`] | runs as JUnit XML, as one page with a picture, and on a terminal |
 //! | [`evidence`] | what a failed run leaves behind |
 //! | [`proof`] | one test's life: start, body, evidence, end |
 //!
@@ -35,10 +39,14 @@ pub mod backend;
 pub mod cluster;
 pub mod conditions;
 pub mod evidence;
+pub mod history;
+pub mod journal;
 pub mod objects;
 pub mod operator;
 pub mod port_forward;
 pub mod proof;
+pub mod report;
+pub mod scenario;
 pub mod sql;
 pub mod wait;
 

@@ -5,7 +5,7 @@
 
 use kube::{
     Api, Client, ResourceExt,
-    api::{DeleteParams, DynamicObject, Patch, PatchParams},
+    api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
     core::GroupVersionKind,
     discovery::{self, ApiResource, Scope},
 };
@@ -112,22 +112,108 @@ pub async fn api_for(
     Ok((api, resource))
 }
 
+/// How an object is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// By server-side apply.
+    Apply,
+    /// Anew.
+    Create,
+    /// In place of the version that is there.
+    Replace,
+    /// Merged into what is there.
+    Merge,
+    /// As [`Write::Apply`], but nothing is stored.
+    DryRun,
+}
+
+impl Write {
+    fn verb(self) -> &'static str {
+        match self {
+            Self::Apply | Self::DryRun => "apply",
+            Self::Create => "create",
+            Self::Replace => "update",
+            Self::Merge => "patch",
+        }
+    }
+}
+
+/// Writes one object; gives what the cluster stored.
+pub async fn write(
+    client: &Client,
+    object: &DynamicObject,
+    namespace: &str,
+    how: Write,
+) -> Result<DynamicObject, ObjectError> {
+    let (api, resource) = api_for(client, object, namespace).await?;
+    let name = object.name_any();
+    let written = match how {
+        Write::Apply | Write::DryRun => {
+            let mut parameters = PatchParams::apply(FIELD_MANAGER).force();
+            // As kubectl does: a field that the schema does not know is an error, not silently dropped.
+            parameters.field_validation = Some(kube::api::ValidationDirective::Strict);
+            parameters.dry_run = how == Write::DryRun;
+            api.patch(&name, &parameters, &Patch::Apply(object)).await
+        }
+        Write::Create => api.create(&PostParams::default(), object).await,
+        Write::Merge => {
+            let parameters = PatchParams::default();
+            api.patch(&name, &parameters, &Patch::Merge(object)).await
+        }
+        Write::Replace => replace(&api, &name, object).await,
+    };
+    written.map_err(|source| ObjectError::Refused {
+        action: how.verb(),
+        kind: resource.kind.clone(),
+        name,
+        source: Box::new(source),
+    })
+}
+
+async fn replace(
+    api: &Api<DynamicObject>,
+    name: &str,
+    object: &DynamicObject,
+) -> kube::Result<DynamicObject> {
+    let mut object = object.clone();
+    if object.metadata.resource_version.is_none() {
+        object.metadata.resource_version = api.get(name).await?.metadata.resource_version;
+    }
+    api.replace(name, &PostParams::default(), &object).await
+}
+
 /// Applies one object by server-side apply; gives what the cluster stored.
 pub async fn apply(
     client: &Client,
     object: &DynamicObject,
     namespace: &str,
 ) -> Result<DynamicObject, ObjectError> {
-    let (api, resource) = api_for(client, object, namespace).await?;
+    write(client, object, namespace, Write::Apply).await
+}
+
+/// `Kind name`, for messages.
+pub fn describe(object: &DynamicObject) -> String {
+    let kind = object.types.as_ref().map_or("object", |types| &types.kind);
+    format!("{kind} {}", object.name_any())
+}
+
+/// The object as the cluster has it; `None` if it, or its kind, is not there.
+pub async fn get(
+    client: &Client,
+    object: &DynamicObject,
+    namespace: &str,
+) -> Result<Option<DynamicObject>, ObjectError> {
+    let (api, resource) = match api_for(client, object, namespace).await {
+        Ok(found) => found,
+        Err(ObjectError::NoMatch { .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
     let name = object.name_any();
-    let mut parameters = PatchParams::apply(FIELD_MANAGER).force();
-    // As kubectl does: a field that the schema does not know is an error, not silently dropped.
-    parameters.field_validation = Some(kube::api::ValidationDirective::Strict);
-    api.patch(&name, &parameters, &Patch::Apply(object))
+    api.get_opt(&name)
         .await
         .map_err(|source| ObjectError::Refused {
-            action: "apply",
-            kind: resource.kind.clone(),
+            action: "get",
+            kind: resource.kind,
             name,
             source: Box::new(source),
         })

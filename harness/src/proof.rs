@@ -13,14 +13,16 @@ use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
 use crate::{
     Cluster,
-    backend::simulated::Simulated,
+    backend::{Leftovers, Selection},
     evidence::{self, RunLog},
 };
 
 /// Why a scenario failed: any error, printed with its causes.
 pub type Failure = Box<dyn Error + Send + Sync>;
 
-/// Runs `body` on a simulated cluster of its own and panics if it fails.
+/// Runs `body` on a cluster of its own and panics if it fails.
+///
+/// The cluster is simulated unless the environment selects another: see [`crate::backend::select`].
 ///
 /// # Panics
 /// With the failure, its causes and the place of the evidence.
@@ -31,24 +33,28 @@ where
 {
     prove_with(
         async || Ok(Arc::new(ImageStore::open(StoreConfig::default())?)),
+        &[],
         body,
     );
 }
 
-/// As [`prove`], with images of the caller's.
+/// As [`prove`], with images of the caller's; `carried` are those that a k3s container must be given.
 ///
 /// # Panics
 /// With the failure, its causes and the place of the evidence.
 #[track_caller]
-pub fn prove_with<F>(images: impl AsyncFnOnce() -> Result<Arc<ImageStore>, Failure>, body: F)
-where
+pub fn prove_with<F>(
+    images: impl AsyncFnOnce() -> Result<Arc<ImageStore>, Failure>,
+    carried: &[&str],
+    body: F,
+) where
     F: AsyncFnOnce(&Cluster) -> Result<(), Failure>,
 {
     let test = thread::current().name().unwrap_or("main").to_owned();
     let log = RunLog::default();
     let outcome = with_own_runtime(&log, async {
-        let images = images().await?;
-        let cluster = Cluster::new(Box::new(Simulated::start(images).await?), "default");
+        let selection = Selection::from_environment()?;
+        let cluster = selection.start(images().await?, carried).await?;
         let outcome = AssertUnwindSafe(body(&cluster)).catch_unwind().await;
         let failure = match outcome {
             Ok(Ok(())) => None,
@@ -59,11 +65,24 @@ where
             Some(failure) => Some(keep_evidence(&cluster, &log, &test, failure).await),
             None => None,
         };
-        cluster.stop().await;
+        let mut left = cluster.clean_up().await;
+        left.0.extend(cluster.stop().await.0);
+        // The verdict is one thing and the clean-up another; both are said.
+        say_leftovers(&test, &left);
         failure.map_or(Ok(()), |text| Err(Failure::from(text)))
     });
     if let Err(failure) = outcome {
         panic!("{}", chain(&*failure));
+    }
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "what a run leaves in somebody's cluster must be seen, also when the test passes"
+)]
+fn say_leftovers(test: &str, left: &Leftovers) {
+    for line in &left.0 {
+        eprintln!("{test} left behind: {line}");
     }
 }
 
@@ -117,7 +136,9 @@ fn runtime(dispatch: &Dispatch) -> Runtime {
 
 async fn keep_evidence(cluster: &Cluster, log: &RunLog, test: &str, failure: String) -> String {
     let directory = evidence::directory(test);
-    match evidence::collect(&cluster.client(), log, &failure, &directory).await {
+    let cluster_name = cluster.backend().name();
+    let reproduce = format!("HARNESS_CLUSTER={cluster_name} cargo test {test} -- --exact");
+    match evidence::collect(cluster, log, &failure, &reproduce, &directory).await {
         Ok(()) => format!("{failure}\nevidence: {}", directory.display()),
         Err(error) => format!("{failure}\nno evidence in {}: {error}", directory.display()),
     }

@@ -23,7 +23,7 @@ impl std::fmt::Debug for Login {
         f.debug_struct("Login")
             .field("user", &self.user)
             .field("database", &self.database)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

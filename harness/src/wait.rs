@@ -11,6 +11,7 @@ use std::{
 use futures::TryStreamExt;
 use kube::{
     Api, Resource, ResourceExt,
+    api::{ApiResource, DynamicObject},
     runtime::{WatchStreamExt, watcher},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -76,6 +77,31 @@ where
     K::DynamicType: Default,
 {
     let object = format!("{} {name}", K::kind(&K::DynamicType::default()));
+    until_named(api, object, name, condition, limit).await
+}
+
+/// As [`until`], for objects whose kind is known only at run time.
+pub async fn until_dynamic(
+    api: &Api<DynamicObject>,
+    resource: &ApiResource,
+    name: &str,
+    condition: Condition<DynamicObject>,
+    limit: Duration,
+) -> Result<Option<DynamicObject>, WaitError> {
+    let object = format!("{} {name}", resource.kind);
+    until_named(api, object, name, condition, limit).await
+}
+
+async fn until_named<K>(
+    api: &Api<K>,
+    object: String,
+    name: &str,
+    condition: Condition<K>,
+    limit: Duration,
+) -> Result<Option<K>, WaitError>
+where
+    K: Resource + Clone + Debug + Serialize + DeserializeOwned + Send + 'static,
+{
     let mut seen = Seen {
         object: None,
         missing: "nothing was seen".to_owned(),
@@ -96,6 +122,49 @@ where
         }
         Err(_) => Err(seen.timed_out(object, &condition, limit, None)),
     }
+}
+
+/// Watches all objects of a kind until `condition` holds for one of them, whichever it is.
+pub async fn until_any<K>(
+    api: &Api<K>,
+    condition: Condition<K>,
+    limit: Duration,
+) -> Result<K, WaitError>
+where
+    K: Resource + Clone + Debug + Serialize + DeserializeOwned + Send + 'static,
+    K::DynamicType: Default,
+{
+    let mut seen = Seen {
+        object: None,
+        missing: "there is none".to_owned(),
+        at: Instant::now(),
+    };
+    let search = async {
+        let config = watcher::Config::default();
+        let mut events = std::pin::pin!(watcher(api.clone(), config).default_backoff());
+        loop {
+            match events.try_next().await {
+                Ok(Some(watcher::Event::InitApply(object) | watcher::Event::Apply(object))) => {
+                    seen.at = Instant::now();
+                    match condition.judge(Some(&object)) {
+                        Verdict::Met => return object,
+                        Verdict::NotYet(missing) | Verdict::Never(missing) => {
+                            seen.missing = missing;
+                        }
+                    }
+                    seen.object = Some(object);
+                }
+                Ok(_) => {}
+                // The watcher starts again by itself, with back-off.
+                Err(error) => seen.missing = format!("the watch failed: {error}"),
+            }
+        }
+    };
+    if let Ok(object) = tokio::time::timeout(limit, search).await {
+        return Ok(object);
+    }
+    let object = format!("any {}", K::kind(&K::DynamicType::default()));
+    Err(seen.timed_out(object, &condition, limit, None))
 }
 
 struct Seen<K> {
@@ -140,7 +209,6 @@ async fn watch<K>(
 ) -> Result<Verdict, watcher::Error>
 where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
-    K::DynamicType: Default,
 {
     let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
     let mut events = std::pin::pin!(watcher(api.clone(), config).default_backoff());

@@ -6,7 +6,7 @@ use futures::{FutureExt, future::BoxFuture};
 use kube::config::Kubeconfig;
 use simcluster::ImageStore;
 
-use super::{Backend, BackendError, Capability};
+use super::{Backend, BackendError, Capability, Leftovers};
 
 const NAME: &str = "simulated";
 
@@ -34,6 +34,10 @@ impl Simulated {
 }
 
 impl Backend for Simulated {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
     fn client(&self) -> kube::Client {
         self.cluster.client()
     }
@@ -44,12 +48,20 @@ impl Backend for Simulated {
 
     fn can(&self, capability: Capability) -> bool {
         match capability {
-            Capability::LocalImages | Capability::OwnCluster => true,
+            Capability::LocalImages | Capability::OwnCluster | Capability::History => true,
         }
     }
 
-    fn stop(self: Box<Self>) -> BoxFuture<'static, ()> {
-        self.cluster.shutdown().boxed()
+    fn simulated(&self) -> Option<&simcluster::Cluster> {
+        Some(&self.cluster)
+    }
+
+    fn stop(self: Box<Self>) -> BoxFuture<'static, Leftovers> {
+        async move {
+            self.cluster.shutdown().await;
+            Leftovers::default()
+        }
+        .boxed()
     }
 }
 

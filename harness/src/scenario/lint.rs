@@ -1,0 +1,234 @@
+//! What the types of a scenario file cannot say, looked at before anything runs.
+//!
+//! Pure but for the question whether named files exist.
+
+use serde_json::Value;
+
+use super::{
+    action::Action,
+    assertion::expressions,
+    duration, expression,
+    model::{Apply, Assert, Operation, Requirements, Step},
+    parse::{Loaded, load_template},
+};
+
+/// The clusters that `backends` may name.
+const BACKENDS: [&str; 5] = ["simulated", "existing", "k3s", "embedded", "kubeconfig"];
+
+/// Everything that is wrong, each with its place: `steps[1].try[0].assert: …`.
+pub fn lint(loaded: &Loaded) -> Vec<String> {
+    let document = &loaded.document;
+    let spec = &document.spec;
+    let mut linter = Linter {
+        loaded,
+        ours: document.kind == "Scenario",
+        found: Vec::new(),
+    };
+    if document.metadata.name.is_empty() {
+        linter.say("metadata", "a scenario needs a name");
+    }
+    if spec.steps.is_empty() {
+        linter.say("spec", "there are no steps, so nothing is proved");
+    }
+    for name in &spec.backends {
+        if !BACKENDS.contains(&name.as_str()) {
+            let known = BACKENDS[..3].join(", ");
+            linter.say(
+                "backends",
+                &format!("there is no cluster {name:?}; there are {known}"),
+            );
+        }
+    }
+    if let Some(mysqld) = &spec.requires.mysqld
+        && mysqld != "real"
+    {
+        linter.say(
+            "requires",
+            &format!("mysqld {mysqld:?} is not there; only real"),
+        );
+    }
+    if !linter.ours && (!spec.backends.is_empty() || spec.requires != Requirements::default()) {
+        linter.say("spec", "`backends` and `requires` are for kind Scenario");
+    }
+    let mut names = Vec::new();
+    for (index, step) in spec.steps.iter().enumerate() {
+        if !step.name.is_empty() && names.contains(&&step.name) {
+            linter.say(
+                &format!("steps[{index}]"),
+                &format!("another step is called {:?} too", step.name),
+            );
+        }
+        names.push(&step.name);
+        linter.step(&format!("steps[{index}]"), step);
+    }
+    linter.operations("catch", &spec.catch);
+    linter.found
+}
+
+struct Linter<'a> {
+    loaded: &'a Loaded,
+    ours: bool,
+    found: Vec<String>,
+}
+
+impl Linter<'_> {
+    fn say(&mut self, place: &str, problem: &str) {
+        self.found.push(format!("{place}: {problem}"));
+    }
+
+    fn step(&mut self, place: &str, step: &Step) {
+        let all = [
+            ("try", &step.r#try),
+            ("catch", &step.catch),
+            ("finally", &step.finally),
+            ("cleanup", &step.cleanup),
+        ];
+        if all.iter().all(|(_, operations)| operations.is_empty()) && step.r#use.is_none() {
+            self.say(place, "the step does nothing");
+        }
+        if let Some(template) = &step.r#use {
+            match load_template(&self.loaded.folder.join(&template.template)) {
+                Ok(template) => self.step(&format!("{place}.use"), &template.spec),
+                Err(error) => self.say(&format!("{place}.use"), &error.to_string()),
+            }
+        }
+        for (name, operations) in all {
+            self.operations(&format!("{place}.{name}"), operations);
+        }
+    }
+
+    fn operations(&mut self, place: &str, operations: &[Operation]) {
+        for (index, operation) in operations.iter().enumerate() {
+            let place = format!("{place}[{index}]");
+            match Action::all(operation).as_slice() {
+                [action] => self.action(&format!("{place}.{}", action.name()), *action),
+                [] => self.say(&place, "the operation has no action"),
+                several => {
+                    let names: Vec<_> = several.iter().map(|action| action.name()).collect();
+                    let names = names.join(" and ");
+                    self.say(&place, &format!("one action each, but here are {names}"));
+                }
+            }
+        }
+    }
+
+    fn action(&mut self, place: &str, action: Action<'_>) {
+        if action.is_ours() && !self.ours {
+            self.say(place, "chainsaw does not have it; write kind: Scenario");
+        }
+        match action {
+            Action::Apply(a) | Action::Create(a) | Action::Update(a) | Action::Patch(a) => {
+                self.apply(place, a);
+            }
+            Action::Assert(a) | Action::Error(a) => self.assert(place, a),
+            Action::Delete(delete) => {
+                if delete.file.is_some() == delete.r#ref.is_some() {
+                    self.say(place, "give either `file` or `ref`");
+                }
+                self.file(place, delete.file.as_ref());
+                self.time(place, delete.timeout.as_ref());
+            }
+            Action::Wait(wait) => {
+                let wanted = [
+                    wait.r#for.deletion.is_some(),
+                    wait.r#for.condition.is_some(),
+                    wait.r#for.json_path.is_some(),
+                ];
+                if wanted.iter().filter(|is| **is).count() != 1 {
+                    self.say(place, "`for` has one of deletion, condition, jsonPath");
+                }
+                self.time(place, wait.timeout.as_ref());
+            }
+            Action::Sleep(sleep) => {
+                if self.ours {
+                    self.say(place, "do not sleep: assert what you wait for, or `hold`");
+                }
+                self.time(place, Some(&sleep.duration));
+            }
+            Action::Hold(hold) => {
+                self.time(place, Some(&hold.r#for));
+                if hold.assert.is_none() && hold.no_writes_by.is_none() {
+                    self.say(place, "nothing holds: give `assert` or `noWritesBy`");
+                }
+                if let Some(assert) = &hold.assert {
+                    self.assert(place, assert);
+                }
+            }
+            Action::Sql(sql) => {
+                if sql.ledger.is_some() && sql.insert.is_none() {
+                    self.say(place, "`ledger` remembers the rows of `insert`");
+                }
+                if sql.rows.is_some() && sql.query.is_none() {
+                    self.say(place, "`rows` are those of `query`");
+                }
+                self.time(place, sql.timeout.as_ref());
+            }
+            Action::Fault(fault) => {
+                let faults = [
+                    fault.crash_operator.is_some(),
+                    fault.kill_pod.is_some(),
+                    fault.forget_history.is_some(),
+                ];
+                if faults.iter().filter(|is| **is).count() != 1 {
+                    self.say(place, "one fault at a time");
+                }
+            }
+            Action::Command(command) => self.checked(place, command.check.as_ref()),
+            Action::Script(script) => self.checked(place, script.check.as_ref()),
+            Action::Events(_)
+            | Action::PodLogs(_)
+            | Action::Get(_)
+            | Action::Describe(_)
+            | Action::Operator(_) => {}
+        }
+    }
+
+    fn apply(&mut self, place: &str, apply: &Apply) {
+        if apply.file.is_some() == apply.resource.is_some() {
+            self.say(place, "give either `file` or `resource`");
+        }
+        self.file(place, apply.file.as_ref());
+        self.time(place, apply.timeout.as_ref());
+        self.checked(place, apply.resource.as_ref());
+        for expectation in &apply.expect {
+            self.checked(place, Some(&expectation.check));
+        }
+    }
+
+    fn assert(&mut self, place: &str, assert: &Assert) {
+        if assert.file.is_some() == assert.resource.is_some() {
+            self.say(place, "give either `file` or `resource`");
+        }
+        self.file(place, assert.file.as_ref());
+        self.time(place, assert.timeout.as_ref());
+        self.checked(place, assert.resource.as_ref());
+    }
+
+    fn checked(&mut self, place: &str, tree: Option<&Value>) {
+        let mut all = Vec::new();
+        if let Some(tree) = tree {
+            expressions(tree, &mut all);
+        }
+        for text in all {
+            if let Err(error) = expression::check(&text) {
+                self.say(place, &error.to_string());
+            }
+        }
+    }
+
+    fn file(&mut self, place: &str, file: Option<&String>) {
+        let Some(file) = file else {
+            return;
+        };
+        // A name that is an expression is known only when it runs.
+        if expression::in_parentheses(file).is_none() && !self.loaded.folder.join(file).exists() {
+            self.say(place, &format!("there is no file {file}"));
+        }
+    }
+
+    fn time(&mut self, place: &str, text: Option<&String>) {
+        if let Some(Err(problem)) = text.map(|text| duration::parse(text)) {
+            self.say(place, &problem);
+        }
+    }
+}

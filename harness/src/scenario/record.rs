@@ -1,0 +1,105 @@
+//! What happened in a run, as data: for people while it runs, and for reports afterwards.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
+
+use crate::Failure;
+
+/// One run of one scenario.
+#[derive(Clone, Debug, Serialize)]
+pub struct Run {
+    /// The scenario's name, with the number of its variant if it has several.
+    pub name: String,
+    /// Which cluster it was on.
+    pub cluster: &'static str,
+    /// When it began.
+    pub started: Timestamp,
+    /// How long it took, in seconds.
+    #[serde(serialize_with = "seconds")]
+    pub took: Duration,
+    /// Its steps, as far as it came.
+    pub steps: Vec<StepRecord>,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// What the clean-up could not remove; no part of the verdict.
+    pub left_behind: Vec<String>,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Verdict {
+    /// Every operation did.
+    Passed,
+    /// One did not; which, and why.
+    Failed(String),
+    /// It was not run; why.
+    Skipped(String),
+    /// It was stopped before a step, as asked.
+    Stopped(String),
+}
+
+/// One step.
+#[derive(Clone, Debug, Serialize)]
+pub struct StepRecord {
+    /// Its name.
+    pub name: String,
+    /// Its operations, as far as it came.
+    pub operations: Vec<OperationRecord>,
+}
+
+/// One operation.
+#[derive(Clone, Debug, Serialize)]
+pub struct OperationRecord {
+    /// `try`, `catch`, `finally` or `cleanup`.
+    pub phase: &'static str,
+    /// `apply`, `assert`, …
+    pub action: &'static str,
+    /// What it was about.
+    pub subject: String,
+    /// How long after the beginning of the run it began, in seconds.
+    #[serde(serialize_with = "seconds")]
+    pub began: Duration,
+    /// How long it took, in seconds.
+    #[serde(serialize_with = "seconds")]
+    pub took: Duration,
+    /// Why it failed.
+    pub failure: Option<String>,
+    /// What it showed.
+    pub output: Option<String>,
+}
+
+fn seconds<S: Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_f64((duration.as_secs_f64() * 1000.0).round() / 1000.0)
+}
+
+impl Run {
+    /// An error if it failed. Skipped is not failed.
+    pub fn into_result(self) -> Result<Self, Failure> {
+        match &self.verdict {
+            Verdict::Failed(why) => Err(why.clone().into()),
+            _ => Ok(self),
+        }
+    }
+}
+
+/// Who wants to know while it happens.
+pub trait Observer: Send {
+    /// An operation begins.
+    fn begins(&mut self, step: &str, action: &str, subject: &str) {
+        let _ = (step, action, subject);
+    }
+
+    /// It ended.
+    fn ended(&mut self, step: &str, operation: &OperationRecord) {
+        let _ = (step, operation);
+    }
+}
+
+/// Nobody does.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Observer for Silent {}

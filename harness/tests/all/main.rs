@@ -1,0 +1,3 @@
+//! The harness' own promises, on simulated clusters without pods of interest. A file is an area.
+
+mod scenarios;
