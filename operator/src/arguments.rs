@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use kube::Client;
@@ -28,6 +29,9 @@ pub struct Arguments {
     /// Watch this namespace only.
     #[arg(long, env = "WATCH_NAMESPACE")]
     watch_namespace: Option<String>,
+    /// How often to look whether root still has the password of the spec, in minutes; 0 for never.
+    #[arg(long, env = "PASSWORD_CHECK_MINUTES", default_value_t = 360)]
+    password_check_minutes: u32,
     /// Where to serve /healthz and /metrics.
     #[arg(long, env = "HTTP_ADDRESS", default_value = "0.0.0.0:8080")]
     http_address: SocketAddr,
@@ -57,6 +61,8 @@ impl Arguments {
                 namespace,
                 identity: self.identity,
             }),
+            password_check: (self.password_check_minutes > 0)
+                .then(|| Duration::from_secs(u64::from(self.password_check_minutes) * 60)),
             watch_namespace: self
                 .watch_namespace
                 .filter(|namespace| !namespace.is_empty()),

@@ -103,14 +103,20 @@ async fn step(instance: &Instance, context: &Context) -> Result<(Outcome, Action
         now,
     });
     tracing::debug!(%instance, state = ?plan.state, steps = ?plan.steps, "planned");
-    let resources = build::build(&validated, &plan.ledger);
+    let resources = build::build(&validated, &plan.ledger, plan.errand.as_ref());
     let world = apply::World {
         resource: &resource,
         validated: &validated,
         observed: &observed,
         resources: &resources,
     };
-    apply::apply(client, world, &plan).await?;
+    if let Err(error) = apply::apply(client, world, &plan).await {
+        if error.is_refusal() {
+            let trouble = error.trouble();
+            report::report_trouble(client, recorder, &resource, &trouble, now).await?;
+        }
+        return Err(error.into());
+    }
     report::report(client, recorder, &resource, &validated, &plan, now).await?;
     if plan.backed_up.is_some() {
         context.metrics.backed_up();

@@ -15,7 +15,7 @@ use kube::{CustomResource, CustomResourceExt as _, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use status::{BackupStatus, Condition, MySQLStatus, Phase};
+pub use status::{BackupStatus, Condition, MySQLStatus, Phase, RestoreTestStatus};
 
 /// A MySQL server with its data, its backups and its password.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,7 +62,7 @@ pub struct MySQLSpec {
     )]
     #[x_kube(
         validation = Rule::new("self == oldSelf").message("the database of an instance cannot be changed; make another instance"),
-        validation = Rule::new("!(self.lowerAscii() in ['mysql', 'sys', 'information_schema', 'performance_schema', '_otus_restore'])")
+        validation = Rule::new("!(self.lowerAscii() in ['mysql', 'sys', 'information_schema', 'performance_schema', '_otus_restore', '_otus_fence'])")
             .message("this name belongs to the server itself")
     )]
     pub database: String,
@@ -112,7 +112,7 @@ pub struct MySQLSpec {
     )]
     pub deletion_policy: Option<DeletionPolicy>,
 
-    /// How many backups to keep.
+    /// When to back up beside at the end, and how many backups to keep.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<BackupSpec>,
 }
@@ -147,6 +147,10 @@ pub struct BackupSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub keep: Option<i32>,
+    /// When to back up while the instance serves: a cron pattern in UTC, for example "30 2 * * *" or @daily.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 100))]
+    pub schedule: Option<String>,
 }
 
 /// The definition, as in `deploy/crd.yml`.

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use k8s_openapi::jiff::Timestamp;
-use kube::api::PostParams;
 use kube::{Api, Client, ResourceExt as _};
 use tokio_util::sync::CancellationToken;
 
 use crate::names;
 use crate::telemetry::chain;
+use crate::written;
 
 /// A Lease that did not change for this long is free.
 const DURATION: Duration = Duration::from_secs(15);
@@ -114,7 +114,7 @@ impl Elector {
     async fn attempt(&self, seen: &mut Option<Seen>) -> Result<bool, kube::Error> {
         let Some(lease) = self.api.get_opt(names::MANAGER).await? else {
             let fresh = self.held(None);
-            return unless_conflict(self.api.create(&PostParams::default(), &fresh).await);
+            return unless_conflict(self.api.create(&written::by_post(), &fresh).await);
         };
         let now = Instant::now();
         if seen
@@ -142,17 +142,13 @@ impl Elector {
             }
             Some(_) => Ok(false),
             // Removed by somebody: whoever makes it anew first has it.
-            None => unless_conflict(
-                self.api
-                    .create(&PostParams::default(), &self.held(None))
-                    .await,
-            ),
+            None => unless_conflict(self.api.create(&written::by_post(), &self.held(None)).await),
         }
     }
 
     async fn replace(&self, lease: &Lease) -> Result<Lease, kube::Error> {
         self.api
-            .replace(names::MANAGER, &PostParams::default(), lease)
+            .replace(names::MANAGER, &written::by_post(), lease)
             .await
     }
 

@@ -85,6 +85,89 @@ pub struct Record {
     /// The data were taken over from another resource or another operator.
     #[serde(default)]
     pub adopted: bool,
+    /// What the server said it is, the last time that a Job asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+    /// What has been done to the instance while it served.
+    #[serde(default, skip_serializing_if = "Upkeep::is_default")]
+    pub upkeep: Upkeep,
+}
+
+/// What has been done to an instance while it served.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Upkeep {
+    /// The newest backup that was made of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<Taken>,
+    /// The schedule that backups were made by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<String>,
+    /// The moment of it, in seconds since 1970, that was last seen to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduled: Option<i64>,
+    /// The wish for a backup that was last fulfilled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_backup: Option<String>,
+    /// The last restore test.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore_test: Option<RestoreTest>,
+    /// When root's password was last looked at, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_checked: Option<i64>,
+    /// The image that the spec asks for while another one runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upgrade: Option<Upgrade>,
+}
+
+impl Upkeep {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A backup of a serving instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Taken {
+    /// The operation that made it.
+    pub operation: String,
+    /// What it made.
+    pub backup: Backup,
+    /// When it was complete, in seconds since 1970.
+    pub at: i64,
+}
+
+/// A restore test that came to an end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RestoreTest {
+    /// The wish that it fulfils.
+    pub wish: String,
+    /// The rows would come back.
+    pub passed: bool,
+    /// What was tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<String>,
+    /// One word.
+    pub reason: String,
+    /// A sentence.
+    pub detail: String,
+    /// When, in seconds since 1970.
+    pub at: i64,
+}
+
+/// An upgrade that is being prepared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Upgrade {
+    /// The new image.
+    pub image: String,
+    /// What is in it.
+    pub server: String,
+    /// A backup of the old server is there.
+    #[serde(default)]
+    pub backed_up: bool,
 }
 
 /// How the data came to be.
@@ -101,6 +184,9 @@ pub struct Restored {
     /// The server then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<String>,
+    /// What the Job said about it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
 }
 
 /// A backup known to be good.
@@ -244,6 +330,8 @@ impl Ledger {
         self.record.final_backup = None;
         self.record.applied = self.record.applied.filter(|_| adopted);
         self.record.adopted = adopted;
+        self.record.server = self.record.server.take().filter(|_| adopted);
+        self.record.upkeep = Upkeep::default();
     }
 
     fn account_script(&self) -> String {
@@ -336,6 +424,7 @@ mod tests {
             generation: None,
             reason: "NoBackup".into(),
             server: None,
+            detail: String::new(),
         });
         ledger.begin("uid-2", false);
         assert_eq!(ledger.record.restored, None);

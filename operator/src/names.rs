@@ -50,6 +50,12 @@ pub const RESTORE: &str = "otus.homework/restore";
 pub const RESTORE_AS: &str = "otus.homework/restore-as";
 /// Annotation by users: restore this generation.
 pub const RESTORE_GENERATION: &str = "otus.homework/restore-generation";
+/// Annotation by users: back up now; another value asks for another backup.
+pub const BACKUP_NOW: &str = "otus.homework/backup-now";
+/// Annotation by users: try to restore into a scratch server; another value asks for another test.
+pub const RESTORE_TEST: &str = "otus.homework/restore-test";
+/// Annotation by users: `force` applies another image without asking what is in it, and without a backup.
+pub const UPGRADE: &str = "otus.homework/upgrade";
 /// Annotation by users: take objects over that somebody else has made.
 pub const ADOPT: &str = "otus.homework/adopt";
 
@@ -144,6 +150,12 @@ impl Instance {
     /// The Job that sets the password.
     pub fn password_job(&self) -> String {
         format!("passwd-{}-job", self.name)
+    }
+
+    /// The Job for everything that is done to an instance while it serves: backups on schedule or on demand,
+    /// restore tests, looking at an image before an upgrade, looking after the password.
+    pub fn upkeep_job(&self) -> String {
+        format!("upkeep-{}-job", self.name)
     }
 
     /// Where Jobs mount the backup volume: the old operator's dump lies there under its old path.

@@ -18,6 +18,10 @@ pub struct Settings {
     pub resync: Duration,
     /// How long after a Job's failure the next one is started.
     pub retry: Duration,
+    /// How often to look at a Secret that has the password: Secrets are not watched.
+    pub secret_poll: Duration,
+    /// How often to look whether root still has the password of the spec; never if `None`.
+    pub password_check: Option<Duration>,
     /// How long a stopping operator goes on with deletions under way.
     pub shutdown_grace: Duration,
     /// Where to serve `/healthz` and `/metrics`; nowhere if `None`.
@@ -36,6 +40,8 @@ impl Default for Settings {
             watch_namespace: None,
             resync: Duration::from_secs(300),
             retry: Duration::from_secs(60),
+            secret_poll: Duration::from_secs(15),
+            password_check: Some(Duration::from_secs(6 * 3600)),
             shutdown_grace: Duration::from_secs(20),
             http: None,
             election: None,

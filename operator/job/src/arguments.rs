@@ -18,8 +18,11 @@ pub const USAGE: &str = "usage:
   mysql-job prepare  --volume DIR --initialized FILE [--owner UID:GID]
   mysql-job restore  JOB --database NAME --backups DIR [--legacy FILE] [--from-database NAME]
                      [--generation NAME] [--expect-backup] [--skip] [--adopt] [--force]
-  mysql-job backup   JOB --database NAME --backups DIR [--keep N] [--fence]
+                     [--capacity BYTES]
+  mysql-job restore-test JOB (as restore)
+  mysql-job backup   JOB --database NAME --backups DIR [--keep N] [--fence] [--before-upgrade]
   mysql-job password JOB
+  mysql-job probe    JOB
 JOB: --operation ID --instance NAMESPACE/NAME --instance-uid UID --host HOST [--port N]
      --credentials DIR --work DIR [--patience SECONDS] [--termination-log FILE]";
 
@@ -54,10 +57,14 @@ pub enum Command {
     Prepare(Prepare),
     /// Bring the rows back.
     Restore(Restore),
+    /// Try whether they would come back.
+    Rehearse(Restore),
     /// Write a generation.
     Backup(Backup),
     /// Set root's password.
     Password(Password),
+    /// Look what server the image has.
+    Probe(Probe),
 }
 
 /// `install`
@@ -128,6 +135,8 @@ pub struct Restore {
     pub mode: RestoreMode,
     /// The data volume was taken over with its data: rows in it are not touched and no failure.
     pub adopt: bool,
+    /// Bytes that the data volume can hold; unknown if `None`.
+    pub capacity: Option<u64>,
 }
 
 /// What a restore may do, by the wish of people.
@@ -155,6 +164,15 @@ pub struct Backup {
     pub keep: usize,
     /// Stop all writing first and leave it stopped: the instance is about to be removed.
     pub fence: bool,
+    /// Another version of the server is to come: root and the operator get a kind of password that it knows.
+    pub before_upgrade: bool,
+}
+
+/// `probe`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// The common part; its server is not asked.
+    pub job: Job,
 }
 
 /// `password`
@@ -225,26 +243,21 @@ impl Command {
                 initialized: options.need("initialized")?.into(),
                 owner: options.owner()?,
             }),
-            "restore" => Self::Restore(Restore {
-                job: options.job(Operation::Restore)?,
-                database: options.need("database")?,
-                backups: options.need("backups")?.into(),
-                legacy: options.take("legacy").map(Into::into),
-                from_database: options.take("from-database"),
-                generation: options.take("generation"),
-                expect_backup: options.flag("expect-backup"),
-                mode: options.mode(),
-                adopt: options.flag("adopt"),
-            }),
+            "restore" => Self::Restore(options.restore(Operation::Restore)?),
+            "restore-test" => Self::Rehearse(options.restore(Operation::RestoreTest)?),
             "backup" => Self::Backup(Backup {
                 job: options.job(Operation::Backup)?,
                 database: options.need("database")?,
                 backups: options.need("backups")?.into(),
                 keep: options.number("keep", 3)?,
                 fence: options.flag("fence"),
+                before_upgrade: options.flag("before-upgrade"),
             }),
             "password" => Self::Password(Password {
                 job: options.job(Operation::Password)?,
+            }),
+            "probe" => Self::Probe(Probe {
+                job: options.job(Operation::Probe)?,
             }),
             other => return Err(ArgumentError::Command(other.to_owned())),
         };
@@ -255,16 +268,24 @@ impl Command {
     /// Where the report goes.
     pub fn termination_log(&self) -> &Path {
         match self {
-            Self::Restore(task) => &task.job.termination_log,
+            Self::Restore(task) | Self::Rehearse(task) => &task.job.termination_log,
             Self::Backup(task) => &task.job.termination_log,
             Self::Password(task) => &task.job.termination_log,
+            Self::Probe(task) => &task.job.termination_log,
             Self::Install(_) | Self::Prepare(_) => Path::new("/dev/null"),
         }
     }
 }
 
 /// Options that have no value.
-const FLAGS: [&str; 5] = ["expect-backup", "skip", "adopt", "force", "fence"];
+const FLAGS: [&str; 6] = [
+    "expect-backup",
+    "skip",
+    "adopt",
+    "force",
+    "fence",
+    "before-upgrade",
+];
 
 struct Options(BTreeMap<String, String>);
 
@@ -332,6 +353,24 @@ impl Options {
                 name: "owner",
                 value,
             })
+    }
+
+    fn restore(&mut self, operation: Operation) -> Result<Restore, ArgumentError> {
+        Ok(Restore {
+            job: self.job(operation)?,
+            database: self.need("database")?,
+            backups: self.need("backups")?.into(),
+            legacy: self.take("legacy").map(Into::into),
+            from_database: self.take("from-database"),
+            generation: self.take("generation"),
+            expect_backup: self.flag("expect-backup"),
+            mode: self.mode(),
+            adopt: self.flag("adopt"),
+            capacity: match self.number("capacity", 0)? {
+                0 => None,
+                bytes => Some(bytes),
+            },
+        })
     }
 
     fn job(&mut self, operation: Operation) -> Result<Job, ArgumentError> {

@@ -10,12 +10,14 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::accounts::{self, Account};
 use crate::arguments::Backup;
 use crate::client::{self, ClientError, Tools};
 use crate::dump::{self, Written};
 use crate::fence;
 use crate::manifest::{Manifest, SCHEMA};
 use crate::option_file::{Login, OptionFile};
+use crate::password;
 use crate::report::{Failure, Success};
 use crate::server::{self, Server};
 use crate::survey::{self, Defaults};
@@ -46,8 +48,14 @@ pub fn backup(task: &Backup) -> Result<Success, Failure> {
     let volume = Volume::open(&task.backups, task.job.patience)?;
     let mut server = server::connect(&task.job)?;
     let defaults = existing(&mut server, task)?;
+    if task.before_upgrade {
+        password::modernise(&mut server, &task.job)?;
+    }
+    // Before the fence, which locks accounts on MariaDB: they are to come back as people made them.
+    let accounts = accounts::collect(&mut server).map_err(|error| failed(task, &error))?;
+    let accounts = fence::as_before(&mut server, accounts).map_err(|error| failed(task, &error))?;
     if !task.fence {
-        return generation(&volume, &mut server, task, &defaults);
+        return generation(&volume, &mut server, task, &defaults, &accounts);
     }
     let fence = fence::raise(&mut server, &task.job).map_err(|error| {
         Failure::retry(
@@ -59,7 +67,7 @@ pub fn backup(task: &Backup) -> Result<Success, Failure> {
             ),
         )
     })?;
-    generation(&volume, &mut server, task, &defaults).inspect_err(|_| {
+    generation(&volume, &mut server, task, &defaults, &accounts).inspect_err(|_| {
         // The deletion is blocked now; people must be able to repair what made it fail.
         if let Ok(mut session) = server.another_session(&task.job) {
             let _ = fence.lower(&mut session);
@@ -87,6 +95,7 @@ fn generation(
     server: &mut Server,
     task: &Backup,
     defaults: &Defaults,
+    accounts: &[Account],
 ) -> Result<Success, Failure> {
     let started_unix = now();
     let draft = volume.begin(&task.job.operation_id)?;
@@ -101,6 +110,9 @@ fn generation(
         .map_err(|error| failed(task, &error))?;
     dump::verify(&draft.dump(), &written.stored)
         .map_err(|damage| Failure::retry("BackupNotVerified", damage.full_text()))?;
+    let accounts = draft
+        .write_accounts(accounts)
+        .map_err(|failure| with_space(volume, failure))?;
     let manifest = Manifest {
         schema: SCHEMA,
         instance: task.job.instance.clone(),
@@ -115,6 +127,7 @@ fn generation(
         raw: written.raw,
         stored: written.stored,
         contents,
+        accounts: Some(accounts),
         fenced: task.fence,
     };
     let generation = volume.publish(&draft, &manifest)?;

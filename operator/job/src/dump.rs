@@ -78,7 +78,7 @@ impl Damage {
     }
 }
 
-/// What [`write`] wrote.
+/// What [`write()`] wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
     /// The SQL text.
@@ -116,6 +116,13 @@ pub fn write(mut source: impl Read, path: &Path) -> io::Result<Written> {
         stored: stored.digest(),
         complete: has_trailer(&tail),
     })
+}
+
+/// Length and hash of something small.
+pub fn digest_of(content: &[u8]) -> Digest {
+    let mut hashing = Hashing::new(io::sink());
+    hashing.write_all(content).expect("a sink takes everything");
+    hashing.digest()
 }
 
 /// The file is byte for byte what the manifest says.
@@ -167,7 +174,7 @@ pub fn verify_plain(path: &Path) -> Result<u64, Damage> {
     }
 }
 
-/// The SQL text of a file that [`write`] wrote.
+/// The SQL text of a file that [`write()`] wrote.
 pub fn read_compressed(path: &Path) -> io::Result<impl Read + use<>> {
     Ok(GzDecoder::new(BufReader::new(File::open(path)?)))
 }

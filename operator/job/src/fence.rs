@@ -5,15 +5,21 @@
 //! connections ended. A fence that was raised for a backup that failed is lowered again: people must
 //! be able to repair what made it fail.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::accounts::Account;
 use crate::arguments::Job;
 use crate::client::{ClientError, Session};
 use crate::server::{Flavour, Server};
 use crate::sql;
+use crate::survey;
 
 /// How long writes under way may take to end by themselves.
 const COURTESY: Duration = Duration::from_secs(5);
+
+/// On MariaDB, the database in which a fence writes down what it locks.
+const LOCKED: &str = "_otus_fence";
 
 /// A raised fence.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +48,12 @@ impl Fence {
 /// Lowers a fence that an earlier operation left; harmless where there is none.
 pub fn lower_leftover(server: &mut Server) -> Result<(), ClientError> {
     if server.facts.flavour == Flavour::MariaDb {
-        return Ok(());
+        if locked(&mut server.session)?.is_empty() {
+            return Ok(());
+        }
+        return unlocking(&mut server.session)?
+            .iter()
+            .try_for_each(|statement| server.session.execute(statement));
     }
     let raised = server.session.value("SELECT @@GLOBAL.super_read_only")?;
     if raised.as_deref() != Some("1") {
@@ -94,34 +105,89 @@ fn lowering(number: &(u32, u32, u32)) -> Vec<String> {
     statements
 }
 
+/// The accounts are written down on the server before they are locked: whoever comes after a crash can tell
+/// them from those that people have locked.
 fn lock_accounts(server: &mut Server, job: &Job) -> Result<Fence, ClientError> {
-    let rows = server.session.query(
+    let session = &mut server.session;
+    session.execute(&format!("CREATE DATABASE IF NOT EXISTS {LOCKED}"))?;
+    session.execute(&format!(
+        "CREATE TABLE IF NOT EXISTS {LOCKED}.accounts (name TEXT NOT NULL)"
+    ))?;
+    let rows = session.query(
         "SELECT User, Host FROM mysql.global_priv \
          WHERE User <> SUBSTRING_INDEX(CURRENT_USER(), '@', 1) AND User NOT IN ('mariadb.sys', '') \
          AND NOT JSON_VALUE(Priv, '$.account_locked') <=> 'true' \
          AND NOT JSON_VALUE(Priv, '$.is_role') <=> 'true'",
     )?;
-    let mut lower = Vec::new();
     for row in rows {
         let [user, host] = row.as_slice() else {
             continue;
         };
         let account =
             sql::account(user, host).map_err(|error| ClientError::Ended(error.to_string()))?;
-        server
-            .session
-            .execute(&format!("ALTER USER {account} ACCOUNT LOCK"))?;
-        lower.push(format!("ALTER USER {account} ACCOUNT UNLOCK"));
+        let name = survey::quoted(&account)?;
+        session.execute(&format!("INSERT INTO {LOCKED}.accounts VALUES ({name})"))?;
+        session.execute(&format!("ALTER USER {account} ACCOUNT LOCK"))?;
     }
-    server.session.execute("SET GLOBAL event_scheduler = OFF")?;
-    end_other_connections(server, job)?;
+    session.execute("SET GLOBAL event_scheduler = OFF")?;
+    let lower = unlocking(session)?;
+    let deadline = Instant::now() + COURTESY * 6;
+    // A statement under way may still be acknowledged; only when its connection is gone it cannot.
+    while end_other_connections(server, job)? > 0 {
+        if Instant::now() > deadline {
+            return Err(ClientError::Ended(
+                "connections that were killed do not go".to_owned(),
+            ));
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
     Ok(Fence { lower })
 }
 
-/// Ends every client connection but those of the operator. One that ends by itself meanwhile is an error
-/// to the server and none to us: the client program goes on after it.
-fn end_other_connections(server: &Server, job: &Job) -> Result<(), ClientError> {
+/// What undoes [`lock_accounts`], whoever did it.
+fn unlocking(session: &mut Session) -> Result<Vec<String>, ClientError> {
+    let names = locked(session)?;
+    let mut statements: Vec<String> = names
+        .iter()
+        .map(|name| format!("ALTER USER IF EXISTS {name} ACCOUNT UNLOCK"))
+        .collect();
+    statements.push(format!("DROP DATABASE IF EXISTS {LOCKED}"));
+    Ok(statements)
+}
+
+/// The accounts that a fence has locked; none where no fence is.
+fn locked(session: &mut Session) -> Result<Vec<String>, ClientError> {
+    let there = session.value(&format!(
+        "SELECT COUNT(*) FROM information_schema.tables \
+         WHERE table_schema = '{LOCKED}' AND table_name = 'accounts'"
+    ))?;
+    if there.as_deref() != Some("1") {
+        return Ok(Vec::new());
+    }
+    let rows = session.query(&format!("SELECT DISTINCT name FROM {LOCKED}.accounts"))?;
+    Ok(rows.into_iter().flatten().collect())
+}
+
+/// The accounts as they were before a fence of an earlier attempt locked them.
+pub fn as_before(server: &mut Server, accounts: Vec<Account>) -> Result<Vec<Account>, ClientError> {
+    if server.facts.flavour == Flavour::MySql {
+        return Ok(accounts);
+    }
+    let ours = locked(&mut server.session)?;
+    let unlock = |mut account: Account| {
+        if ours.contains(&account.name) {
+            account.create = account.create.replace(" ACCOUNT LOCK", "");
+        }
+        account
+    };
+    Ok(accounts.into_iter().map(unlock).collect())
+}
+
+/// Ends every client connection but those of the operator, and tells how many there were. One that ends by
+/// itself meanwhile is an error to the server and none to us: the client program goes on after it.
+fn end_other_connections(server: &Server, job: &Job) -> Result<usize, ClientError> {
     let mut session = Session::open_with(&server.tools, &server.login, &job.work, &["--force"])?;
+    let mut ended = 0;
     for row in session.query("SHOW PROCESSLIST")? {
         let [id, user, ..] = row.as_slice() else {
             continue;
@@ -131,6 +197,7 @@ fn end_other_connections(server: &Server, job: &Job) -> Result<(), ClientError> 
             continue;
         }
         session.execute(&format!("KILL {id}"))?;
+        ended += 1;
     }
-    Ok(())
+    Ok(ended)
 }

@@ -6,25 +6,31 @@
 //! standard input. It does not know Kubernetes: what it is to do is in its [`arguments`], what came of
 //! it is a [`report`] in the termination message and an exit code.
 //!
-//! One module per intent: [`restore`], [`backup`], [`password`], and [`prepare`] for init containers.
+//! One module per intent: [`restore`], [`rehearse`], [`backup`], [`password`], [`probe`], and [`prepare`] for
+//! init containers.
 //! They stand on
 //! * [`client`]: a session with the server, one child process each;
 //! * [`server`]: waiting for the server, what it is, and the account to work with;
 //! * [`volume`]: the generations on the backup volume, [`manifest`] and [`dump`] inside of one;
-//! * [`survey`]: what is in a database;
+//! * [`survey`]: what is in a database; [`accounts`]: who may use it;
+//! * [`old_modes`]: dumps of 5.7 for newer servers;
 //! * [`target`]: whether a database may be restored into (pure);
 //! * [`fence`]: no write is acknowledged any more;
 //! * [`sql`]: the only place where names and values become SQL.
 
+pub mod accounts;
 pub mod arguments;
 pub mod backup;
 pub mod client;
 pub mod dump;
 pub mod fence;
 pub mod manifest;
+pub mod old_modes;
 pub mod option_file;
 pub mod password;
 pub mod prepare;
+pub mod probe;
+pub mod rehearse;
 pub mod report;
 pub mod restore;
 pub mod server;
@@ -52,8 +58,10 @@ pub fn run(arguments: impl Iterator<Item = String>) -> ExitCode {
         Command::Install(install) => return plain(prepare::install(install)),
         Command::Prepare(prepare) => return plain(prepare::prepare(prepare)),
         Command::Restore(task) => task.job.conclude(restore::restore(task)),
+        Command::Rehearse(task) => task.job.conclude(rehearse::rehearse(task)),
         Command::Backup(task) => task.job.conclude(backup::backup(task)),
         Command::Password(task) => task.job.conclude(password::password(task)),
+        Command::Probe(task) => task.job.conclude(probe::probe(task)),
     };
     publish(&report, command.termination_log());
     ExitCode::from(report.exit_code())

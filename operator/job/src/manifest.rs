@@ -102,6 +102,9 @@ pub struct Manifest {
     pub stored: Digest,
     /// What is in it.
     pub contents: Contents,
+    /// The accounts beside it; backups of earlier operators have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accounts: Option<Digest>,
     /// Nobody could write while it was made: the counts are exact and no later write was acknowledged.
     pub fenced: bool,
 }

@@ -13,6 +13,8 @@ use crate::sql;
 
 /// The server's password policy refused it (`ER_NOT_VALID_PASSWORD`).
 const REJECTED: u32 = 1819;
+/// What every MySQL since 8.0 knows.
+const CURRENT_PLUGIN: &str = "caching_sha2_password";
 
 /// The whole operation.
 pub fn password(task: &Password) -> Result<Success, Failure> {
@@ -20,12 +22,20 @@ pub fn password(task: &Password) -> Result<Success, Failure> {
     // A fence that a deletion which never finished has left would refuse the change.
     fence::lower_leftover(&mut server)
         .map_err(|error| server::unavailable(&task.job, &error.full_text()))?;
+    let held = holds(&server, &task.job)?;
     apply(&mut server, &task.job)?;
     Ok(Success {
+        reason: if held { "AlreadyHeld" } else { "Set" }.to_owned(),
         detail: "root's password holds for every host of root".to_owned(),
         server: Some(server.facts.text()),
         ..Success::default()
     })
+}
+
+/// Root has the wanted password already, as far as can be seen from outside.
+fn holds(server: &Server, job: &Job) -> Result<bool, Failure> {
+    let wanted = job.needed_credential("root-password")?;
+    Ok(Session::open(&server.tools, &job.login("root", &wanted), &job.work).is_ok())
 }
 
 /// Sets the password and proves that it holds.
@@ -80,6 +90,47 @@ pub fn apply(server: &mut Server, job: &Job) -> Result<(), Failure> {
     discard_second_passwords(server).map_err(|error| failed(&error))?;
     if hosts.iter().any(|host| opens_to_others(host)) {
         verify(server, job, &wanted)?;
+    }
+    Ok(())
+}
+
+/// Gives root and the operator a kind of password that later versions know: MySQL 8.4 does not let accounts in
+/// that still have the one of 5.7, and 9.0 does not know it any more.
+pub fn modernise(server: &mut Server, job: &Job) -> Result<(), Failure> {
+    if server.facts.flavour != Flavour::MySql || server.facts.number() < (8, 0, 0) {
+        return Ok(());
+    }
+    let failed = |error: &dyn std::fmt::Display| {
+        Failure::retry(
+            "AccountsNotConverted",
+            format!(
+                "root's and the operator's accounts on {} could not be prepared for the upgrade: {error}",
+                job.host
+            ),
+        )
+    };
+    for (user, credential) in [
+        (server.login.user.clone(), "operator-password"),
+        ("root".to_owned(), "root-password"),
+    ] {
+        let password = job.needed_credential(credential)?;
+        let literal = sql::literal(&password).map_err(|error| failed(&error))?;
+        let name = sql::literal(&user).map_err(|error| failed(&error))?;
+        let hosts = server
+            .session
+            .query(&format!(
+                "SELECT Host FROM mysql.user WHERE User = {name} AND plugin <> '{CURRENT_PLUGIN}'"
+            ))
+            .map_err(|error| failed(&error.full_text()))?;
+        for host in hosts.into_iter().flatten() {
+            let account = sql::account(&user, &host).map_err(|error| failed(&error))?;
+            server
+                .session
+                .execute(&format!(
+                    "ALTER USER {account} IDENTIFIED WITH {CURRENT_PLUGIN} BY {literal}"
+                ))
+                .map_err(|error| failed(&error.full_text()))?;
+        }
     }
     Ok(())
 }

@@ -10,6 +10,10 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::fcntl::{FcntlArg, fcntl};
 
 use crate::arguments::{Install, Prepare};
 use crate::report::Failure;
@@ -21,6 +25,10 @@ pub const DATA: &str = "data";
 pub const STATE: &str = "state";
 /// The mark: the initialisation ran to its end.
 pub const INITIALIZED: &str = "initialized";
+
+/// Longer than a server is given to end itself.
+const SHUTDOWN: Duration = Duration::from_secs(180);
+const POLL: Duration = Duration::from_millis(100);
 
 /// Copies this program.
 pub fn install(task: &Install) -> Result<(), Failure> {
@@ -53,6 +61,7 @@ pub fn prepare(task: &Prepare) -> Result<(), Failure> {
             ),
         )
     };
+    wait_for_another_server(&data)?;
     let ready_before = fs::read(&task.initialized).is_ok_and(|content| !content.is_empty());
     let complete = state.join(INITIALIZED).exists();
     if !ready_before && !complete && !is_empty(&data).map_err(failed)? {
@@ -69,6 +78,62 @@ pub fn prepare(task: &Prepare) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Waits until no server has the data directory open. A pod that was deleted has a successor at once, while
+/// its server still brings its pages to disk; two of them on one directory would destroy it.
+fn wait_for_another_server(data: &Path) -> Result<(), Failure> {
+    let deadline = Instant::now() + SHUTDOWN;
+    let mut told = false;
+    while is_in_use(data) {
+        if !std::mem::replace(&mut told, true) {
+            say("another server still has the data directory open: waiting for its end");
+        }
+        if Instant::now() >= deadline {
+            return Err(Failure::retry(
+                "DataDirectoryInUse",
+                format!(
+                    "another server has had {} open for {} s; look for a pod that does not end",
+                    data.display(),
+                    SHUTDOWN.as_secs()
+                ),
+            ));
+        }
+        thread::sleep(POLL);
+    }
+    Ok(())
+}
+
+/// Every server holds a lock on the first file of its shared tablespace for as long as it runs.
+fn is_in_use(data: &Path) -> bool {
+    let Ok(file) = fs::File::open(data.join("ibdata1")) else {
+        return false;
+    };
+    let mut lock = whole_file(WRITE_LOCK);
+    match fcntl(&file, FcntlArg::F_GETLK(&mut lock)) {
+        Ok(_) => lock.l_type != NO_LOCK,
+        // A file system without locks cannot tell.
+        Err(_) => false,
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the constants are 1 and 2; the C interface has them in two types"
+)]
+const WRITE_LOCK: nix::libc::c_short = nix::libc::F_WRLCK as nix::libc::c_short;
+#[expect(clippy::cast_possible_truncation, reason = "as above")]
+const NO_LOCK: nix::libc::c_short = nix::libc::F_UNLCK as nix::libc::c_short;
+
+fn whole_file(l_type: nix::libc::c_short) -> nix::libc::flock {
+    nix::libc::flock {
+        l_type,
+        // From the beginning of the file to its end.
+        l_whence: 0,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    }
 }
 
 /// Directories that another user owns keep their mode; whether it suffices shows when they are used.
@@ -152,6 +217,20 @@ mod tests {
                 "initialized={initialized} ready={once_ready}"
             );
         }
+    }
+
+    #[test]
+    fn a_data_directory_is_in_use_as_long_as_a_server_holds_its_lock() {
+        let (_root, task) = volume(true, true);
+        let data = task.volume.join(DATA);
+        assert!(!is_in_use(&data), "there is no tablespace yet");
+        let file = fs::File::create(data.join("ibdata1")).unwrap();
+        assert!(!is_in_use(&data));
+        // Such a lock belongs to the open file and not to the process, so this process sees it, too.
+        fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file(WRITE_LOCK))).unwrap();
+        assert!(is_in_use(&data));
+        drop(file);
+        assert!(!is_in_use(&data));
     }
 
     #[test]

@@ -24,6 +24,10 @@ pub enum Operation {
     Backup,
     /// Set root's password.
     Password,
+    /// Restore into a server that nobody uses.
+    RestoreTest,
+    /// Look what server an image has.
+    Probe,
 }
 
 /// How it ended.

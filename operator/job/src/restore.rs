@@ -7,21 +7,23 @@
 use std::io::Read;
 use std::path::PathBuf;
 
+use crate::accounts;
 use crate::arguments::{Restore, RestoreMode};
 use crate::client::{self, ClientError, FeedError, Session};
 use crate::dump;
 use crate::fence;
-use crate::manifest::{self, Contents};
+use crate::manifest;
+use crate::old_modes::WithoutOldModes;
 use crate::password;
 use crate::report::{Failure, Success};
-use crate::server::{self, Server};
+use crate::server::{self, Flavour, Server};
 use crate::survey::{self, Defaults, named};
 use crate::target::{self, MARKER, Seen, Verdict};
 use crate::volume::{Generation, Restored, Volume};
 
 /// What there is to restore.
 #[derive(Debug)]
-enum Source {
+pub(crate) enum Source {
     /// A generation of ours.
     Generation(Box<Generation>),
     /// The single file of the old operator.
@@ -44,7 +46,7 @@ pub fn restore(task: &Restore) -> Result<Success, Failure> {
 }
 
 /// Chooses what to restore and verifies it, before the server is touched.
-fn choose(volume: &Volume, task: &Restore) -> Result<Option<Source>, Failure> {
+pub(crate) fn choose(volume: &Volume, task: &Restore) -> Result<Option<Source>, Failure> {
     if task.mode == RestoreMode::Skip {
         return Ok(None);
     }
@@ -64,6 +66,10 @@ fn choose(volume: &Volume, task: &Restore) -> Result<Option<Source>, Failure> {
             &generation.manifest.stored,
         )
         .map_err(|damage| damaged(volume, &generation, &damage))?;
+        if let Some(expected) = &generation.manifest.accounts {
+            dump::verify(&volume.accounts_of(&generation.name), expected)
+                .map_err(|damage| damaged(volume, &generation, &damage))?;
+        }
         return Ok(Some(Source::Generation(Box::new(generation))));
     }
     if let Some(path) = task.legacy.as_ref().and_then(|file| volume.legacy(file)) {
@@ -186,7 +192,7 @@ fn bring_back(
         recorded: recorded.is_some(),
         adopted: task.adopt,
     };
-    let restored = match (target::judge(&task.database, seen)?, recorded) {
+    let Filled { restored, remarks } = match (target::judge(&task.database, seen)?, recorded) {
         (Verdict::Keep, _) => {
             return Ok(Success {
                 no_backup: true,
@@ -196,9 +202,13 @@ fn bring_back(
                 ..Success::default()
             });
         }
-        (Verdict::Done, Some(restored)) => restored,
+        (Verdict::Done, Some(restored)) => Filled {
+            restored,
+            remarks: String::new(),
+        },
         (Verdict::Restore | Verdict::Redo | Verdict::Done, _) => {
             check_server(source, server, task)?;
+            check_space(source, task)?;
             run(volume, source, server, task, seen)?
         }
     };
@@ -213,7 +223,10 @@ fn bring_back(
             "Restored"
         }
         .to_owned(),
-        detail: format!("{} tables, {} rows", restored.tables, restored.rows),
+        detail: format!(
+            "{} tables, {} rows{remarks}",
+            restored.tables, restored.rows
+        ),
         generation: Some(restored.generation),
         tables: Some(restored.tables),
         rows: Some(restored.rows),
@@ -221,7 +234,11 @@ fn bring_back(
     })
 }
 
-fn check_server(source: &Source, server: &Server, task: &Restore) -> Result<(), Failure> {
+pub(crate) fn check_server(
+    source: &Source,
+    server: &Server,
+    task: &Restore,
+) -> Result<(), Failure> {
     let Source::Generation(generation) = source else {
         return Ok(());
     };
@@ -239,6 +256,25 @@ fn check_server(source: &Source, server: &Server, task: &Restore) -> Result<(), 
     })
 }
 
+/// Rows and their indexes need more room than the text they come from.
+fn check_space(source: &Source, task: &Restore) -> Result<(), Failure> {
+    let (Source::Generation(generation), Some(capacity)) = (source, task.capacity) else {
+        return Ok(());
+    };
+    let needed = generation.manifest.raw.bytes;
+    if task.mode == RestoreMode::Force || needed <= capacity {
+        return Ok(());
+    }
+    Err(Failure::permanent(
+        "VolumeTooSmall",
+        format!(
+            "the rows of {} are {needed} bytes of SQL and the volume is to have {capacity} bytes; raise \
+             spec.storage_size, or annotate the resource with otus.homework/restore=force",
+            generation.name
+        ),
+    ))
+}
+
 /// Restores, checks, records.
 fn run(
     volume: &Volume,
@@ -246,46 +282,64 @@ fn run(
     server: &mut Server,
     task: &Restore,
     seen: Seen,
-) -> Result<Restored, Failure> {
+) -> Result<Filled, Failure> {
+    let filled = fill(volume, source, server, task, seen.marked)?;
+    volume.record_restored(&task.job.instance_uid, &filled.restored)?;
+    Ok(filled)
+}
+
+/// What a restore has brought.
+#[derive(Debug)]
+pub(crate) struct Filled {
+    /// For the record.
+    pub(crate) restored: Restored,
+    /// What did not come back as it was, in words; empty if all did.
+    pub(crate) remarks: String,
+}
+
+/// Accounts, rows, privileges; then it is compared with what the manifest says.
+pub(crate) fn fill(
+    volume: &Volume,
+    source: &Source,
+    server: &mut Server,
+    task: &Restore,
+    marked: bool,
+) -> Result<Filled, Failure> {
     let failure = |error: ClientError| failed(task, &error);
-    let (name, defaults, expected, script): (_, _, Option<&Contents>, Box<dyn Read>) = match source
-    {
+    let (name, defaults, expected, accounts) = match source {
         Source::Generation(generation) => {
-            let path = volume.dump_of(&generation.name);
-            let script = dump::read_compressed(&path).map_err(|error| unreadable(&path, &error))?;
             let manifest = &generation.manifest;
             let defaults = Defaults {
                 charset: manifest.charset.clone(),
                 collation: manifest.collation.clone(),
             };
             let exact = manifest.fenced.then_some(&manifest.contents);
-            (
-                generation.name.clone(),
-                Some(defaults),
-                exact,
-                Box::new(script),
-            )
+            let accounts = volume.accounts(generation)?;
+            (generation.name.clone(), Some(defaults), exact, accounts)
         }
         Source::Plain(path) => {
-            let script = std::fs::File::open(path).map_err(|error| unreadable(path, &error))?;
             let name = path
                 .file_name()
                 .unwrap_or_default()
                 .to_string_lossy()
                 .into_owned();
-            (name, None, None, Box::new(script))
+            (name, None, None, Vec::new())
         }
     };
-    begin(&mut server.session, task, defaults.as_ref(), seen).map_err(failure)?;
+    begin(&mut server.session, task, defaults.as_ref(), marked).map_err(failure)?;
+    let locked = accounts::create(server, &task.job, &accounts).map_err(failure)?;
     let mut session = dump_session(server, task)?;
-    session.feed(script).map_err(|error| match error {
-        FeedError::Read(error) => Failure::permanent(
-            "ChecksumMismatch",
-            format!("the dump of {name} could not be read to its end: {error}"),
-        ),
-        FeedError::Client(error) => failed(task, &error),
-    })?;
+    session
+        .feed(script(volume, source, server)?)
+        .map_err(|error| match error {
+            FeedError::Read(error) => Failure::permanent(
+                "ChecksumMismatch",
+                format!("the dump of {name} could not be read to its end: {error}"),
+            ),
+            FeedError::Client(error) => failed(task, &error),
+        })?;
     drop(session);
+    let refused = accounts::grant(server, &task.job, &accounts).map_err(failure)?;
     let there = survey::contents(&mut server.session, &task.database).map_err(failure)?;
     if let Some(difference) = expected.and_then(|expected| expected.difference(&there)) {
         return Err(Failure::retry(
@@ -293,14 +347,49 @@ fn run(
             format!("after restoring {name}: {difference}"),
         ));
     }
-    let restored = Restored {
-        generation: name,
-        operation: task.job.operation_id.clone(),
-        tables: there.rows.len() as u64,
-        rows: there.total_rows(),
+    Ok(Filled {
+        restored: Restored {
+            generation: name,
+            operation: task.job.operation_id.clone(),
+            tables: there.rows.len() as u64,
+            rows: there.total_rows(),
+        },
+        remarks: remarks(&locked, refused),
+    })
+}
+
+fn remarks(locked: &[String], refused: usize) -> String {
+    let locked = if locked.is_empty() {
+        String::new()
+    } else {
+        format!(
+            "; locked, because this server cannot take their passwords: {}",
+            locked.join(", ")
+        )
     };
-    volume.record_restored(&task.job.instance_uid, &restored)?;
-    Ok(restored)
+    if refused == 0 {
+        return locked;
+    }
+    format!("{locked}; {refused} grants could not be repeated")
+}
+
+/// The SQL text, as this server can take it.
+fn script(volume: &Volume, source: &Source, server: &Server) -> Result<Box<dyn Read>, Failure> {
+    let text: Box<dyn Read> = match source {
+        Source::Generation(generation) => {
+            let path = volume.dump_of(&generation.name);
+            Box::new(dump::read_compressed(&path).map_err(|error| unreadable(&path, &error))?)
+        }
+        Source::Plain(path) => {
+            Box::new(std::fs::File::open(path).map_err(|error| unreadable(path, &error))?)
+        }
+    };
+    let knows_all_modes =
+        server.facts.flavour == Flavour::MariaDb || server.facts.number() < (8, 0, 0);
+    if knows_all_modes {
+        return Ok(text);
+    }
+    Ok(Box::new(WithoutOldModes::new(text)))
 }
 
 /// Leaves the mark, and an empty database with the right defaults.
@@ -308,11 +397,11 @@ fn begin(
     session: &mut Session,
     task: &Restore,
     defaults: Option<&Defaults>,
-    seen: Seen,
+    marked: bool,
 ) -> Result<(), ClientError> {
     let database = named(&task.database)?;
     session.execute(&format!("CREATE DATABASE IF NOT EXISTS {MARKER}"))?;
-    if seen.marked {
+    if marked {
         session.execute(&format!("DROP DATABASE IF EXISTS {database}"))?;
     }
     session.execute(&format!("CREATE DATABASE IF NOT EXISTS {database}"))?;

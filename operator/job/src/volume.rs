@@ -1,7 +1,7 @@
 //! The backup volume: generations that appear complete or not at all, and what was done with them.
 //!
 //! ```text
-//! gen-000007-<operation>/{dump.sql.gz, manifest.json}   renamed into place when both are on disk
+//! gen-000007-<operation>/{dump.sql.gz, accounts.json, manifest.json}   renamed into place, all on disk
 //! .tmp-<operation>/                                     an attempt; swept by the next one
 //! CURRENT                                               the generation to restore, replaced by rename
 //! restored/<uid>.json                                   instances that were restored, and from what
@@ -17,11 +17,14 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::manifest::Manifest;
+use crate::accounts::Account;
+use crate::dump;
+use crate::manifest::{Digest, Manifest};
 use crate::report::Failure;
 
 /// The dump inside a generation.
 pub const DUMP: &str = "dump.sql.gz";
+const ACCOUNTS: &str = "accounts.json";
 const MANIFEST: &str = "manifest.json";
 const CURRENT: &str = "CURRENT";
 const LOCK: &str = ".lock";
@@ -138,6 +141,21 @@ impl Volume {
     /// Where the dump of a generation lies.
     pub fn dump_of(&self, generation: &str) -> PathBuf {
         self.root.join(generation).join(DUMP)
+    }
+
+    /// Where the accounts of a generation lie.
+    pub fn accounts_of(&self, generation: &str) -> PathBuf {
+        self.root.join(generation).join(ACCOUNTS)
+    }
+
+    /// The accounts of a generation; none for those of earlier operators.
+    pub fn accounts(&self, generation: &Generation) -> Result<Vec<Account>, Failure> {
+        if generation.manifest.accounts.is_none() {
+            return Ok(Vec::new());
+        }
+        let path = self.accounts_of(&generation.name);
+        let text = fs::read(&path).map_err(|error| unusable(&path, &error))?;
+        serde_json::from_slice(&text).map_err(|error| unusable(&path, &io::Error::other(error)))
     }
 
     /// A file of the old operator, if it is there.
@@ -259,6 +277,14 @@ impl Draft {
     /// Where the dump goes.
     pub fn dump(&self) -> PathBuf {
         self.directory.join(DUMP)
+    }
+
+    /// Puts the accounts beside the dump.
+    pub fn write_accounts(&self, accounts: &[Account]) -> Result<Digest, Failure> {
+        let text = serde_json::to_vec_pretty(accounts).expect("accounts are only strings");
+        let path = self.directory.join(ACCOUNTS);
+        write_synced(&path, &text).map_err(|error| unusable(&path, &error))?;
+        Ok(dump::digest_of(&text))
     }
 
     /// Gives the attempt up.

@@ -9,16 +9,18 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, Secret};
 use kube::Client;
 use kube::ResourceExt as _;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
+use kube::api::{Api, DeleteParams, Patch, Preconditions, PropagationPolicy};
 use serde_json::json;
 use thiserror::Error;
 
 use super::build::Resources;
 use super::observe::Observed;
 use super::plan::{JobKind, Plan, Step};
+use super::trouble::Trouble;
 use super::validate::Validated;
 use crate::crd::MySQL;
 use crate::names;
+use crate::written;
 use write::Writer;
 
 /// A step that failed.
@@ -40,6 +42,27 @@ impl Error {
     /// Somebody else was faster: what was seen is out of date, and looking again is all it takes.
     pub fn is_conflict(&self) -> bool {
         matches!(&*self.source, kube::Error::Api(status) if status.code == 409)
+    }
+}
+
+impl Error {
+    /// The cluster does not want the object: a quota, an admission policy, a missing permission.
+    pub fn is_refusal(&self) -> bool {
+        matches!(&*self.source, kube::Error::Api(status) if matches!(status.code, 400 | 403 | 413 | 422))
+    }
+
+    /// The same, in the words of the cluster.
+    pub fn trouble(&self) -> Trouble {
+        let (reason, said) = match &*self.source {
+            kube::Error::Api(status) if !status.reason.is_empty() => {
+                (status.reason.clone(), status.message.clone())
+            }
+            other => ("WriteRefused".to_owned(), other.to_string()),
+        };
+        Trouble {
+            reason,
+            detail: format!("cannot {} {}: {said}", self.action, self.object),
+        }
     }
 }
 
@@ -74,7 +97,21 @@ async fn carry_out(writer: &Writer<'_>, world: &World<'_>, step: &Step) -> Resul
         Step::Ensure => ensure(writer, world).await,
         Step::OpenGate(pod) => set_gate(writer, pod, true).await,
         Step::CloseGate(pod) => set_gate(writer, pod, false).await,
-        Step::Start(kind) => writer.create(job_of(world.resources, *kind)).await,
+        Step::Start(kind) => match job_of(world.resources, *kind) {
+            Some(job) => writer.create(job).await,
+            None => Ok(()),
+        },
+        // In the foreground: the Deployment is there until its pod has ended.
+        Step::RemoveHalfMadeServer => {
+            writer
+                .remove(
+                    world.observed.deployment.as_ref(),
+                    PropagationPolicy::Foreground,
+                )
+                .await
+        }
+        Step::GrowVolume(name) => grow_volume(writer, world, name).await,
+        Step::GrowClaim(name) => grow_claim(writer, world, name).await,
         Step::RemoveJob(kind) => remove_job(writer, world, *kind).await,
         Step::MarkBackupClaim(generation) => mark_backup_claim(writer, world, generation).await,
         Step::ReleaseBackupVolume => release_backup_volume(writer, world).await,
@@ -185,7 +222,7 @@ async fn patch_resource(
     );
     let api: Api<MySQL> = writer.namespaced();
     let name = resource.name_any();
-    api.patch(&name, &PatchParams::default(), &patch)
+    api.patch(&name, &written::by_patch(), &patch)
         .await
         .map(drop)
         .map_err(|source| writer.failed("change", &format!("MySQL {name}"), source))
@@ -200,7 +237,7 @@ async fn store_ledger(writer: &Writer<'_>, world: &World<'_>) -> Result<(), Erro
     secret.metadata.resource_version = seen.resource_version();
     let api: Api<Secret> = writer.namespaced();
     let name = secret.name_any();
-    api.replace(&name, &kube::api::PostParams::default(), &secret)
+    api.replace(&name, &written::by_post(), &secret)
         .await
         .map(drop)
         .map_err(|source| writer.failed("change", &format!("Secret {name}"), source))
@@ -223,6 +260,7 @@ async fn ensure(writer: &Writer<'_>, world: &World<'_>) -> Result<(), Error> {
         restore_job: _,
         backup_job: _,
         password_job: _,
+        upkeep_job: _,
     } = world.resources;
     writer
         .ensure_volume(
@@ -277,7 +315,7 @@ async fn set_gate(writer: &Writer<'_>, pod: &str, open: bool) -> Result<(), Erro
     let patch = json!({ "status": { "conditions": [{ "type": names::READINESS_GATE, "status": status }] } });
     let api: Api<Pod> = writer.namespaced();
     match api
-        .patch_status(pod, &PatchParams::default(), &Patch::Strategic(patch))
+        .patch_status(pod, &written::by_patch(), &Patch::Strategic(patch))
         .await
     {
         Ok(_) => Ok(()),
@@ -287,11 +325,12 @@ async fn set_gate(writer: &Writer<'_>, pod: &str, open: bool) -> Result<(), Erro
     }
 }
 
-fn job_of(resources: &Resources, kind: JobKind) -> &Job {
+fn job_of(resources: &Resources, kind: JobKind) -> Option<&Job> {
     match kind {
-        JobKind::Restore => &resources.restore_job,
-        JobKind::Backup => &resources.backup_job,
-        JobKind::Password => &resources.password_job,
+        JobKind::Restore => Some(&resources.restore_job),
+        JobKind::Backup => Some(&resources.backup_job),
+        JobKind::Password => Some(&resources.password_job),
+        JobKind::Upkeep => resources.upkeep_job.as_ref(),
     }
 }
 
@@ -300,9 +339,11 @@ async fn remove_job(writer: &Writer<'_>, world: &World<'_>, kind: JobKind) -> Re
         JobKind::Restore => &world.observed.restore_job,
         JobKind::Backup => &world.observed.backup_job,
         JobKind::Password => &world.observed.password_job,
+        JobKind::Upkeep => &world.observed.upkeep_job,
     };
+    // It is there until its pods are gone: the next operation must not meet one of them.
     writer
-        .remove(job.as_ref(), PropagationPolicy::Background)
+        .remove(job.as_ref(), PropagationPolicy::Foreground)
         .await
 }
 
@@ -317,6 +358,25 @@ async fn remove_data_volume(writer: &Writer<'_>, world: &World<'_>) -> Result<()
     writer.remove(volume, PropagationPolicy::Background).await
 }
 
+async fn grow_volume(writer: &Writer<'_>, world: &World<'_>, name: &str) -> Result<(), Error> {
+    let api: Api<PersistentVolume> = writer.cluster_wide();
+    let patch = json!({ "spec": { "capacity": { "storage": world.validated.storage } } });
+    api.patch(name, &written::by_patch(), &Patch::Merge(patch))
+        .await
+        .map(drop)
+        .map_err(|source| writer.failed("change", &format!("PersistentVolume {name}"), source))
+}
+
+async fn grow_claim(writer: &Writer<'_>, world: &World<'_>, name: &str) -> Result<(), Error> {
+    let api: Api<PersistentVolumeClaim> = writer.namespaced();
+    let patch =
+        json!({ "spec": { "resources": { "requests": { "storage": world.validated.storage } } } });
+    api.patch(name, &written::by_patch(), &Patch::Merge(patch))
+        .await
+        .map(drop)
+        .map_err(|source| writer.failed("change", &format!("PersistentVolumeClaim {name}"), source))
+}
+
 async fn mark_backup_claim(
     writer: &Writer<'_>,
     world: &World<'_>,
@@ -326,7 +386,7 @@ async fn mark_backup_claim(
     let name = world.validated.instance.backup_claim();
     let patch =
         json!({ "metadata": { "annotations": { names::VERIFIED_GENERATION: generation } } });
-    api.patch(&name, &PatchParams::default(), &Patch::Merge(patch))
+    api.patch(&name, &written::by_patch(), &Patch::Merge(patch))
         .await
         .map(drop)
         .map_err(|source| writer.failed("change", &format!("PersistentVolumeClaim {name}"), source))
@@ -349,7 +409,7 @@ async fn release_backup_volume(writer: &Writer<'_>, world: &World<'_>) -> Result
         "metadata": { "resourceVersion": volume.resource_version() },
         "spec": { "claimRef": { "uid": null, "resourceVersion": null } },
     });
-    api.patch(&name, &PatchParams::default(), &Patch::Merge(patch))
+    api.patch(&name, &written::by_patch(), &Patch::Merge(patch))
         .await
         .map(drop)
         .map_err(|source| writer.failed("change", &format!("PersistentVolume {name}"), source))

@@ -10,6 +10,7 @@ mod job;
 mod pod;
 mod secret;
 mod service;
+mod upkeep;
 mod volume;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Secret, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use super::plan::upkeep::Errand;
 use super::validate::Validated;
 use crate::ledger::Ledger;
 use crate::names;
@@ -48,10 +50,16 @@ pub struct Resources {
     pub backup_job: Job,
     /// Sets the password.
     pub password_job: Job,
+    /// Looks after the serving instance, if there is something to do.
+    pub upkeep_job: Option<Job>,
 }
 
-/// Builds them all.
-pub fn build(validated: &Validated, ledger: &Ledger) -> Resources {
+/// Builds them all. The ledger has the last word on which image runs.
+pub fn build(validated: &Validated, ledger: &Ledger, errand: Option<&Errand>) -> Resources {
+    let validated = &Validated {
+        image: ledger.record.image.clone(),
+        ..validated.clone()
+    };
     Resources {
         secret: secret::credentials(validated, ledger),
         data_volume: volume::data(validated),
@@ -64,6 +72,7 @@ pub fn build(validated: &Validated, ledger: &Ledger) -> Resources {
         restore_job: job::restore(validated, ledger),
         backup_job: job::backup(validated, ledger),
         password_job: job::password(validated, ledger),
+        upkeep_job: errand.map(|errand| upkeep::job(validated, ledger, errand)),
     }
 }
 

@@ -77,6 +77,8 @@ fn put(observed: &mut Observed, kind: &str, name: &str, object: Value) {
         ("Job", "restore-shop-db-job") => observed.restore_job = read(object),
         ("Job", "backup-shop-db-job") => observed.backup_job = read(object),
         ("Job", "passwd-shop-db-job") => observed.password_job = read(object),
+        ("Job", "upkeep-shop-db-job") => observed.upkeep_job = read(object),
+        ("StorageClass", _) => observed.storage_class = read(object),
         (kind, name) => panic!("an instance has no {kind} {name}"),
     }
 }

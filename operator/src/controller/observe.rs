@@ -12,11 +12,13 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{
     Namespace, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service,
 };
+use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::ListParams;
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
+use super::plan::growth::is_small;
 use crate::crd::MySQL;
 use crate::names::{self, Instance};
 
@@ -66,6 +68,10 @@ pub struct Observed {
     pub backup_job: Option<Job>,
     /// The Job that sets the password.
     pub password_job: Option<Job>,
+    /// The Job that looks after a serving instance.
+    pub upkeep_job: Option<Job>,
+    /// The class of the volumes, if they are to grow.
+    pub storage_class: Option<StorageClass>,
 }
 
 impl Observed {
@@ -120,6 +126,7 @@ pub async fn observe(
                 reader.namespaced("Job", instance.restore_job()),
                 reader.namespaced("Job", instance.backup_job()),
                 reader.namespaced("Job", instance.password_job()),
+                reader.namespaced("Job", instance.upkeep_job()),
             )
         },
         async {
@@ -139,10 +146,12 @@ pub async fn observe(
     )?;
     let (data_volume, backup_volume): (Option<PersistentVolume>, Option<PersistentVolume>) =
         volumes;
-    // Only a namesake in another namespace makes these two requests necessary.
-    let (data_volume_apart, backup_volume_apart) = futures::try_join!(
+    // Only a namesake in another namespace makes the first two necessary, only a volume that grows the third.
+    let claims: (Option<PersistentVolumeClaim>, Option<PersistentVolumeClaim>) = claims;
+    let (data_volume_apart, backup_volume_apart, storage_class) = futures::try_join!(
         reader.apart(data_volume.as_ref(), instance.data_volume_apart()),
         reader.apart(backup_volume.as_ref(), instance.backup_volume_apart()),
+        reader.class_of_growing(resource, [claims.0.as_ref(), claims.1.as_ref()]),
     )?;
     Ok(Observed {
         namespace: rest.0,
@@ -161,6 +170,8 @@ pub async fn observe(
         restore_job: jobs.0,
         backup_job: jobs.1,
         password_job: jobs.2,
+        upkeep_job: jobs.3,
+        storage_class,
     })
 }
 
@@ -202,6 +213,22 @@ impl Reader<'_> {
             Some(volume) if is_reserved_elsewhere(volume, self.instance) => {
                 self.cluster_wide("PersistentVolume", name).await
             }
+            _ => Ok(None),
+        }
+    }
+
+    async fn class_of_growing(
+        &self,
+        resource: &MySQL,
+        claims: [Option<&PersistentVolumeClaim>; 2],
+    ) -> Result<Option<StorageClass>, Error> {
+        let wanted = &resource.spec.storage_size;
+        let growing = claims
+            .into_iter()
+            .flatten()
+            .any(|claim| is_small(claim, wanted));
+        match &resource.spec.storage_class_name {
+            Some(class) if growing => self.cluster_wide("StorageClass", class.clone()).await,
             _ => Ok(None),
         }
     }

@@ -2,10 +2,12 @@
 //! gives the same plan, and every observation has one.
 //!
 //! The states are those of `docs/operation.md`. [`create`] plans for a resource that shall live,
-//! [`delete`] for one that shall go.
+//! [`delete`] for one that shall go; [`upkeep`] is what is done meanwhile.
 
 pub mod create;
 pub mod delete;
+pub mod growth;
+pub mod upkeep;
 
 use std::time::Duration;
 
@@ -58,6 +60,10 @@ pub enum State {
     },
     /// Clients can connect.
     Ready,
+    /// Another image is looked at, and a backup is made, before it takes over.
+    Upgrading,
+    /// The other image cannot take over; clients can connect to the old server.
+    UpgradeRefused(Failure),
     /// The namespace goes, with everything in it.
     Abandoning,
     /// Jobs of the past are going, so that the last one can start.
@@ -114,6 +120,12 @@ pub enum Step {
     MarkBackupClaim(String),
     /// Make a backup volume whose claim is gone available to the next one.
     ReleaseBackupVolume,
+    /// Remove a server that was killed before it had ever been filled, and wait for its pod's end.
+    RemoveHalfMadeServer,
+    /// Let a volume that we made have the size of the spec.
+    GrowVolume(String),
+    /// Ask for a claim of the size of the spec.
+    GrowClaim(String),
     /// Remove the volume of a life whose claim is gone; its directory stays on the node.
     RemoveStaleDataVolume,
     /// Remove the server.
@@ -135,6 +147,8 @@ pub enum JobKind {
     Backup,
     /// Sets the password.
     Password,
+    /// Looks after a serving instance.
+    Upkeep,
 }
 
 /// What to do, in this order, and what is true then.
@@ -150,6 +164,31 @@ pub struct Plan {
     pub again: Duration,
     /// A good backup was just recorded.
     pub backed_up: Option<Report>,
+    /// Root's password had been changed behind our back, and was just set again.
+    pub repaired: bool,
+    /// What is to be done to the serving instance, if anything is.
+    pub errand: Option<upkeep::Errand>,
+    /// How that goes.
+    pub progress: upkeep::Progress,
+    /// Why the volumes are not as large as the spec wants them.
+    pub growth: Option<Failure>,
+}
+
+impl Plan {
+    /// Nothing to do yet.
+    fn of(view: View<'_>, state: State) -> Self {
+        Self {
+            state,
+            steps: Vec::new(),
+            ledger: view.validated.ledger.clone(),
+            again: view.settings.resync,
+            backed_up: None,
+            repaired: false,
+            errand: None,
+            progress: upkeep::Progress::Idle,
+            growth: None,
+        }
+    }
 }
 
 /// What the plan is made from, beside the instance itself.
@@ -196,6 +235,7 @@ impl View<'_> {
             JobKind::Restore => &self.observed.restore_job,
             JobKind::Backup => &self.observed.backup_job,
             JobKind::Password => &self.observed.password_job,
+            JobKind::Upkeep => &self.observed.upkeep_job,
         };
         JobState::of(job.as_ref(), &self.observed.pods)
     }
@@ -210,10 +250,19 @@ impl View<'_> {
         self.server_pods().find_map(trouble::of_pod)
     }
 
-    /// Clients can connect.
-    pub fn is_serving(&self) -> bool {
+    /// A pod of the server is being deleted, and is still there.
+    pub fn is_server_going(&self) -> bool {
         self.server_pods()
-            .any(|pod| pod.metadata.deletion_timestamp.is_none() && has_condition(pod, "Ready"))
+            .any(|pod| pod.metadata.deletion_timestamp.is_some())
+    }
+
+    /// Clients can connect to a server of this image.
+    pub fn is_serving(&self, image: &str) -> bool {
+        self.server_pods().any(|pod| {
+            pod.metadata.deletion_timestamp.is_none()
+                && has_condition(pod, "Ready")
+                && runs_image(pod, image)
+        })
     }
 
     /// The time for another try after a failure has come; otherwise how long until then.
@@ -253,6 +302,15 @@ pub fn has_condition(pod: &Pod, type_: &str) -> bool {
                 .iter()
                 .any(|condition| condition.type_ == type_ && condition.status == "True")
         })
+}
+
+/// The server in this pod is of this image; a pod that does not say is not held against it.
+fn runs_image(pod: &Pod, image: &str) -> bool {
+    pod.spec.as_ref().is_none_or(|spec| {
+        spec.containers
+            .iter()
+            .any(|container| container.image.as_deref() == Some(image))
+    })
 }
 
 /// The identity of an operation that is carried out once in the life of a resource.

@@ -6,12 +6,13 @@
 
 mod describe;
 mod news;
+mod upkeep;
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, Patch};
 use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Client, Resource as _, ResourceExt as _};
 use serde_json::json;
@@ -20,8 +21,10 @@ use thiserror::Error;
 pub use describe::status;
 
 use super::plan::Plan;
+use super::trouble::Trouble;
 use super::validate::{Refusal, Validated};
 use crate::crd::{MySQL, MySQLStatus};
+use crate::written;
 
 /// What could not be told.
 #[derive(Debug, Error)]
@@ -76,6 +79,27 @@ pub async fn report_refusal(
     .await
 }
 
+/// Tells that the cluster refuses something that the instance needs.
+pub async fn report_trouble(
+    client: &Client,
+    recorder: &Recorder,
+    resource: &Arc<MySQL>,
+    trouble: &Trouble,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let before = resource.status.clone().unwrap_or_default();
+    let after = describe::troubled(&before, resource.metadata.generation, trouble, now);
+    tell(
+        client,
+        recorder,
+        resource,
+        &before,
+        &after,
+        &news::of_change(&before, &after),
+    )
+    .await
+}
+
 async fn tell(
     client: &Client,
     recorder: &Recorder,
@@ -97,7 +121,7 @@ async fn tell(
             Api::namespaced(client.clone(), &resource.namespace().unwrap_or_default());
         let patch = Patch::Merge(json!({ "status": after }));
         match api
-            .patch_status(&resource.name_any(), &PatchParams::default(), &patch)
+            .patch_status(&resource.name_any(), &written::by_patch(), &patch)
             .await
         {
             Ok(_) => {}

@@ -13,6 +13,7 @@ use super::observe::{Observed, is_reserved_elsewhere};
 use crate::crd::{DeletionPolicy, MySQL, SecretKeyRef};
 use crate::ledger::{Ledger, LedgerError, Restored};
 use crate::names::{self, Instance};
+use crate::schedule::Schedule;
 use crate::settings::Settings;
 
 /// Why an instance cannot be worked on; somebody has to act.
@@ -103,10 +104,24 @@ pub struct Validated {
     pub has_finalizer: bool,
     /// The resource is being deleted.
     pub deleting: bool,
-    /// Somebody asked for the children to stay.
-    pub orphaning: bool,
-    /// The server's image.
+    /// The image that the server runs.
     pub image: String,
+    /// The image of the spec.
+    pub wanted_image: String,
+    /// It is to be applied without looking at it first.
+    pub force_upgrade: bool,
+    /// Generation of the spec.
+    pub generation: Option<i64>,
+    /// When to back up beside at the end.
+    pub schedule: Option<String>,
+    /// Why not, if that cannot be understood.
+    pub schedule_trouble: Option<String>,
+    /// A wish for a backup; another wish for another one.
+    pub backup_now: Option<String>,
+    /// A wish for a restore test.
+    pub restore_test: Option<String>,
+    /// The password is in a Secret of somebody else's.
+    pub watches_a_secret: bool,
     /// The database.
     pub database: String,
     /// Size of both volumes.
@@ -174,14 +189,27 @@ pub fn validate(
         }
     };
     let made_by_us = spec.storage_class_name.is_none();
+    let schedule = spec
+        .backup
+        .as_ref()
+        .and_then(|backup| backup.schedule.clone());
     Ok(Validated {
         has_finalizer: resource
             .finalizers()
             .iter()
             .any(|name| name == names::FINALIZER),
         deleting,
-        orphaning: resource.finalizers().iter().any(|name| name == "orphan"),
         image: or(&ledger.record.image, &spec.image),
+        wanted_image: spec.image.clone(),
+        force_upgrade: annotation(names::UPGRADE).as_deref() == Some("force"),
+        generation: resource.metadata.generation,
+        schedule_trouble: schedule
+            .as_ref()
+            .and_then(|pattern| Schedule::parse(pattern).err()),
+        schedule,
+        backup_now: annotation(names::BACKUP_NOW),
+        restore_test: annotation(names::RESTORE_TEST),
+        watches_a_secret: spec.password_secret_ref.is_some(),
         database: or(&ledger.record.database, &spec.database),
         storage: spec.storage_size.clone(),
         storage_class: spec.storage_class_name.clone(),
@@ -286,7 +314,10 @@ fn bring_up_to_date(
     resource: &MySQL,
     observed: &Observed,
 ) -> Result<Option<String>, Refusal> {
-    ledger.record.image.clone_from(&resource.spec.image);
+    // Another image takes over only when the plan lets it; until there are rows, any image will do.
+    if ledger.record.restored.is_none() || ledger.record.image.is_empty() {
+        ledger.record.image.clone_from(&resource.spec.image);
+    }
     ledger.record.database.clone_from(&resource.spec.database);
     match password(resource, observed) {
         Ok(password) => {
@@ -334,6 +365,7 @@ fn remember_from_status(ledger: &mut Ledger, resource: &MySQL, observed: &Observ
             generation: None,
             reason: "DataAdopted".to_owned(),
             server: None,
+            detail: String::new(),
         });
     }
 }

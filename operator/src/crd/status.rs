@@ -26,6 +26,13 @@ pub struct MySQLStatus {
     /// The newest backup known to be good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_backup: Option<BackupStatus>,
+    /// The last restore test that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore_test: Option<RestoreTestStatus>,
+    /// When the next scheduled backup is due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "date_time")]
+    pub next_backup: Option<Time>,
     /// What holds and what does not, and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
@@ -45,6 +52,8 @@ pub enum Phase {
     Ready,
     /// Root's password is being changed.
     SyncingPassword,
+    /// Another version of the server is being prepared; clients can connect until it starts.
+    Upgrading,
     /// It waits for somebody to act; the conditions say for what.
     Blocked,
     /// It is being backed up and removed.
@@ -71,11 +80,27 @@ pub struct BackupStatus {
     pub rows: Option<i64>,
 }
 
+/// A restore test.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RestoreTestStatus {
+    /// What was tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<String>,
+    /// The rows would come back.
+    pub passed: bool,
+    /// A sentence.
+    pub message: String,
+    /// When.
+    #[schemars(schema_with = "date_time")]
+    pub time: Time,
+}
+
 /// One thing that holds or does not.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// `Ready`, `Restored`, `PasswordSynced`, `FinalBackup`.
+    /// `Ready`, `Restored`, `PasswordSynced`, `BackedUp`, `RestoreTested`, `Upgraded`, `Resized`, `FinalBackup`.
     #[serde(rename = "type")]
     pub type_: String,
     /// `True`, `False` or `Unknown`.

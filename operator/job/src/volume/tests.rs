@@ -19,6 +19,7 @@ fn manifest(operation: &str) -> Manifest {
         raw: Digest::default(),
         stored: Digest::default(),
         contents: Contents::default(),
+        accounts: None,
         fenced: true,
     }
 }

@@ -12,9 +12,7 @@ const COUNT: &str = "SELECT COUNT(*) FROM test";
 
 #[test]
 fn rows_views_routines_triggers_and_events_come_back() {
-    let Some(server) = Server::start() else {
-        return;
-    };
+    let server = Server::start();
     server.write_two_rows();
     server.sql(
         "ALTER DATABASE `otus-database` CHARACTER SET latin1 COLLATE latin1_bin; \
@@ -28,7 +26,7 @@ fn rows_views_routines_triggers_and_events_come_back() {
     assert_eq!((success.tables, success.rows), (Some(2), Some(4)));
     restore::restore(&restoring(&server, "r-1")).unwrap();
 
-    let fresh = Server::start().unwrap();
+    let fresh = Server::start();
     copy_backups(&server, &fresh);
     let success = restore::restore(&fresh.restore("r-2")).unwrap();
     assert_eq!((success.no_backup, success.rows), (false, Some(4)));
@@ -53,7 +51,7 @@ fn restoring(server: &Server, id: &str) -> Restore {
     }
 }
 
-fn copy_backups(from: &Server, to: &Server) {
+pub(crate) fn copy_backups(from: &Server, to: &Server) {
     let status = std::process::Command::new("cp")
         .arg("-a")
         .arg(format!("{}/.", from.path("backups").display()))
@@ -65,9 +63,7 @@ fn copy_backups(from: &Server, to: &Server) {
 
 #[test]
 fn without_a_backup_the_job_is_done_and_root_has_its_password() {
-    let Some(server) = Server::start() else {
-        return;
-    };
+    let server = Server::start();
     let success = restore::restore(&server.restore("r")).unwrap();
     assert_eq!(
         (success.no_backup, success.reason.as_str()),
@@ -78,9 +74,7 @@ fn without_a_backup_the_job_is_done_and_root_has_its_password() {
 
 #[test]
 fn a_repeated_restore_does_not_take_later_rows_away() {
-    let Some(server) = Server::start() else {
-        return;
-    };
+    let server = Server::start();
     server.write_two_rows();
     backup::backup(&server.backup("b", false)).unwrap();
     server.empty_the_database();
@@ -93,9 +87,7 @@ fn a_repeated_restore_does_not_take_later_rows_away() {
 
 #[test]
 fn rows_that_no_restore_has_put_there_are_never_overwritten() {
-    let Some(server) = Server::start() else {
-        return;
-    };
+    let server = Server::start();
     server.write_two_rows();
     backup::backup(&server.backup("b", false)).unwrap();
     server.sql("INSERT INTO test (name) VALUES ('precious')");
@@ -112,9 +104,7 @@ fn rows_that_no_restore_has_put_there_are_never_overwritten() {
 
 #[test]
 fn a_restore_that_died_half_way_is_begun_again() {
-    let Some(server) = Server::start() else {
-        return;
-    };
+    let server = Server::start();
     server.write_two_rows();
     backup::backup(&server.backup("b", false)).unwrap();
     server.sql(
@@ -127,9 +117,7 @@ fn a_restore_that_died_half_way_is_begun_again() {
 
 #[test]
 fn a_damaged_backup_is_refused_before_the_server_is_touched() {
-    let Some(server) = Server::start() else {
-        return;
-    };
+    let server = Server::start();
     server.write_two_rows();
     let good = backup::backup(&server.backup("a", false))
         .unwrap()
@@ -158,9 +146,7 @@ fn a_damaged_backup_is_refused_before_the_server_is_touched() {
 
 #[test]
 fn the_single_dump_of_the_old_operator_restores_and_a_cut_one_does_not() {
-    let Some(server) = Server::start() else {
-        return;
-    };
+    let server = Server::start();
     let legacy = server.path("backups").join("mysql-instance-dump.sql");
     let dump = "CREATE TABLE test (id INT); INSERT INTO test VALUES (1),(2);\n-- Dump completed on 2024-01-01\n";
     fs::write(&legacy, &dump[..40]).unwrap();
@@ -177,9 +163,7 @@ fn the_single_dump_of_the_old_operator_restores_and_a_cut_one_does_not() {
 
 #[test]
 fn commands_in_a_dump_are_not_executed() {
-    let Some(server) = Server::start() else {
-        return;
-    };
+    let server = Server::start();
     let proof = server.path("executed");
     let legacy = server.path("backups").join("mysql-instance-dump.sql");
     for command in [
@@ -194,9 +178,7 @@ fn commands_in_a_dump_are_not_executed() {
 
 #[test]
 fn a_missing_database_is_blocked_and_not_an_empty_success() {
-    let Some(server) = Server::start() else {
-        return;
-    };
+    let server = Server::start();
     server.write_two_rows();
     let good = backup::backup(&server.backup("a", false))
         .unwrap()
@@ -213,9 +195,7 @@ fn a_missing_database_is_blocked_and_not_an_empty_success() {
 
 #[test]
 fn every_row_acknowledged_before_the_fence_is_in_the_backup() {
-    let Some(server) = Server::start() else {
-        return;
-    };
+    let server = Server::start();
     server.write_two_rows();
     restore::restore(&restoring(&server, "r")).unwrap();
     let stop = AtomicBool::new(false);
@@ -250,9 +230,7 @@ fn every_row_acknowledged_before_the_fence_is_in_the_backup() {
 
 #[test]
 fn an_open_transaction_does_not_hold_the_fence_for_ever() {
-    let Some(server) = Server::start() else {
-        return;
-    };
+    let server = Server::start();
     server.write_two_rows();
     std::thread::scope(|scope| {
         let holder = scope
@@ -267,9 +245,7 @@ fn an_open_transaction_does_not_hold_the_fence_for_ever() {
 
 #[test]
 fn another_database_or_an_older_server_is_refused_with_the_way_out() {
-    let Some(server) = Server::start() else {
-        return;
-    };
+    let server = Server::start();
     server.write_two_rows();
     let name = backup::backup(&server.backup("b", false))
         .unwrap()
@@ -307,9 +283,7 @@ fn another_database_or_an_older_server_is_refused_with_the_way_out() {
 
 #[test]
 fn a_backup_that_must_be_there_and_is_not_blocks() {
-    let Some(server) = Server::start() else {
-        return;
-    };
+    let server = Server::start();
     let task = Restore {
         expect_backup: true,
         ..server.restore("r")

@@ -1,15 +1,11 @@
 //! The program against a real server.
 //!
-//! The server comes from a root file system with MySQL or MariaDB in it, named by
-//! `MYSQL_JOB_TEST_ROOTFS`; nothing of it needs to be installed. Without that variable the tests say so
-//! and pass: the same promises are kept by the scenarios, which always have a server.
+//! The server comes out of the image that the scenarios run, or of a root file system named by
+//! `MYSQL_JOB_TEST_ROOTFS`; nothing of it needs to be installed.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "a test that cannot go on stops; one that is left out says so"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
+mod accounts;
 mod backup_and_restore;
 mod password;
 mod server;

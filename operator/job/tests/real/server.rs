@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use mysql_job::arguments::{Backup, Job, Password, Restore, RestoreMode};
 use mysql_job::report::Operation;
+use simcluster_images::{ImageStore, StoreConfig};
 
 /// The operator's password on the test server: with everything in it that could break on the way.
-const OPERATOR_PASSWORD: &str = r#"op"er\at'or #%;"#;
+pub(crate) const OPERATOR_PASSWORD: &str = r#"op"er\at'or #%;"#;
 
 /// A running server and the directories of a Job beside it.
 pub(crate) struct Server {
@@ -20,12 +21,30 @@ pub(crate) struct Server {
     port: u16,
 }
 
-fn root_file_system() -> Option<PathBuf> {
-    let path = std::env::var_os("MYSQL_JOB_TEST_ROOTFS").map(PathBuf::from);
-    if path.is_none() {
-        eprintln!("skipped: MYSQL_JOB_TEST_ROOTFS names no root file system with a MySQL server");
-    }
-    path
+/// A root file system with a server in it: the image that the scenarios run, from the same cache.
+/// `MYSQL_JOB_TEST_ROOTFS` names another one, for other versions.
+fn root_file_system() -> &'static Path {
+    // The store keeps the image on disk as long as it lives.
+    static ROOT: OnceLock<(PathBuf, Option<ImageStore>)> = OnceLock::new();
+    let (root, _store) = ROOT.get_or_init(|| {
+        if let Some(path) = std::env::var_os("MYSQL_JOB_TEST_ROOTFS") {
+            return (path.into(), None);
+        }
+        let store = ImageStore::open(StoreConfig::default()).unwrap();
+        let image = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+            .block_on(store.ensure("mysql:5.7", &()))
+            .expect("these tests need a MySQL server; `cargo lab doctor` says what is missing");
+        let layer = image
+            .layers
+            .iter()
+            .find(|layer| program(layer, "mysqld").is_some())
+            .expect("a layer of the image has the server");
+        (layer.clone(), Some(store))
+    });
+    root
 }
 
 fn program(root: &Path, name: &str) -> Option<PathBuf> {
@@ -59,13 +78,13 @@ fn libraries(root: &Path) -> String {
 fn template() -> &'static (tempfile::TempDir, PathBuf) {
     static TEMPLATE: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
     TEMPLATE.get_or_init(|| {
-        let root = root_file_system().expect("asked for only when there is one");
+        let root = root_file_system();
         let directory = tempfile::tempdir().unwrap();
         let bin = directory.path().join("bin");
         fs::create_dir(&bin).unwrap();
         for name in ["mysql", "mysqldump"] {
             use std::os::unix::fs::PermissionsExt as _;
-            let real = program(&root, name).unwrap();
+            let real = program(root, name).unwrap();
             let wrapper = bin.join(name);
             let loader = root.join("lib64/ld-linux-x86-64.so.2");
             fs::write(
@@ -73,7 +92,7 @@ fn template() -> &'static (tempfile::TempDir, PathBuf) {
                 format!(
                     "#!/bin/sh\nexec {} --library-path {} {} \"$@\"\n",
                     loader.display(),
-                    libraries(&root),
+                    libraries(root),
                     real.display()
                 ),
             )
@@ -87,7 +106,7 @@ fn template() -> &'static (tempfile::TempDir, PathBuf) {
         statements.push("GRANT ALL ON *.* TO 'root'@'%' WITH GRANT OPTION".into());
         statements.push("CREATE DATABASE `otus-database`".into());
         fs::write(&init, statements.join(";\n") + ";\n").unwrap();
-        let output = server_command(&root, &directory.path().join("data"))
+        let output = server_command(root, &directory.path().join("data"))
             .arg("--initialize-insecure")
             .arg(format!("--init-file={}", init.display()))
             .output()
@@ -109,7 +128,18 @@ fn server_command(root: &Path, data: &Path) -> Command {
             "--user=root",
             "--mysqlx=OFF",
             "--secure-file-priv=NULL",
+            // Many servers at once on a small machine, none of which outlives its test.
+            "--performance-schema=OFF",
+            "--skip-log-bin",
+            "--innodb-redo-log-capacity=8M",
+            "--innodb-buffer-pool-size=16M",
+            "--innodb-flush-log-at-trx-commit=0",
+            "--innodb-doublewrite=OFF",
         ])
+        .arg(format!(
+            "--plugin-dir={}",
+            root.join("usr/lib/mysql/plugin").display()
+        ))
         .arg(format!("--datadir={}", data.display()))
         .arg(format!("--basedir={}", root.join("usr").display()))
         .stdin(Stdio::null())
@@ -118,14 +148,14 @@ fn server_command(root: &Path, data: &Path) -> Command {
 }
 
 impl Server {
-    /// Starts one; `None` where there is no root file system.
-    pub(crate) fn start() -> Option<Self> {
+    /// Starts one.
+    pub(crate) fn start() -> Self {
         Self::start_with(&[])
     }
 
     /// The same with further arguments.
-    pub(crate) fn start_with(arguments: &[&str]) -> Option<Self> {
-        let root = root_file_system()?;
+    pub(crate) fn start_with(arguments: &[&str]) -> Self {
+        let root = root_file_system();
         let (template, bin) = template();
         // Every test sets the same value, before any thread of its own reads it.
         let path = std::env::var("PATH").unwrap();
@@ -139,7 +169,7 @@ impl Server {
         }
         let data = directory.path().join("data");
         let copied = Command::new("cp")
-            .arg("-a")
+            .args(["-a", "--sparse=always", "--reflink=auto"])
             .arg(template.path().join("data"))
             .arg(&data)
             .status();
@@ -149,7 +179,7 @@ impl Server {
             .local_addr()
             .unwrap()
             .port();
-        let child = server_command(&root, &data)
+        let child = server_command(root, &data)
             .arg(format!("--port={port}"))
             .args(["--bind-address=127.0.0.1", "--skip-name-resolve"])
             .arg(format!("--socket={}", directory.path().join("s").display()))
@@ -182,7 +212,7 @@ impl Server {
             );
             std::thread::sleep(Duration::from_millis(20));
         }
-        Some(server)
+        server
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -219,6 +249,7 @@ impl Server {
             expect_backup: false,
             mode: RestoreMode::Normal,
             adopt: false,
+            capacity: None,
         }
     }
 
@@ -229,6 +260,7 @@ impl Server {
             backups: self.path("backups"),
             keep: 3,
             fence,
+            before_upgrade: false,
         }
     }
 

@@ -6,7 +6,7 @@ use std::fmt::Debug;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
-use kube::api::{Api, Patch, PatchParams, PostParams, PropagationPolicy};
+use kube::api::{Api, Patch, PatchParams, PropagationPolicy};
 use kube::{Client, Resource, ResourceExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::{Error, exactly};
 use crate::names::{self, Instance};
+use crate::written;
 
 /// Writes for one instance.
 pub(super) struct Writer<'a> {
@@ -50,6 +51,7 @@ written! {
         k8s_openapi::api::batch::v1::Job,
         k8s_openapi::api::core::v1::Secret,
         k8s_openapi::api::core::v1::Service,
+        k8s_openapi::api::core::v1::Pod,
         PersistentVolumeClaim;
     cluster_wide: PersistentVolume
 }
@@ -72,12 +74,8 @@ impl<'a> Writer<'a> {
 
     /// Creates it. That it is there already is an error of the kind "look again".
     pub(super) async fn create<K: Written>(&self, object: &K) -> Result<(), Error> {
-        let parameters = PostParams {
-            field_manager: Some(names::MANAGER.to_owned()),
-            ..PostParams::default()
-        };
         K::api(self)
-            .create(&parameters, object)
+            .create(&written::by_post(), object)
             .await
             .map(drop)
             .map_err(|source| self.failed("create", &text(object), source))
@@ -137,7 +135,7 @@ impl<'a> Writer<'a> {
         PersistentVolumeClaim::api(self)
             .patch(
                 &name,
-                &PatchParams::default(),
+                &written::by_patch(),
                 &Patch::Merge(json!({ "metadata": metadata })),
             )
             .await
@@ -161,11 +159,7 @@ impl<'a> Writer<'a> {
             "ownerReferences": others,
         } });
         K::api(self)
-            .patch(
-                &seen.name_any(),
-                &PatchParams::default(),
-                &Patch::Merge(patch),
-            )
+            .patch(&seen.name_any(), &written::by_patch(), &Patch::Merge(patch))
             .await
             .map(drop)
             .map_err(|source| self.failed("change", &text(seen), source))

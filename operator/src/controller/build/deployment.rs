@@ -18,14 +18,14 @@ use crate::ledger;
 use crate::names;
 
 const CONTAINER: &str = "mysql";
-const DATA: &str = "data";
-const DATA_DIRECTORY: &str = "/var/lib/mysql";
+pub(super) const DATA: &str = "data";
+pub(super) const DATA_DIRECTORY: &str = "/var/lib/mysql";
 const INITIALISATION: &str = "initialisation";
 const CLIENT: &str = "client";
 const CLIENT_DIRECTORY: &str = "/etc/mysql-operator";
 const RECORD: &str = "record";
 /// Directories that the server writes to beside its data; the root file system is read-only.
-const SCRATCH: [(&str, &str); 3] = [
+pub(super) const SCRATCH: [(&str, &str); 3] = [
     ("tmp", "/tmp"),
     ("run", "/var/run/mysqld"),
     ("files", "/var/lib/mysql-files"),

@@ -17,6 +17,7 @@ use crate::controller::plan::{create, delete};
 use crate::controller::validate::Validated;
 use crate::ledger::{self, Ledger};
 use crate::names;
+use crate::quantity;
 
 const PROGRAM_DIRECTORY: &str = "/job";
 const CREDENTIALS: &str = "/credentials";
@@ -24,19 +25,24 @@ const WORK: &str = "/work";
 /// Longer than any server may take; what keeps a Job waiting is told long before.
 const DEADLINE_SECONDS: i64 = 24 * 3600;
 
-struct Intent<'a> {
-    command: &'static str,
-    name: String,
-    component: &'static str,
-    operation: String,
+/// What a Job is for.
+pub(super) struct Intent<'a> {
+    pub(super) command: &'static str,
+    pub(super) name: String,
+    pub(super) component: &'static str,
+    pub(super) operation: String,
+    /// The image it runs in.
+    pub(super) image: &'a str,
+    /// Where its server is.
+    pub(super) host: String,
     /// The password it sets.
-    sequence: Option<u64>,
+    pub(super) sequence: Option<u64>,
     /// It works on the backup volume.
-    with_backups: bool,
+    pub(super) with_backups: bool,
     /// How long the server may take to answer.
-    patience_seconds: u32,
-    arguments: Vec<String>,
-    ledger: &'a Ledger,
+    pub(super) patience_seconds: u32,
+    pub(super) arguments: Vec<String>,
+    pub(super) ledger: &'a Ledger,
 }
 
 pub(super) fn restore(validated: &Validated, ledger: &Ledger) -> Job {
@@ -50,6 +56,9 @@ pub(super) fn restore(validated: &Validated, ledger: &Ledger) -> Job {
         if let Some(value) = value {
             arguments.extend([option.to_owned(), value.clone()]);
         }
+    }
+    if let Some(bytes) = quantity::bytes(&validated.storage) {
+        arguments.extend(["--capacity".to_owned(), bytes.to_string()]);
     }
     let flags = [
         ("--skip", wish.mode == RestoreMode::Skip),
@@ -70,6 +79,8 @@ pub(super) fn restore(validated: &Validated, ledger: &Ledger) -> Job {
             name: validated.instance.restore_job(),
             component: "restore",
             operation: create::restore_operation(validated),
+            image: &validated.image,
+            host: validated.instance.admin_service(),
             sequence: Some(ledger.record.desired),
             with_backups: true,
             patience_seconds: 3600,
@@ -82,9 +93,7 @@ pub(super) fn restore(validated: &Validated, ledger: &Ledger) -> Job {
 pub(super) fn backup(validated: &Validated, ledger: &Ledger) -> Job {
     let mut arguments = backup_arguments(validated);
     arguments.extend(["--keep".to_owned(), validated.keep.to_string()]);
-    if !validated.orphaning {
-        arguments.push("--fence".to_owned());
-    }
+    arguments.push("--fence".to_owned());
     job(
         validated,
         &Intent {
@@ -92,6 +101,8 @@ pub(super) fn backup(validated: &Validated, ledger: &Ledger) -> Job {
             name: validated.instance.backup_job(),
             component: "backup",
             operation: delete::backup_operation(validated),
+            image: &validated.image,
+            host: validated.instance.admin_service(),
             sequence: None,
             with_backups: true,
             patience_seconds: 300,
@@ -109,6 +120,8 @@ pub(super) fn password(validated: &Validated, ledger: &Ledger) -> Job {
             name: validated.instance.password_job(),
             component: "password",
             operation: create::password_operation(validated, ledger.record.desired),
+            image: &validated.image,
+            host: validated.instance.admin_service(),
             sequence: Some(ledger.record.desired),
             with_backups: false,
             patience_seconds: 300,
@@ -118,7 +131,7 @@ pub(super) fn password(validated: &Validated, ledger: &Ledger) -> Job {
     )
 }
 
-fn backup_arguments(validated: &Validated) -> Vec<String> {
+pub(super) fn backup_arguments(validated: &Validated) -> Vec<String> {
     vec![
         "--database".to_owned(),
         validated.database.clone(),
@@ -127,7 +140,7 @@ fn backup_arguments(validated: &Validated) -> Vec<String> {
     ]
 }
 
-fn job(validated: &Validated, intent: &Intent<'_>) -> Job {
+pub(super) fn job(validated: &Validated, intent: &Intent<'_>) -> Job {
     let mut metadata = metadata(validated, intent.name.clone(), intent.component);
     let annotations = metadata.annotations.get_or_insert_default();
     annotations.insert(names::OPERATION_ID.to_owned(), intent.operation.clone());
@@ -174,7 +187,7 @@ fn template(validated: &Validated, intent: &Intent<'_>) -> PodTemplateSpec {
         vec![pod::mount("program", PROGRAM_DIRECTORY)],
         backups.clone(),
     ));
-    let mut main = pod::container(CONTAINER, &validated.image, ("64Mi", "1Gi"));
+    let mut main = pod::container(CONTAINER, intent.image, ("64Mi", "1Gi"));
     main.command = Some(vec![program]);
     main.args = Some(arguments(validated, intent));
     main.termination_message_policy = Some("FallbackToLogsOnError".to_owned());
@@ -189,6 +202,8 @@ fn template(validated: &Validated, intent: &Intent<'_>) -> PodTemplateSpec {
     ));
     let mut spec = pod::spec(validated);
     spec.restart_policy = Some("Never".to_owned());
+    // Every operation can be broken off at any point.
+    spec.termination_grace_period_seconds = Some(1);
     spec.init_containers = Some(vec![init]);
     spec.containers = vec![main];
     let mut volumes = vec![
@@ -222,7 +237,7 @@ fn arguments(validated: &Validated, intent: &Intent<'_>) -> Vec<String> {
         ("--operation", intent.operation.clone()),
         ("--instance", validated.instance.to_string()),
         ("--instance-uid", validated.uid.clone()),
-        ("--host", validated.instance.admin_service()),
+        ("--host", intent.host.clone()),
         ("--credentials", CREDENTIALS.to_owned()),
         ("--work", WORK.to_owned()),
         ("--patience", intent.patience_seconds.to_string()),

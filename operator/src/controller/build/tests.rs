@@ -10,7 +10,7 @@ use crate::crd::MySQL;
 
 fn resources(resource: &MySQL) -> Resources {
     let validated = validated(resource, &observed("")).unwrap();
-    build(&validated, &validated.ledger)
+    build(&validated, &validated.ledger, None)
 }
 
 /// Compares with the stored object; with `UPDATE_EXPECTED` set, stores it.
@@ -46,6 +46,7 @@ fn an_instance_consists_of_exactly_these_objects() {
         restore_job,
         backup_job,
         password_job,
+        upkeep_job,
     } = resources(&resource(|_| {}));
     check("data-volume", &data_volume);
     check("data-claim", &data_claim);
@@ -57,6 +58,7 @@ fn an_instance_consists_of_exactly_these_objects() {
     check("restore-job", &restore_job);
     check("backup-job", &backup_job);
     check("password-job", &password_job);
+    assert_eq!(upkeep_job, None);
 }
 
 #[test]
@@ -160,6 +162,6 @@ fn in_a_restricted_namespace_no_container_is_root() {
         "{kind: Namespace, metadata: {name: shop, labels: {pod-security.kubernetes.io/enforce: restricted}}}",
     );
     let validated = validated(&resource(|_| {}), &observed).unwrap();
-    let text = format!("{:?}", build(&validated, &validated.ledger));
+    let text = format!("{:?}", build(&validated, &validated.ledger, None));
     assert!(!text.contains("run_as_user: Some(0)") && !text.contains("CHOWN"));
 }

@@ -1,31 +1,33 @@
 //! The plan for a resource that shall live: fill it once, keep it as specified, keep its password.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::PersistentVolume;
 use kube::{Resource, ResourceExt as _};
 use mysql_job::report::Report;
 use sha2::{Digest as _, Sha256};
 
-use super::{Failure, JobKind, Plan, State, Step, View, failure_of, once};
+use super::{Failure, JobKind, Plan, State, Step, View, failure_of, growth, once, upkeep};
 use crate::controller::observe::is_reserved_elsewhere;
 use crate::controller::observe::job::{Identity, JobState};
 use crate::controller::trouble::Trouble;
 use crate::controller::validate::Validated;
 use crate::ledger::{Ledger, Restored};
 
+/// A server that runs for this long takes signals.
+const SETTLED: Duration = Duration::from_secs(5);
+
 /// Plans.
 pub fn plan(view: View<'_>) -> Plan {
-    let mut steps = Vec::new();
+    let mut plan = Plan::of(view, State::Ready);
     if !view.validated.has_finalizer {
-        steps.push(Step::AddFinalizer);
+        plan.steps.push(Step::AddFinalizer);
     }
-    steps.push(Step::DropOldMarks);
-    let mut plan = Plan {
-        state: State::Ready,
-        steps,
-        ledger: view.validated.ledger.clone(),
-        again: view.settings.resync,
-        backed_up: None,
-    };
+    plan.steps.push(Step::DropOldMarks);
+    if view.validated.watches_a_secret {
+        // Whether it has changed is seen by looking.
+        plan.again = plan.again.min(view.settings.secret_poll);
+    }
     if plan.ledger.record.restored.is_none() {
         if let Some(what) = leftover(view, &mut plan.steps) {
             plan.state = State::Clearing { what };
@@ -145,6 +147,77 @@ fn is_stale(volume: &PersistentVolume) -> bool {
         .is_some_and(|claim| claim.uid.is_some())
 }
 
+/// Removes a server that was killed while it initialised itself; `None` if there is no such server.
+///
+/// Not only its pod: the pod's successor would run beside it until it has ended. The Job that fills the instance goes first: it must not fill a server that is about to be thrown away.
+fn begin_again(
+    view: View<'_>,
+    plan: &mut Plan,
+    is_ours: &impl Fn(&Identity) -> bool,
+) -> Option<State> {
+    if !is_interrupted(view) {
+        return None;
+    }
+    match view.job(JobKind::Restore) {
+        // It has been filled all the same.
+        JobState::Succeeded {
+            identity,
+            report: Some(_),
+            ..
+        } if is_ours(&identity) => return None,
+        JobState::Absent if hears_signals(view) => plan.steps.push(Step::RemoveHalfMadeServer),
+        JobState::Absent => plan.again = plan.again.min(SETTLED),
+        JobState::Going => {}
+        JobState::Running { .. } | JobState::Succeeded { .. } | JobState::Failed { .. } => {
+            plan.steps.push(Step::RemoveJob(JobKind::Restore));
+        }
+    }
+    Some(State::Restoring {
+        trouble: Some(Trouble {
+            reason: "InitializationInterrupted".to_owned(),
+            detail:
+                "the server was killed before it had ever been filled; it begins again in a new pod"
+                    .to_owned(),
+        }),
+    })
+}
+
+/// A program that has just been started in a container, as its first process, loses the signal to end and
+/// then lives until it is killed, a whole grace period later.
+fn hears_signals(view: View<'_>) -> bool {
+    view.server_pods()
+        .filter_map(|pod| pod.status.as_ref()?.container_statuses.as_ref())
+        .flatten()
+        .filter_map(|status| status.state.as_ref()?.running.as_ref()?.started_at.as_ref())
+        .all(|started| {
+            Duration::try_from(view.now.duration_since(started.0)).is_ok_and(|age| age >= SETTLED)
+        })
+}
+
+/// Whether the server was killed while it initialised itself. The image takes the half-made data
+/// directory for a whole one when its container starts again; only a new pod is made ready from the beginning.
+fn is_interrupted(view: View<'_>) -> bool {
+    view.server_pods()
+        .filter(|pod| pod.metadata.deletion_timestamp.is_none())
+        .any(|pod| {
+            let age = pod
+                .metadata
+                .creation_timestamp
+                .as_ref()
+                .and_then(|created| Duration::try_from(view.now.duration_since(created.0)).ok());
+            let statuses = pod
+                .status
+                .as_ref()
+                .and_then(|status| status.container_statuses.as_ref());
+            let restarted = statuses
+                .into_iter()
+                .flatten()
+                .any(|status| status.restart_count > 0);
+            // A server that cannot start at all is not to be replaced all the time.
+            restarted && age.is_some_and(|age| age >= view.settings.retry / 6)
+        })
+}
+
 /// Brings the instance to where it has its rows; `None` once it is there.
 fn fill(view: View<'_>, plan: &mut Plan) -> Option<State> {
     let expected = restore_operation(view.validated);
@@ -153,7 +226,12 @@ fn fill(view: View<'_>, plan: &mut Plan) -> Option<State> {
     };
     let restoring = |trouble| Some(State::Restoring { trouble });
     plan.steps.extend([Step::StoreLedger, Step::Ensure]);
+    if let Some(state) = begin_again(view, plan, &is_ours) {
+        return Some(state);
+    }
     match view.job(JobKind::Restore) {
+        // A server that is going still answers; what is brought to it would go with it.
+        JobState::Absent if view.is_server_going() => restoring(None),
         JobState::Absent => {
             plan.steps.push(Step::Start(JobKind::Restore));
             restoring(view.server_trouble())
@@ -193,8 +271,10 @@ fn record(ledger: &mut Ledger, identity: &Identity, report: Report) {
         operation: identity.operation.clone(),
         generation: report.generation,
         reason: report.reason,
-        server: report.server,
+        server: report.server.clone(),
+        detail: report.detail,
     });
+    ledger.record.server = report.server.or(ledger.record.server.take());
     if let Some(sequence) = identity.password_sequence {
         ledger.confirm(sequence);
     }
@@ -218,7 +298,9 @@ fn keep(view: View<'_>, plan: &mut Plan) {
     {
         plan.steps.push(Step::RemoveJob(JobKind::Restore));
     }
-    let ready = view.is_serving();
+    let ready = view.is_serving(&plan.ledger.record.image);
+    upkeep::record(view, plan);
+    growth::plan(view, plan);
     let password = if plan.ledger.is_synced() {
         None
     } else {
@@ -227,10 +309,20 @@ fn keep(view: View<'_>, plan: &mut Plan) {
     plan.state = match password {
         Some(PasswordStep::Running(trouble)) => State::SyncingPassword { trouble, ready },
         Some(PasswordStep::Failed(failure)) => State::PasswordFailed { failure, ready },
-        None if ready => State::Ready,
-        None => State::Starting {
-            trouble: view.server_trouble(),
-        },
+        None => {
+            let upgrading = upkeep::upgrade(view, plan);
+            if ready {
+                upkeep::carry_on(view, plan);
+            }
+            // Another image may have taken over just now.
+            if ready && view.is_serving(&plan.ledger.record.image) {
+                upgrading.unwrap_or(State::Ready)
+            } else {
+                State::Starting {
+                    trouble: view.server_trouble(),
+                }
+            }
+        }
     };
 }
 
@@ -246,6 +338,8 @@ fn sync_password(view: View<'_>, plan: &mut Plan) -> Option<PasswordStep> {
         identity.instance_uid == view.validated.uid && identity.password_sequence == Some(desired)
     };
     match view.job(JobKind::Password) {
+        // One operation at a time; a backup under way is not broken off.
+        JobState::Absent if upkeep::is_busy(view) => {}
         JobState::Absent => plan.steps.push(Step::Start(JobKind::Password)),
         JobState::Going => {}
         JobState::Running { identity, trouble } => {

@@ -14,13 +14,7 @@ use crate::ledger::Backup;
 
 /// Plans.
 pub fn plan(view: View<'_>) -> Plan {
-    let mut plan = Plan {
-        state: State::Releasing,
-        steps: Vec::new(),
-        ledger: view.validated.ledger.clone(),
-        again: view.settings.resync,
-        backed_up: None,
-    };
+    let mut plan = Plan::of(view, State::Releasing);
     if !view.validated.has_finalizer {
         // Others keep it, or it is as good as gone: nothing of it is ours any more.
         return plan;
@@ -35,7 +29,7 @@ pub fn plan(view: View<'_>) -> Plan {
         .or_else(|| stop(view, &mut plan))
         .or_else(|| remove(view, &mut plan, jobs_left))
         .unwrap_or_else(|| {
-            if view.validated.ending != Ending::Retain && !view.validated.orphaning {
+            if view.validated.ending != Ending::Retain {
                 plan.steps.push(Step::RemoveSecret);
             }
             plan.steps.push(Step::DropFinalizer);
@@ -72,7 +66,7 @@ fn back_up(view: View<'_>, plan: &mut Plan, jobs_left: bool) -> Option<State> {
     }
     // The server must be there to be backed up, whatever has become of it.
     plan.steps.extend([Step::StoreLedger, Step::Ensure]);
-    plan.steps.extend(view.gates(view.validated.orphaning));
+    plan.steps.extend(view.gates(false));
     let expected = backup_operation(view.validated);
     let is_ours = |identity: &Identity| {
         identity.instance_uid == view.validated.uid && identity.operation == expected
@@ -127,9 +121,6 @@ fn back_up(view: View<'_>, plan: &mut Plan, jobs_left: bool) -> Option<State> {
 
 /// Removes the server; `None` once it is gone.
 fn stop(view: View<'_>, plan: &mut Plan) -> Option<State> {
-    if view.validated.orphaning {
-        return None;
-    }
     let deployment = view.observed.deployment.as_ref();
     if deployment.is_some_and(|deployment| deployment.metadata.deletion_timestamp.is_none()) {
         plan.steps.push(Step::RemoveDeployment);
@@ -140,9 +131,6 @@ fn stop(view: View<'_>, plan: &mut Plan) -> Option<State> {
 
 /// Removes what the server stood on; `None` once it is gone.
 fn remove(view: View<'_>, plan: &mut Plan, jobs_left: bool) -> Option<State> {
-    if view.validated.orphaning {
-        return None;
-    }
     let observed = view.observed;
     let mut left = Vec::new();
     if jobs_left {
@@ -193,7 +181,7 @@ fn still_there<K: Resource<DynamicType = ()>>(
 /// last backup is made, too: two operations must not meet on one server.
 fn remove_past_jobs(view: View<'_>, plan: &mut Plan) -> bool {
     let mut left = false;
-    for kind in [JobKind::Restore, JobKind::Password] {
+    for kind in [JobKind::Restore, JobKind::Password, JobKind::Upkeep] {
         match view.job(kind) {
             JobState::Absent => continue,
             JobState::Going => {}

@@ -22,7 +22,7 @@ metadata: {name: shop-db-1, labels: {app: shop-db}}
 status: {conditions: [{type: Ready, status: 'True'}, {type: otus.homework/restored, status: 'True'}]}
 ";
 
-fn alive() -> MySQL {
+pub(super) fn alive() -> MySQL {
     resource(|resource| {
         resource.metadata.finalizers = Some(vec!["otus.homework/final-backup".to_owned()]);
     })
@@ -36,24 +36,26 @@ fn dying() -> MySQL {
     })
 }
 
-fn filled(ledger: &mut Ledger) {
+pub(super) fn filled(ledger: &mut Ledger) {
     ledger.record.restored = Some(Restored {
         operation: "restore-1".into(),
         generation: None,
         reason: "NoBackup".into(),
         server: None,
+        detail: String::new(),
     });
     ledger.confirm(1);
+    ledger.record.upkeep.password_checked = Some(crate::controller::fixtures::now().as_second());
 }
 
 /// An instance that has its rows and its password, with further objects.
-fn running(resource: &MySQL, more: &str) -> Observed {
+pub(super) fn running(resource: &MySQL, more: &str) -> Observed {
     let mut observed = observed(&format!("{CHILDREN}\n---\n{more}"));
     store(&mut observed, resource, filled);
     observed
 }
 
-fn job(name: &str, uid: &str, operation: &str, ended: &str, message: &str) -> String {
+pub(super) fn job(name: &str, uid: &str, operation: &str, ended: &str, message: &str) -> String {
     let conditions = match ended {
         "" => String::new(),
         type_ => format!(
@@ -84,7 +86,7 @@ status:
     )
 }
 
-const UID: &str = "11111111-2222";
+pub(super) const UID: &str = "11111111-2222";
 const DONE: &str = r#"{"op":"restore","opId":"x","result":"no-backup","reason":"NoBackup","server":"mysql 9.7.4"}"#;
 const BACKED_UP: &str = r#"{"op":"backup","opId":"x","result":"ok","generation":"gen-000001-x","bytes":5,"sha256":"s","rows":2}"#;
 const REFUSED: &str = r#"{"op":"backup","opId":"x","result":"refused","reason":"DatabaseMissing","detail":"no database"}"#;

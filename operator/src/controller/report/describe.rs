@@ -3,10 +3,12 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::upkeep;
+use crate::controller::plan::upkeep::{Progress, Task};
 use crate::controller::plan::{Failure, Plan, State};
 use crate::controller::trouble::Trouble;
 use crate::controller::validate::{Refusal, Validated};
-use crate::crd::{BackupStatus, Condition, MySQLStatus, Phase};
+use crate::crd::{Condition, MySQLStatus, Phase};
 
 /// Whether clients can connect, and why or why not.
 pub(super) const READY: &str = "Ready";
@@ -48,22 +50,19 @@ pub fn status(
             "{} created {with} restore-job",
             validated.instance.name
         ));
-        after.server = restored.server.clone().or(after.server);
+        after.server = record
+            .server
+            .clone()
+            .or_else(|| restored.server.clone())
+            .or(after.server);
     }
-    if let (Some(backup), Some(_)) = (&record.final_backup, &plan.backed_up) {
-        after.last_backup = Some(BackupStatus {
-            generation: backup.generation.clone(),
-            time: Time(now),
-            bytes: i64::try_from(backup.bytes).ok(),
-            sha256: Some(backup.sha256.clone()),
-            rows: i64::try_from(backup.rows).ok(),
-        });
-    }
+    upkeep::facts(&mut after, validated, plan, now);
     let mut conditions = vec![
         (READY, Some(summary.ready), summary.reason, summary.message),
         restored(plan),
         password_synced(validated, plan),
     ];
+    conditions.extend(upkeep::conditions(before, validated, plan));
     conditions.extend(final_backup(validated, plan));
     after.conditions = conditions
         .into_iter()
@@ -91,6 +90,30 @@ pub(super) fn refused(
     after.conditions.insert(
         0,
         condition(before, generation, now, READY, Some(false), reason, message),
+    );
+    after
+}
+
+/// The status of a resource for which the cluster refuses a write. What is served is served on.
+pub(super) fn troubled(
+    before: &MySQLStatus,
+    generation: Option<i64>,
+    trouble: &Trouble,
+    now: Timestamp,
+) -> MySQLStatus {
+    let mut after = before.clone();
+    after.phase = Some(Phase::Blocked);
+    after.observed_generation = generation;
+    let ready = before
+        .condition(READY)
+        .is_some_and(|ready| ready.status == "True");
+    after
+        .conditions
+        .retain(|condition| condition.type_ != READY);
+    let (reason, message) = (trouble.reason.clone(), trouble.detail.clone());
+    after.conditions.insert(
+        0,
+        condition(before, generation, now, READY, Some(ready), reason, message),
     );
     after
 }
@@ -173,6 +196,16 @@ fn summary(state: &State) -> Summary {
             ..blocked(failure)
         },
         State::Ready => serving(Phase::Ready, true, "Ready", "clients can connect"),
+        State::Upgrading => serving(
+            Phase::Upgrading,
+            true,
+            "Upgrading",
+            "another image is looked at and a backup is made before it takes over; clients can connect until then",
+        ),
+        State::UpgradeRefused(failure) => Summary {
+            ready: true,
+            ..blocked(failure)
+        },
         State::Abandoning => waiting(
             Phase::Deleting,
             "NamespaceTerminating",
@@ -214,12 +247,16 @@ fn summary(state: &State) -> Summary {
     }
 }
 
-type Said = (&'static str, Option<bool>, String, String);
+/// Type, whether it holds, reason, message.
+pub(super) type Said = (&'static str, Option<bool>, String, String);
 
 fn restored(plan: &Plan) -> Said {
     if let Some(restored) = &plan.ledger.record.restored {
         let message = match &restored.generation {
-            Some(generation) => format!("the rows of {generation} are back"),
+            Some(generation) if restored.detail.is_empty() => {
+                format!("the rows of {generation} are back")
+            }
+            Some(generation) => format!("the rows of {generation} are back: {}", restored.detail),
             None => "there were no rows to bring back".to_owned(),
         };
         return (RESTORED, Some(true), restored.reason.clone(), message);
@@ -252,6 +289,13 @@ fn password_synced(validated: &Validated, plan: &Plan) -> Said {
     if let Some(trouble) = &validated.password_trouble {
         return said(false, "SecretNotFound", trouble);
     }
+    if let Progress::Failed {
+        task: Task::CheckPassword,
+        failure,
+    } = &plan.progress
+    {
+        return said(false, &failure.reason, &failure.detail);
+    }
     if plan.ledger.is_synced() {
         return said(true, "Applied", "root has the password of the spec");
     }
@@ -267,6 +311,8 @@ fn password_synced(validated: &Validated, plan: &Plan) -> Said {
         | State::Starting { .. }
         | State::SyncingPassword { .. }
         | State::Ready
+        | State::Upgrading
+        | State::UpgradeRefused(_)
         | State::Abandoning
         | State::ClearingJobs
         | State::BackingUp { .. }
@@ -307,6 +353,8 @@ fn final_backup(validated: &Validated, plan: &Plan) -> Option<Said> {
         | State::SyncingPassword { .. }
         | State::PasswordFailed { .. }
         | State::Ready
+        | State::Upgrading
+        | State::UpgradeRefused(_)
         | State::Abandoning
         | State::Stopping
         | State::Removing { .. }

@@ -1,6 +1,7 @@
 //! Which events go with a change of the status. Pure.
 
 use super::describe::{FINAL_BACKUP, PASSWORD_SYNCED, READY, RESTORED};
+use super::upkeep::{BACKED_UP, RESIZED, RESTORE_TESTED, UPGRADED};
 use crate::controller::plan::{Plan, State};
 use crate::controller::validate::Validated;
 use crate::crd::{MySQLStatus, Phase};
@@ -57,6 +58,17 @@ pub(super) fn of_plan(
         );
         news.push(normal("BackupCompleted", note));
     }
+    if plan.repaired {
+        news.push(News {
+            warning: true,
+            reason: "PasswordRepaired".to_owned(),
+            note: "root did not have the password of the spec any more; it has been set again"
+                .to_owned(),
+        });
+    }
+    for type_ in [BACKED_UP, RESTORE_TESTED, UPGRADED, RESIZED] {
+        news.extend(changed(before, after, type_));
+    }
     let skipped = after
         .condition(FINAL_BACKUP)
         .filter(|condition| condition.reason == "Skipped");
@@ -76,6 +88,33 @@ pub(super) fn of_plan(
     news
 }
 
+/// A condition that was lost, or that came back after it had been lost.
+fn changed(before: &MySQLStatus, after: &MySQLStatus, type_: &str) -> Option<News> {
+    let now = after.condition(type_)?;
+    let then = before.condition(type_);
+    if then.is_some_and(|then| then.status == now.status && then.reason == now.reason) {
+        return None;
+    }
+    let holds = now.status == "True";
+    // A backup that succeeded has an event of its own.
+    if holds && type_ == BACKED_UP {
+        return None;
+    }
+    let waits = ["Probing", "BackingUp"].contains(&now.reason.as_str());
+    let reason = match (holds, type_) {
+        (true, RESTORE_TESTED) => "RestoreTestPassed".to_owned(),
+        (false, RESTORE_TESTED) => "RestoreTestFailed".to_owned(),
+        (false, BACKED_UP) => "BackupFailed".to_owned(),
+        (true, _) => type_.to_owned(),
+        (false, _) => now.reason.clone(),
+    };
+    Some(News {
+        warning: !holds && !waits,
+        reason,
+        note: now.message.clone(),
+    })
+}
+
 /// The change of the state itself.
 pub(super) fn of_change(before: &MySQLStatus, after: &MySQLStatus) -> Vec<News> {
     let Some(now) = after.condition(READY) else {
@@ -93,6 +132,7 @@ pub(super) fn of_change(before: &MySQLStatus, after: &MySQLStatus) -> Vec<News> 
         "Initializing",
         "Starting",
         "SyncingPassword",
+        "Upgrading",
         "Ready",
         "RemovingJobs",
         "BackingUp",

@@ -1,0 +1,261 @@
+//! What the operator costs: requests and time of a reconcile that finds nothing to do, and how long a thousand
+//! instances take to be made, on a cluster without nodes. It prints a table and fails nothing for being slow.
+
+#![expect(clippy::print_stdout, reason = "the table is what was asked for")]
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    process::ExitCode,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{Patch, PatchParams, PostParams},
+    client::Body,
+    runtime::{
+        events::{Recorder, Reporter},
+        wait, watcher,
+    },
+};
+use mysql_operator::{
+    Settings,
+    controller::{self, Context},
+    crd::{self, MySQL},
+    metrics::Metrics,
+    retries::Retries,
+};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// How many instances are made at once.
+const MANY: usize = 1000;
+/// How long they may take; then it is told how many there are.
+const LONGEST: Duration = Duration::from_secs(120);
+/// How often the idle reconcile is measured.
+const ROUNDS: u32 = 500;
+
+fn main() -> ExitCode {
+    let Ok(runtime) = tokio::runtime::Runtime::new() else {
+        return ExitCode::FAILURE;
+    };
+    let (count, requests) = requests();
+    let outcome = runtime.block_on(async {
+        idle(&count, &requests).await?;
+        many().await
+    });
+    // A cluster that an error has left behind is not waited for.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A line of the table.
+fn row(what: &str, figure: &str) {
+    println!("| {what} | {figure} |");
+}
+
+type Verbs = Arc<Mutex<BTreeMap<String, u64>>>;
+
+fn requests() -> (Arc<AtomicU64>, Verbs) {
+    (Arc::default(), Arc::default())
+}
+
+/// A client that counts what goes through it.
+fn counting(inner: Client, count: &Arc<AtomicU64>, verbs: &Verbs) -> Client {
+    let (count, verbs) = (Arc::clone(count), Arc::clone(verbs));
+    let service = tower::service_fn(move |request: http::Request<Body>| {
+        count.fetch_add(1, Ordering::Relaxed);
+        if let Ok(mut verbs) = verbs.lock() {
+            *verbs.entry(request.method().to_string()).or_default() += 1;
+        }
+        let inner = inner.clone();
+        async move { inner.send(request).await }
+    });
+    Client::new(service, "default")
+}
+
+async fn cluster() -> Result<simcluster::Cluster, Failure> {
+    let cluster = simcluster::Cluster::builder().nodes(0).start().await?;
+    let definitions: Api<CustomResourceDefinition> = Api::all(cluster.client());
+    definitions
+        .create(&PostParams::default(), &crd::crd())
+        .await?;
+    let established = wait::conditions::is_crd_established();
+    wait::await_condition(definitions, "mysqls.otus.homework", established).await?;
+    Ok(cluster)
+}
+
+fn instance(name: &str) -> Result<MySQL, serde_json::Error> {
+    serde_json::from_value(json!({
+        "apiVersion": "otus.homework/v1",
+        "kind": "MySQL",
+        "metadata": {"name": name},
+        "spec": {"image": "mysql:8.4", "database": "db", "password": "otuspassword", "storage_size": "1Gi"},
+    }))
+}
+
+/// An instance that has its rows: the bench says of its Job what a node would have said.
+async fn idle(count: &Arc<AtomicU64>, verbs: &Verbs) -> Result<(), Failure> {
+    let cluster = cluster().await?;
+    let client = cluster.client();
+    let instances: Api<MySQL> = Api::default_namespaced(client.clone());
+    instances
+        .create(&PostParams::default(), &instance("one")?)
+        .await?;
+    let counted = counting(client.clone(), count, verbs);
+    let context = Arc::new(Context {
+        client: counted.clone(),
+        settings: Settings::default(),
+        recorder: Recorder::new(counted, Reporter::from("bench")),
+        retries: Retries::default(),
+        metrics: Metrics::default(),
+    });
+    let reconcile = async || {
+        let trigger = Arc::new(instances.get("one").await?);
+        controller::reconcile(trigger, Arc::clone(&context)).await?;
+        Ok::<_, Failure>(())
+    };
+    reconcile().await?;
+    row(
+        "requests that make an instance",
+        &count.load(Ordering::Relaxed).to_string(),
+    );
+    finish_restore(&client).await?;
+    reconcile().await?;
+    reconcile().await?;
+    count.store(0, Ordering::Relaxed);
+    if let Ok(mut verbs) = verbs.lock() {
+        verbs.clear();
+    }
+    let begin = Instant::now();
+    for _ in 0..ROUNDS {
+        reconcile().await?;
+    }
+    let each = begin.elapsed() / ROUNDS;
+    let per_round = count.load(Ordering::Relaxed) / u64::from(ROUNDS);
+    let verbs = verbs.lock().map(|verbs| verbs.clone()).unwrap_or_default();
+    row(
+        "requests of a reconcile with nothing to do",
+        &format!("{per_round} ({verbs:?} in {ROUNDS} rounds)"),
+    );
+    row(
+        "time of it, with the cluster in the same process",
+        &format!("{each:?}"),
+    );
+    cluster.shutdown().await;
+    Ok(())
+}
+
+async fn finish_restore(client: &Client) -> Result<(), Failure> {
+    let jobs: Api<Job> = Api::default_namespaced(client.clone());
+    let job = jobs.get("restore-one-job").await?;
+    let report = r#"{"op":"restore","opId":"x","result":"no-backup","reason":"NoBackup","server":"mysql 8.4.2"}"#;
+    let pod: Pod = serde_json::from_value(json!({
+        "metadata": {
+            "name": "restored",
+            "labels": {"otus.homework/instance": "one"},
+            "ownerReferences": [{
+                "apiVersion": "batch/v1", "kind": "Job", "name": job.name_any(),
+                "uid": job.uid().unwrap_or_default(),
+            }],
+        },
+        "spec": {"containers": [{"name": "mysql-job", "image": "i"}]},
+    }))?;
+    let pods: Api<Pod> = Api::default_namespaced(client.clone());
+    pods.create(&PostParams::default(), &pod).await?;
+    let ended = json!({"status": {"phase": "Succeeded", "containerStatuses": [{
+        "name": "mysql-job", "image": "i", "imageID": "i", "ready": false, "restartCount": 0,
+        "state": {"terminated": {"exitCode": 0, "message": report}},
+    }]}});
+    let parameters = PatchParams::default();
+    pods.patch_status("restored", &parameters, &Patch::Merge(ended))
+        .await?;
+    let complete = json!({"status": {
+        "startTime": "2026-01-01T00:00:00Z", "completionTime": "2026-01-01T00:00:01Z", "succeeded": 1,
+        "conditions": [
+            {"type": "SuccessCriteriaMet", "status": "True", "lastTransitionTime": "2026-01-01T00:00:01Z"},
+            {"type": "Complete", "status": "True", "lastTransitionTime": "2026-01-01T00:00:01Z"},
+        ],
+    }});
+    jobs.patch_status(&job.name_any(), &parameters, &Patch::Merge(complete))
+        .await?;
+    Ok(())
+}
+
+async fn many() -> Result<(), Failure> {
+    let cluster = cluster().await?;
+    let client = cluster.client();
+    let instances: Api<MySQL> = Api::default_namespaced(client.clone());
+    for number in 0..MANY {
+        let instance = instance(&format!("many-{number}"))?;
+        instances.create(&PostParams::default(), &instance).await?;
+    }
+    let before = resident();
+    let (count, verbs) = requests();
+    let shutdown = CancellationToken::new();
+    let begin = Instant::now();
+    let operator = tokio::spawn(mysql_operator::run(
+        counting(client.clone(), &count, &verbs),
+        Settings::default(),
+        shutdown.clone(),
+    ));
+    let mut changes = watcher::watcher(instances, watcher::Config::default()).boxed();
+    let mut made = std::collections::BTreeSet::new();
+    while made.len() < MANY {
+        let next = tokio::time::timeout_at((begin + LONGEST).into(), changes.try_next()).await;
+        let Ok(Some(change)) = next.unwrap_or(Ok(None)) else {
+            break;
+        };
+        if let watcher::Event::InitApply(instance) | watcher::Event::Apply(instance) = change
+            && instance
+                .status
+                .as_ref()
+                .is_some_and(|status| status.phase.is_some())
+        {
+            made.insert(instance.name_any());
+        }
+    }
+    let took = begin.elapsed();
+    row(
+        &format!("instances made, of {MANY}"),
+        &format!("{} in {took:?}", made.len()),
+    );
+    row(
+        "requests for each of them",
+        &format!("{}", count.load(Ordering::Relaxed) / MANY as u64),
+    );
+    row(
+        "memory that operator and cluster took for them",
+        &format!("{} MiB", resident().saturating_sub(before) / 1024),
+    );
+    shutdown.cancel();
+    drop(tokio::time::timeout(Duration::from_secs(10), operator).await);
+    cluster.shutdown().await;
+    Ok(())
+}
+
+/// KiB of this process that are in memory.
+fn resident() -> u64 {
+    fs::read_to_string("/proc/self/status")
+        .unwrap_or_default()
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse().ok())
+        .unwrap_or(0)
+}
