@@ -1,5 +1,7 @@
 //! The manifests of `deploy/`, as users apply them.
 
+use std::{fs, io, path::Path};
+
 /// The CustomResourceDefinition.
 pub const CRD: &str = include_str!("../../deploy/crd.yml");
 /// The canonical instance.
@@ -22,6 +24,26 @@ pub const OPERATOR: [(&str, &str); 4] = [
         include_str!("../../deploy/deploy-operator.yml"),
     ),
 ];
+
+/// Every file of `deploy/` itself, in the order in which `kubectl apply -f deploy/` takes them.
+pub fn directory() -> io::Result<Vec<(String, String)>> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy");
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let is_manifest = ["yml", "yaml", "json"]
+            .iter()
+            .any(|ending| path.extension().is_some_and(|found| found == *ending));
+        if is_manifest && let Some(name) = path.file_name() {
+            files.push((
+                name.to_string_lossy().into_owned(),
+                fs::read_to_string(&path)?,
+            ));
+        }
+    }
+    files.sort();
+    Ok(files)
+}
 
 /// Name of the canonical instance.
 pub const INSTANCE: &str = "mysql-instance";

@@ -9,7 +9,8 @@ use std::{
     process::Stdio,
 };
 
-use simcluster::{Content, ImageConfig, LocalFile, LocalImage};
+use harness::Failure;
+use simcluster::{Content, ImageConfig, ImageStore, LocalFile, LocalImage, StoreConfig};
 use tokio::process::Command;
 
 /// The name under which `deploy/` and the operator's settings know the image.
@@ -33,23 +34,32 @@ impl Programs {
     }
 }
 
+/// How the programs are built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// As the tests run them.
+    Dev,
+    /// As users run them.
+    Release,
+}
+
 /// The image could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageBuildError {
     /// cargo could not be run.
-    #[error("could not run cargo to link {program}; run this through `cargo lab` or `cargo test`")]
+    #[error("could not run cargo to link {}; run this through `cargo lab` or `cargo test`", programs.join(" and "))]
     Cargo {
-        /// The program to link.
-        program: &'static str,
+        /// The programs to link.
+        programs: &'static [&'static str],
         /// Why.
         #[source]
         source: std::io::Error,
     },
     /// cargo ran and failed.
-    #[error("could not link {program} statically:\n{output}")]
+    #[error("could not link {} statically:\n{output}", programs.join(" and "))]
     Link {
-        /// The program to link.
-        program: &'static str,
+        /// The programs to link.
+        programs: &'static [&'static str],
         /// What cargo and the linker said.
         output: String,
     },
@@ -57,32 +67,59 @@ pub enum ImageBuildError {
 
 /// Links the programs and describes the image.
 pub async fn operator_image(programs: Programs) -> Result<LocalImage, ImageBuildError> {
-    let mut files = Vec::new();
-    for program in programs.names() {
-        let source = link(program).await?;
-        let path = format!("/{program}").into();
-        files.push(LocalFile {
-            path,
+    operator_image_of(programs, Profile::Dev).await
+}
+
+/// Writes the operator's image as an archive: an OCI layout that `docker load` understands too.
+pub async fn write_archive(profile: Profile, path: &Path) -> Result<(), Failure> {
+    let image = operator_image_of(Programs::All, profile).await?;
+    let store = ImageStore::open(StoreConfig::default())?;
+    store.register(image)?;
+    let image = store.ensure(OPERATOR_IMAGE, &()).await?;
+    ImageStore::export(&image, path)?;
+    Ok(())
+}
+
+async fn operator_image_of(
+    programs: Programs,
+    profile: Profile,
+) -> Result<LocalImage, ImageBuildError> {
+    let linked = link_as(programs.names(), profile).await?;
+    let files = linked
+        .into_iter()
+        .map(|(program, source)| LocalFile {
+            path: format!("/{program}").into(),
             content: Content::File(source),
             mode: 0o755,
-        });
-    }
+        })
+        .collect();
     Ok(LocalImage {
         reference: OPERATOR_IMAGE.to_owned(),
         files,
         config: ImageConfig {
             entrypoint: vec!["/mysql-operator".to_owned()],
+            user: "65532:65532".to_owned(),
             ..ImageConfig::default()
         },
     })
 }
 
-/// A statically linked program of this workspace.
+/// Statically linked programs of this workspace, each with its path.
 ///
-/// Only the last link differs from the ordinary build, so all dependencies are shared with it.
-async fn link(program: &'static str) -> Result<PathBuf, ImageBuildError> {
+/// No package is named to cargo: features are then those of the whole workspace, and everything but our
+/// own few crates is shared with the ordinary build. A wrapper around rustc makes the last link static.
+pub(crate) async fn link(
+    programs: &'static [&'static str],
+) -> Result<Vec<(&'static str, PathBuf)>, ImageBuildError> {
+    link_as(programs, Profile::Dev).await
+}
+
+async fn link_as(
+    programs: &'static [&'static str],
+    profile: Profile,
+) -> Result<Vec<(&'static str, PathBuf)>, ImageBuildError> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsStr::new("cargo").to_owned());
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut command = Command::new(cargo);
     // What an outer cargo says of the package it runs would make build scripts run again.
     for (name, _) in std::env::vars_os() {
@@ -100,39 +137,49 @@ async fn link(program: &'static str) -> Result<PathBuf, ImageBuildError> {
             command.env_remove(name);
         }
     }
-    let output = command
-        .current_dir(&root)
-        .args(["rustc", "--quiet", "--package", program, "--bin", program])
+    command
+        .current_dir(here.join(".."))
+        .env(
+            "RUSTC_WORKSPACE_WRAPPER",
+            here.join("src/images/static-link.sh"),
+        )
+        .args(["build", "--quiet"])
         .args(["--message-format", "json-render-diagnostics"])
-        // Without symbols: every change of a program is one more layer in the cache.
-        .args([
-            "--",
-            "-C",
-            "target-feature=+crt-static",
-            "-C",
-            "strip=symbols",
-        ])
-        .stdin(Stdio::null())
+        .stdin(Stdio::null());
+    if profile == Profile::Release {
+        command.arg("--release");
+    }
+    for program in programs {
+        command.args(["--bin", program]);
+    }
+    let output = command
         .output()
         .await
-        .map_err(|source| ImageBuildError::Cargo { program, source })?;
+        .map_err(|source| ImageBuildError::Cargo { programs, source })?;
     let failed = |text: &str| ImageBuildError::Link {
-        program,
+        programs,
         output: text.to_owned(),
     };
     if !output.status.success() {
         return Err(failed(&String::from_utf8_lossy(&output.stderr)));
     }
-    executable(&output.stdout).ok_or_else(|| failed("cargo named no executable"))
+    programs
+        .iter()
+        .map(|program| {
+            let path = executable(&output.stdout, program)
+                .ok_or_else(|| failed("cargo named no executable"))?;
+            Ok((*program, path))
+        })
+        .collect()
 }
 
-/// The `executable` of the last artifact that cargo reports.
-fn executable(messages: &[u8]) -> Option<PathBuf> {
+/// The executable of a program, as cargo reports it.
+fn executable(messages: &[u8], program: &str) -> Option<PathBuf> {
     String::from_utf8_lossy(messages)
         .lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .next_back()
+        .filter(|message| message["target"]["name"] == program)
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
 }
 
 #[cfg(test)]
@@ -141,11 +188,12 @@ mod tests {
 
     #[test]
     fn the_executable_is_read_from_cargos_messages() {
-        let messages = b"{\"reason\":\"compiler-artifact\",\"executable\":null}\n\
-            {\"reason\":\"compiler-artifact\",\"executable\":\"/t/debug/mysql-job\"}\n\
-            {\"reason\":\"build-finished\",\"success\":true}\n";
+        let messages = br#"{"reason":"compiler-artifact","target":{"name":"mysql-job"},"executable":null}
+            {"reason":"compiler-artifact","target":{"name":"other"},"executable":"/t/debug/other"}
+            {"reason":"compiler-artifact","target":{"name":"mysql-job"},"executable":"/t/debug/mysql-job"}
+            {"reason":"build-finished","success":true}"#;
         assert_eq!(
-            executable(messages),
+            executable(messages, "mysql-job"),
             Some(PathBuf::from("/t/debug/mysql-job"))
         );
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use harness::{
     Cluster, Failure,
+    backend::Capability,
     conditions::{self, Condition, Verdict},
     operator::Task,
     sql::{Login, Session},
@@ -19,6 +20,9 @@ use tokio::sync::OnceCell;
 use crate::{
     deploy,
     images::{self, Programs},
+    invariants::Watch,
+    requests::Requests,
+    watching,
 };
 
 /// A cluster with the CRD applied, and the operator while it runs.
@@ -26,7 +30,17 @@ use crate::{
 pub struct Lab<'a> {
     cluster: &'a Cluster,
     operator: Option<Task>,
+    /// How the operator works from its next start on.
+    pub settings: Settings,
+    /// Words of violations of invariants that this scenario commits on purpose.
+    pub exceptions: Vec<&'static str>,
+    watch: Option<Watch>,
+    /// What the operator has asked of the API.
+    pub requests: Requests,
 }
+
+/// The images that a container with a cluster must be given: it has no other source of them.
+pub const CARRIED: [&str; 2] = [images::OPERATOR_IMAGE, "mysql:5.7"];
 
 /// Runs a scenario on a cluster of its own with the CRD applied and the operator running.
 ///
@@ -37,32 +51,85 @@ pub fn prove<F>(scenario: F)
 where
     F: AsyncFnOnce(&mut Lab<'_>) -> Result<(), Failure>,
 {
+    prove_with(Settings::default(), scenario);
+}
+
+/// As [`prove`], with settings of the operator's.
+///
+/// # Panics
+/// When the scenario fails.
+#[track_caller]
+pub fn prove_with<F>(settings: Settings, scenario: F)
+where
+    F: AsyncFnOnce(&mut Lab<'_>) -> Result<(), Failure>,
+{
     harness::proof::prove_with(
         async || image_store(Programs::Job).await,
+        &CARRIED,
         async |cluster| {
             let mut lab = Lab::new(cluster);
+            lab.settings = settings;
             lab.install().await?;
+            lab.watch_invariants();
             lab.start_operator();
-            scenario(&mut lab).await?;
-            lab.stop_operator().await
+            let mut outcome = scenario(&mut lab).await;
+            if outcome.is_ok() {
+                outcome = lab.check_invariants().await;
+            }
+            if outcome.is_ok() {
+                // Finalizers need the operator, so it is stopped last.
+                let left = cluster.clean_up().await;
+                if !left.0.is_empty() {
+                    return Err(format!("the clean-up got stuck: {left}").into());
+                }
+            }
+            lab.stop_operator().await?;
+            outcome
         },
     );
 }
 
-/// Images for a cluster that runs our operator; the programs are linked once in a process.
+/// Runs a scenario on a cluster of its own that knows the operator's image; nothing is applied yet.
+///
+/// # Panics
+/// When the scenario fails.
+#[track_caller]
+pub fn prove_deployed<F>(scenario: F)
+where
+    F: AsyncFnOnce(&mut Lab<'_>) -> Result<(), Failure>,
+{
+    harness::proof::prove_with(
+        async || image_store(Programs::All).await,
+        &CARRIED,
+        async |cluster| {
+            let mut lab = Lab::new(cluster);
+            scenario(&mut lab).await?;
+            lab.check_invariants().await
+        },
+    );
+}
+
+/// Images for a cluster that runs our operator, the same today and tomorrow, with a network and without: besides
+/// the operator's own only those of the distribution.
 pub async fn image_store(programs: Programs) -> Result<Arc<ImageStore>, Failure> {
+    let config = StoreConfig {
+        registries: false,
+        engine: false,
+        ..StoreConfig::default()
+    };
+    image_store_from(programs, config).await
+}
+
+/// Images for a cluster that runs our operator, from these sources; the programs are linked once in a process.
+pub async fn image_store_from(
+    programs: Programs,
+    config: StoreConfig,
+) -> Result<Arc<ImageStore>, Failure> {
     static LINKED: [OnceCell<LocalImage>; 2] = [OnceCell::const_new(), OnceCell::const_new()];
     let linked = &LINKED[usize::from(programs == Programs::All)];
-    let prepare = async || {
-        let image = images::operator_image(programs).await?;
-        // Into the cache now, once: pods that start together then find it there.
-        let store = ImageStore::open(StoreConfig::default())?;
-        store.register(image.clone())?;
-        store.ensure(images::OPERATOR_IMAGE, &()).await?;
-        Ok::<_, Failure>(image)
-    };
+    let prepare = async || Ok::<_, Failure>(images::operator_image(programs).await?);
     let image = linked.get_or_try_init(prepare).await?;
-    let store = ImageStore::open(StoreConfig::default())?;
+    let store = ImageStore::open(config)?;
     store.register(image.clone())?;
     Ok(Arc::new(store))
 }
@@ -73,12 +140,29 @@ impl<'a> Lab<'a> {
         Self {
             cluster,
             operator: None,
+            settings: Settings::default(),
+            exceptions: Vec::new(),
+            watch: None,
+            requests: Requests::default(),
         }
     }
 
     /// The cluster.
     pub fn cluster(&self) -> &'a Cluster {
         self.cluster
+    }
+
+    /// Begins to watch what must be true at every moment; the CRD must be installed.
+    pub fn watch_invariants(&mut self) {
+        self.watch = Some(Watch::start(&self.cluster.client()));
+    }
+
+    /// Ends that, and fails if something was seen that must never be.
+    pub async fn check_invariants(&mut self) -> Result<(), Failure> {
+        match self.watch.take() {
+            Some(watch) => watch.finish(&self.exceptions).await,
+            None => Ok(()),
+        }
     }
 
     /// Applies the CRD and waits until it is served.
@@ -106,9 +190,14 @@ impl<'a> Lab<'a> {
 
     /// Starts the operator as a task of this process.
     pub fn start_operator(&mut self) {
-        let client = self.cluster.client();
+        let client = self.requests.client(self.cluster.client_of("operator"));
+        let mut settings = self.settings.clone();
+        if !self.cluster.can(Capability::OwnCluster) {
+            // In somebody's cluster only what is ours may be touched.
+            settings.watch_namespace = Some(self.cluster.namespace().to_owned());
+        }
         self.operator = Some(Task::start(async move |shutdown| {
-            Ok(mysql_operator::run(client, Settings::default(), shutdown).await?)
+            Ok(mysql_operator::run(client, settings, shutdown).await?)
         }));
     }
 
@@ -126,6 +215,30 @@ impl<'a> Lab<'a> {
             Some(operator) => operator.end().await,
             None => Ok(()),
         }
+    }
+
+    /// Waits until the operator that `deploy/` puts into the cluster is available.
+    pub async fn operator_available(&self) -> Result<(), Failure> {
+        let deployments = self.cluster.namespaced();
+        let available = conditions::deployment_available();
+        self.cluster
+            .wait(&deployments, "mysql-operator", available)
+            .await?;
+        Ok(())
+    }
+
+    /// Waits until exactly one pod of an instance is there.
+    pub async fn appearing_pod(&self, name: &str) -> Result<Pod, Failure> {
+        let config = kube::runtime::watcher::Config::default().labels(&format!("app={name}"));
+        let pods = self.cluster.namespaced();
+        watching::until(pods, config, "one pod of the instance", |pods| {
+            let mut living = pods
+                .values()
+                .filter(|pod: &&Pod| pod.metadata.deletion_timestamp.is_none());
+            let first = living.next()?.clone();
+            living.next().is_none().then_some(first)
+        })
+        .await
     }
 
     /// The instances in this scenario's namespace.

@@ -3,6 +3,7 @@
 //! A spinner on a terminal, plain lines elsewhere; silent in tests. It measures, it does not judge.
 
 use std::{
+    fmt::Write as _,
     io::{IsTerminal, Write as _},
     sync::Mutex,
     sync::PoisonError,
@@ -124,11 +125,12 @@ pub fn table(before: &[Vec<String>], after: &[Vec<String>]) -> String {
         .max(20);
     let mut text = format!("{:<width$}    rows after\n", "rows before");
     for index in 0..before.len().max(after.len()) {
-        text.push_str(&format!(
-            "{:<width$}    {}\n",
+        let _ = writeln!(
+            text,
+            "{:<width$}    {}",
             row(before, index),
             row(after, index)
-        ));
+        );
     }
     text
 }

@@ -19,9 +19,8 @@ fn refusal<T>(outcome: Result<T, harness::objects::ObjectError>) -> Result<Strin
 #[case::storage_size("storage_size")]
 fn a_missing_required_field_is_refused_by_name(#[case] field: &str) {
     let manifest: String = CR
-        .lines()
+        .split_inclusive('\n')
         .filter(|line| !line.trim_start().starts_with(&format!("{field}:")))
-        .map(|line| format!("{line}\n"))
         .collect();
     prove(async |lab| {
         let text = refusal(lab.cluster().apply(&manifest).await)?;

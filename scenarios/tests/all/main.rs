@@ -2,7 +2,15 @@
 
 mod admission;
 mod create;
+mod delete;
 mod downtime;
+mod grading;
+mod installing;
+mod kept;
+mod leftovers;
+mod maintenance;
 mod password;
+mod permissions;
 mod restore;
+mod robustness;
 mod verification;

@@ -36,7 +36,7 @@ fn rows_survive_deleting_and_recreating_the_instance(#[case] image: &str) {
         write(
             lab,
             &[
-                "CREATE TABLE t (id int primary key, name varchar(40), data blob)",
+                "CREATE TABLE t (id int primary key, name varchar(40), data blob) CHARACTER SET utf8mb4",
                 "INSERT INTO t VALUES (1, 'привет \u{1F42C}', x'00ff27'), (2, null, '')",
                 "CREATE VIEW v AS SELECT id FROM t",
             ],

@@ -26,6 +26,11 @@ pub(crate) async fn run() -> Result<(), Failure> {
             needed: true,
         },
         Finding {
+            what: "memory limits",
+            answer: simcluster::memory_limits(),
+            needed: false,
+        },
+        Finding {
             what: "image cache",
             answer: cache(),
             needed: true,
@@ -92,11 +97,12 @@ fn programs(names: &[&str]) -> Result<String, String> {
     Ok(found.join(", "))
 }
 
-/// The program in `PATH` that can be started.
+/// The program in `PATH` that can be started; cargo says itself where it is.
 fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|directory| directory.join(name))
+    let told = std::env::var_os(name.to_uppercase()).map(PathBuf::from);
+    told.into_iter()
+        .chain(std::env::split_paths(&path).map(|directory| directory.join(name)))
         .find(|candidate| {
             Command::new(candidate)
                 .arg("--version")

@@ -1,13 +1,19 @@
 //! `cargo lab`: the laboratory on the command line.
 //!
-//! `verify` runs the homework's verification, `up` gives you a cluster to work in with kubectl, `doctor`
-//! says what this machine can do. Each is a module here; what they show is in the library.
+//! `verify` runs the homework's verification, `up` gives you a cluster to work in with kubectl, `image`
+//! writes the operator's image, `doctor` says what this machine can do. Each is a module here; what they show is in the library.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod cluster;
 mod doctor;
+mod image;
+mod images;
+mod k3s_image;
+mod kubeconfig_file;
+mod scenario;
 mod up;
 mod verify;
 
@@ -25,6 +31,15 @@ enum Command {
     Verify(verify::Arguments),
     /// Start a cluster, write its kubeconfig, and keep it until Ctrl-C.
     Up(up::Arguments),
+    /// Write the operator's image as an archive; no Docker needed.
+    Image(image::Arguments),
+    /// Run scenario files, look for mistakes in them, print their schema.
+    Scenario(scenario::Arguments),
+    /// Build a container image of the simulated cluster that libraries for test containers take for k3s.
+    K3sImage(k3s_image::Arguments),
+    /// List, pull, import and remove cached images.
+    #[command(subcommand)]
+    Images(images::Command),
     /// Say what this machine can do, and what to change where it cannot.
     Doctor,
 }
@@ -43,6 +58,10 @@ fn main() -> ExitCode {
         match arguments.command {
             Command::Verify(arguments) => Box::pin(verify::run(arguments)).await,
             Command::Up(arguments) => Box::pin(up::run(arguments)).await,
+            Command::Image(arguments) => Box::pin(image::run(arguments)).await,
+            Command::Scenario(arguments) => Box::pin(scenario::run(arguments)).await,
+            Command::K3sImage(arguments) => k3s_image::run(&arguments).await,
+            Command::Images(command) => images::run(command).await,
             Command::Doctor => doctor::run().await,
         }
     });

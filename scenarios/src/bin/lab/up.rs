@@ -1,14 +1,16 @@
 //! `lab up`: a cluster to work in with kubectl, until Ctrl-C or SIGTERM.
 
 use std::{
-    io::Write as _,
     net::{Ipv4Addr, SocketAddr},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use harness::{Cluster, Failure, backend::simulated::Simulated};
 use scenarios::{deploy, images::Programs, lab, progress::Progress};
+use simcluster::StoreConfig;
 use tokio::signal::unix::{SignalKind, signal};
+
+use crate::kubeconfig_file::KubeconfigFile;
 
 /// Arguments of `lab up`.
 #[derive(Debug, clap::Args)]
@@ -28,9 +30,33 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    let mut file = KubeconfigFile::claim(&arguments.kubeconfig)?;
     let progress = Progress::shown();
+    let mut cluster = None;
+    let outcome = tokio::select! {
+        outcome = serve(&arguments, &progress, &mut file, &mut cluster) => outcome,
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+    };
+    if let Some(cluster) = cluster {
+        progress.say("ending the cluster");
+        cluster.stop().await;
+    }
+    outcome
+}
+
+/// Makes the cluster, says how to use it, and stays; it returns only when something failed.
+async fn serve(
+    arguments: &Arguments,
+    progress: &Progress,
+    file: &mut KubeconfigFile,
+    cluster: &mut Option<Cluster>,
+) -> Result<(), Failure> {
     let images = progress
-        .step("prepare the images", lab::image_store(Programs::All))
+        .step(
+            "link the operator's programs, prepare its image",
+            lab::image_store_from(Programs::All, StoreConfig::default()),
+        )
         .await?;
     let backend = progress
         .step("start the cluster", async {
@@ -39,31 +65,19 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         .await?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, arguments.port));
     let kubeconfig = backend.cluster().listen(address).await;
-    let cluster = Cluster::new(Box::new(backend), "default");
-    let outcome = async {
-        write_private(&arguments.kubeconfig, &serde_yaml::to_string(&kubeconfig?)?)?;
-        if arguments.deploy {
-            progress
-                .step(
-                    "apply deploy/: the operator is available",
-                    install(&cluster),
-                )
-                .await?;
-        }
-        say_how_to_use(&arguments, &progress)?;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        Ok::<_, Failure>(())
-    };
-    let outcome = outcome.await;
-    progress.say("ending the cluster");
-    cluster.stop().await;
-    if outcome.is_ok() {
-        std::fs::remove_file(&arguments.kubeconfig)?;
+    let cluster = &*cluster.insert(Cluster::new(Box::new(backend), "default"));
+    file.write(&serde_yaml::to_string(&kubeconfig?)?)?;
+    if arguments.deploy {
+        progress
+            .step("apply deploy/: the operator is available", install(cluster))
+            .await?;
     }
-    outcome
+    let path = std::path::absolute(&arguments.kubeconfig)?;
+    progress.say(&format!(
+        "\nready. In another terminal:\n  export KUBECONFIG={}\n  kubectl get all\nCtrl-C ends it.",
+        path.display()
+    ));
+    std::future::pending().await
 }
 
 async fn install(cluster: &Cluster) -> Result<(), Failure> {
@@ -76,40 +90,5 @@ async fn install(cluster: &Cluster) -> Result<(), Failure> {
     cluster
         .wait(&deployments, "mysql-operator", available)
         .await?;
-    Ok(())
-}
-
-fn say_how_to_use(arguments: &Arguments, progress: &Progress) -> Result<(), Failure> {
-    let path = std::path::absolute(&arguments.kubeconfig)?;
-    progress.say(&format!(
-        "\nready. In another terminal:\n  export KUBECONFIG={}\n  kubectl get all\nCtrl-C ends it.",
-        path.display()
-    ));
-    Ok(())
-}
-
-/// Writes a file that only its owner may read.
-fn write_private(path: &Path, text: &str) -> Result<(), Failure> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let place = |error| {
-        format!(
-            "could not write the kubeconfig to {}: {error}",
-            path.display()
-        )
-    };
-    // A file that is already there keeps its mode, so it is made anew.
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(place(error).into());
-        }
-        _ => {}
-    }
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(place)?;
-    file.write_all(text.as_bytes()).map_err(place)?;
     Ok(())
 }

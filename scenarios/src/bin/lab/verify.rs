@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use harness::{Cluster, Failure, backend::simulated::Simulated};
+use harness::{Cluster, Failure};
 use scenarios::{
     Lab,
     images::Programs,
@@ -13,6 +13,7 @@ use scenarios::{
     progress::{Progress, table},
     verification::{self, Outcome},
 };
+use simcluster::StoreConfig;
 
 /// Arguments of `lab verify`.
 #[derive(Debug, clap::Args)]
@@ -20,13 +21,18 @@ pub(crate) struct Arguments {
     /// Also do the same by hand, without Kubernetes, and print both times.
     #[arg(long)]
     floor: bool,
+    #[command(flatten)]
+    cluster: crate::cluster::ClusterArguments,
 }
 
 /// Runs the verification; an error if any assertion failed.
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let progress = Progress::shown();
     let images = progress
-        .step("prepare the images", lab::image_store(Programs::Job))
+        .step(
+            "link the operator's programs, prepare its image",
+            lab::image_store_from(Programs::Job, StoreConfig::default()),
+        )
         .await?;
     progress
         .step("MySQL is at hand", async {
@@ -36,13 +42,14 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             Ok(())
         })
         .await?;
+    let selection = arguments.cluster.selection()?;
     let start = Instant::now();
-    let backend = progress
-        .step("start the cluster", async {
-            Ok(Simulated::start(Arc::clone(&images)).await?)
-        })
+    let cluster = progress
+        .step(
+            &format!("start the cluster ({})", selection.name()),
+            async { Ok(selection.start(Arc::clone(&images), &lab::CARRIED).await?) },
+        )
         .await?;
-    let cluster = Cluster::new(Box::new(backend), "default");
     let outcome = tokio::select! {
         outcome = verify(&cluster, &progress) => outcome,
         signal = tokio::signal::ctrl_c() => {
@@ -55,10 +62,13 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         let text = harness::proof::chain(&**failure);
         let to = harness::evidence::directory("lab-verify");
         let log = harness::evidence::RunLog::default();
-        harness::evidence::collect(&cluster.client(), &log, &text, &to).await?;
+        let reproduce = format!("cargo lab verify --cluster {}", selection.name());
+        harness::evidence::collect(&cluster, &log, &text, &reproduce, &to).await?;
         progress.say(&format!("evidence: {}", to.display()));
     }
-    cluster.stop().await;
+    for line in cluster.stop().await.0 {
+        progress.say(&format!("left behind: {line}"));
+    }
     let outcome = outcome?;
     progress.say(&format!("\n{}", table(&outcome.before, &outcome.after)));
     progress.say(&format!("verified in {:.2} s", took.as_secs_f64()));
@@ -73,6 +83,10 @@ async fn verify(cluster: &Cluster, progress: &Progress) -> Result<Outcome, Failu
     progress.step("apply crd.yml", lab.install()).await?;
     lab.start_operator();
     let outcome = verification::verify(&lab, progress).await;
+    // Finalizers need the operator, so it is stopped last.
+    for line in cluster.clean_up().await.0 {
+        progress.say(&format!("left behind: {line}"));
+    }
     lab.stop_operator().await?;
     outcome
 }

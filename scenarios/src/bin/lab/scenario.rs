@@ -1,0 +1,129 @@
+//! `lab scenario`: scenario files run, looked through, and described for editors.
+
+use std::{io::Write as _, path::PathBuf};
+
+use harness::{
+    Failure,
+    backend::Selection,
+    scenario::{self, Loaded, Options, Run, Verdict},
+};
+use scenarios::{images::Programs, lab, report, subject};
+
+/// Arguments of `lab scenario`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Run scenarios, each on a cluster of its own.
+    Run(RunArguments),
+    /// Look for mistakes without running anything.
+    Lint {
+        /// Files, or folders with scenarios below them.
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+    },
+    /// Print the JSON Schema of scenario files.
+    Schema,
+}
+
+#[derive(Debug, clap::Args)]
+struct RunArguments {
+    /// Files, or folders with scenarios below them.
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    cluster: crate::cluster::ClusterArguments,
+    #[command(flatten)]
+    report: report::Arguments,
+}
+
+/// Does what is asked.
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    match arguments.command {
+        Command::Run(arguments) => Box::pin(run_all(arguments)).await,
+        Command::Lint { paths } => lint(&paths),
+        Command::Schema => {
+            let schema = serde_json::to_string_pretty(&scenario::schema())?;
+            Ok(writeln!(std::io::stdout(), "{schema}")?)
+        }
+    }
+}
+
+fn discover(paths: &[PathBuf]) -> Result<Vec<Loaded>, Failure> {
+    let mut all = Vec::new();
+    for path in paths {
+        all.extend(scenario::discover(path)?);
+    }
+    Ok(all)
+}
+
+fn lint(paths: &[PathBuf]) -> Result<(), Failure> {
+    let mut out = std::io::stdout();
+    let mut mistakes = 0;
+    for loaded in discover(paths)? {
+        let found = scenario::lint::lint(&loaded);
+        mistakes += found.len();
+        for mistake in found {
+            writeln!(out, "{}: {mistake}", loaded.path.display())?;
+        }
+    }
+    match mistakes {
+        0 => Ok(writeln!(out, "nothing to complain about")?),
+        _ => Err(format!("{mistakes} mistakes").into()),
+    }
+}
+
+async fn run_all(arguments: RunArguments) -> Result<(), Failure> {
+    let loaded = discover(&arguments.paths)?;
+    let selection = arguments.cluster.selection()?;
+    let mut reporter = report::Reporter::new(&arguments.report);
+    for loaded in &loaded {
+        for variant in 0..loaded.variants() {
+            let options = Options {
+                variant,
+                ..Options::default()
+            };
+            let run = one(loaded, &selection, &options, &mut reporter).await?;
+            reporter.add(run);
+        }
+    }
+    reporter.finish()
+}
+
+async fn one(
+    loaded: &Loaded,
+    selection: &Selection,
+    options: &Options,
+    reporter: &mut report::Reporter,
+) -> Result<Run, Failure> {
+    let images = lab::image_store(Programs::Job).await?;
+    let cluster = selection.start(images, &lab::CARRIED).await?;
+    let name = loaded.name(options.variant);
+    reporter.begin(&name, cluster.backend().name());
+    let outcome = subject::run(loaded, &cluster, reporter, options).await;
+    let outcome = match outcome {
+        Ok(run) => {
+            reporter.look(&cluster, &run).await;
+            if let Verdict::Failed(why) = &run.verdict {
+                let to = harness::evidence::directory(&name);
+                let reproduce = format!(
+                    "cargo lab scenario run {} --cluster {}",
+                    loaded.path.display(),
+                    selection.name()
+                );
+                harness::evidence::of_run(&cluster, why, &reproduce, Some(&run), &to).await?;
+                reporter.say(&format!("evidence: {}", to.display()));
+            }
+            Ok(run)
+        }
+        Err(failure) => Err(failure),
+    };
+    for line in cluster.stop().await.0 {
+        reporter.say(&format!("left behind: {line}"));
+    }
+    outcome
+}
