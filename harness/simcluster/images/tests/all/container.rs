@@ -30,7 +30,8 @@ const DATABASE_TOOLS: &str = r#"
 serve() {
     docker-entrypoint.sh "$@" > /tmp/log 2>&1 &
     server=$!
-    until (exec 9<> /dev/tcp/127.0.0.1/3306) 2> /dev/null; do
+    # A server opens its port before its socket; what it says last is that it has both.
+    until grep -qw 'port: 3306' /tmp/log; do
         kill -0 $server 2> /dev/null || { cat /tmp/log; wait $server; return; }
         sleep 0.05
     done
