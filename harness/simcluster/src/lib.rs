@@ -54,7 +54,7 @@ pub use simcluster_images::{
     LocalImage, Progress, StoreConfig,
 };
 pub use simcluster_node::model;
-pub use simcluster_runtime::{Isolation, ProbeError};
+pub use simcluster_runtime::{Isolation, ProbeError, capabilities};
 
 /// How pods' memory limits are kept on this machine for this user; or why they are not.
 pub fn memory_limits() -> Result<String, String> {

@@ -10,7 +10,7 @@
 //! ends every process, mount and network below it.
 //!
 //! The map:
-//! - [`spec`]: what to run, as data; [`Error`], [`LaunchError`], [`ProbeError`]: what can go wrong
+//! - [`spec`]: what to run, as data; [`capabilities`]: their names; [`Error`], [`LaunchError`], [`ProbeError`]: what can go wrong
 //! - `owner`: this side: [`Runtime`], [`Process`], [`Terminal`]
 //! - `protocol`, `wire`: what the two sides say, and how
 //! - `init`: the other side, one thread, from PID 1 to the program in its container
@@ -21,6 +21,7 @@
 //! the sandbox, assembles its root file system, pivots into it, gives up rights and executes the program,
 //! or reports why not. 4. The closing of its report channel tells the init process, and that the owner.
 
+pub mod capabilities;
 mod error;
 pub mod spec;
 

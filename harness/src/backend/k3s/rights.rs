@@ -4,51 +4,11 @@
 //! machines, refuses to start any; there the container gets every capability that the machine has, and
 //! the same freedom from filters and masked paths.
 
+use simcluster::capabilities;
 use testcontainers::{ContainerRequest, GenericImage, ImageExt as _, TestcontainersError};
 
-/// Linux' capabilities by number.
-///
-/// Without the newest three, which older engines do not know by name.
-const CAPABILITIES: [&str; 38] = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "SETGID",
-    "SETUID",
-    "SETPCAP",
-    "LINUX_IMMUTABLE",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_ADMIN",
-    "NET_RAW",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "SYS_MODULE",
-    "SYS_RAWIO",
-    "SYS_CHROOT",
-    "SYS_PTRACE",
-    "SYS_PACCT",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_NICE",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "MKNOD",
-    "LEASE",
-    "AUDIT_WRITE",
-    "AUDIT_CONTROL",
-    "SETFCAP",
-    "MAC_OVERRIDE",
-    "MAC_ADMIN",
-    "SYSLOG",
-    "WAKE_ALARM",
-    "BLOCK_SUSPEND",
-    "AUDIT_READ",
-];
+/// The newest capabilities, which older engines do not know by name.
+const UNKNOWN_TO_SOME: usize = 3;
 
 /// How a container is given its rights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +59,8 @@ fn absent(status: &str) -> impl Iterator<Item = &'static str> {
         .find_map(|line| line.strip_prefix("CapBnd:"))
         .and_then(|set| u64::from_str_radix(set.trim(), 16).ok())
         .unwrap_or(0);
-    CAPABILITIES
+    let known = capabilities::ALL.len() - UNKNOWN_TO_SOME;
+    capabilities::ALL[..known]
         .iter()
         .enumerate()
         .filter(move |(number, _)| set & (1 << number) == 0)

@@ -1,7 +1,7 @@
 //! Who a container runs as: user, groups, capabilities. Pure, given the image's passwd and group files.
 
 use k8s_openapi::api::core::v1::{Capabilities, Container, Pod};
-use simcluster_runtime::spec::User;
+use simcluster_runtime::{capabilities, spec::User};
 
 /// The image's account files.
 #[derive(Clone, Copy, Debug, Default)]
@@ -167,27 +167,9 @@ fn groups_of<'a>(groups: &'a str, user: &'a str) -> impl Iterator<Item = u32> + 
     })
 }
 
-/// What a container engine leaves to a container when nobody says otherwise.
-const DEFAULT_CAPABILITIES: [&str; 14] = [
-    "AUDIT_WRITE",
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "MKNOD",
-    "NET_BIND_SERVICE",
-    "NET_RAW",
-    "SETFCAP",
-    "SETGID",
-    "SETPCAP",
-    "SETUID",
-    "SYS_CHROOT",
-];
-
 /// The capabilities a container keeps, where its spec says anything about them. Naming one that the
 /// kernel does not have is the runtime's to refuse.
-pub(crate) fn capabilities(asked: Option<&Capabilities>) -> Option<Vec<String>> {
+pub(crate) fn kept_capabilities(asked: Option<&Capabilities>) -> Option<Vec<String>> {
     let asked = asked?;
     let bare = |name: &String| name.trim_start_matches("CAP_").to_uppercase();
     let add: Vec<String> = asked.add.iter().flatten().map(bare).collect();
@@ -197,17 +179,11 @@ pub(crate) fn capabilities(asked: Option<&Capabilities>) -> Option<Vec<String>> 
     }
     let all = |list: &[String]| list.iter().any(|name| name == "ALL");
     let mut kept: Vec<String> = if all(&add) {
-        ALL_CAPABILITIES
-            .iter()
-            .map(|name| (*name).to_owned())
-            .collect()
+        capabilities::ALL.map(str::to_owned).to_vec()
     } else if all(&drop) {
         Vec::new()
     } else {
-        DEFAULT_CAPABILITIES
-            .iter()
-            .map(|name| (*name).to_owned())
-            .collect()
+        capabilities::DEFAULT.map(str::to_owned).to_vec()
     };
     kept.retain(|name| !drop.contains(name));
     kept.extend(add.into_iter().filter(|name| name != "ALL"));
@@ -215,51 +191,6 @@ pub(crate) fn capabilities(asked: Option<&Capabilities>) -> Option<Vec<String>> 
     kept.dedup();
     Some(kept.into_iter().map(|name| format!("CAP_{name}")).collect())
 }
-
-/// Every capability of the kernel: what `privileged` and `add: [ALL]` give.
-pub(crate) const ALL_CAPABILITIES: [&str; 41] = [
-    "AUDIT_CONTROL",
-    "AUDIT_READ",
-    "AUDIT_WRITE",
-    "BLOCK_SUSPEND",
-    "BPF",
-    "CHECKPOINT_RESTORE",
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "KILL",
-    "LEASE",
-    "LINUX_IMMUTABLE",
-    "MAC_ADMIN",
-    "MAC_OVERRIDE",
-    "MKNOD",
-    "NET_ADMIN",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_RAW",
-    "PERFMON",
-    "SETFCAP",
-    "SETGID",
-    "SETPCAP",
-    "SETUID",
-    "SYSLOG",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_CHROOT",
-    "SYS_MODULE",
-    "SYS_NICE",
-    "SYS_PACCT",
-    "SYS_PTRACE",
-    "SYS_RAWIO",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "WAKE_ALARM",
-];
 
 #[cfg(test)]
 mod tests {
@@ -331,12 +262,12 @@ mod tests {
 
     #[test]
     fn capabilities_are_dropped_and_added_to_the_default_set() {
-        let kept = |asked: Value| capabilities(Some(&serde_json::from_value(asked).unwrap()));
+        let kept = |asked: Value| kept_capabilities(Some(&serde_json::from_value(asked).unwrap()));
         assert_eq!(kept(json!({})), None);
         assert_eq!(kept(json!({"drop": ["ALL"]})), Some(vec![]));
         let one = kept(json!({"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]}));
         assert_eq!(one, Some(vec!["CAP_NET_BIND_SERVICE".to_owned()]));
         let less = kept(json!({"drop": ["CHOWN"]})).unwrap();
-        assert_eq!(less.len(), DEFAULT_CAPABILITIES.len() - 1);
+        assert_eq!(less.len(), capabilities::DEFAULT.len() - 1);
     }
 }

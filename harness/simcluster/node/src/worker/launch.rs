@@ -12,7 +12,10 @@ use std::{
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, ObjectReference, Pod};
 use simcluster_images::{Image, Reference};
-use simcluster_runtime::spec::{ContainerSpec, ExitStatus};
+use simcluster_runtime::{
+    capabilities,
+    spec::{ContainerSpec, ExitStatus},
+};
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +23,7 @@ use super::Worker;
 use crate::{
     container::{
         command, environment,
-        identity::{self, ALL_CAPABILITIES, Accounts},
+        identity::{self, Accounts},
         references::References,
         service_links,
     },
@@ -283,15 +286,10 @@ impl Launch {
             .as_deref()
             .filter(|dir| !dir.is_empty());
         let image_directory = Some(image.config.working_dir.as_str()).filter(|d| !d.is_empty());
-        let capabilities = if security.privileged == Some(true) {
-            Some(
-                ALL_CAPABILITIES
-                    .iter()
-                    .map(|name| format!("CAP_{name}"))
-                    .collect(),
-            )
+        let kept = if security.privileged == Some(true) {
+            Some(capabilities::ALL.map(|name| format!("CAP_{name}")).to_vec())
         } else {
-            identity::capabilities(security.capabilities.as_ref())
+            identity::kept_capabilities(security.capabilities.as_ref())
         };
         Ok(ContainerSpec {
             id: format!(
@@ -309,7 +307,7 @@ impl Launch {
             working_dir: own_directory.or(image_directory).unwrap_or("/").into(),
             user,
             no_new_privileges: security.allow_privilege_escalation == Some(false),
-            capabilities,
+            capabilities: kept,
             tty: self.container.tty.unwrap_or_default(),
             pids_of: self.target()?,
             memory_limit: self.memory_limit(),

@@ -1,6 +1,4 @@
 //! From the node's root to the container's user: ids, capabilities, no new privileges.
-//!
-//! Which capabilities a container keeps by default is the list that all container runtimes agree on.
 
 use std::{collections::BTreeSet, os::fd::BorrowedFd};
 
@@ -16,69 +14,7 @@ use super::{
     mapping,
     program::Program,
 };
-use crate::{error::LaunchError, protocol::Identity, spec::User, sys};
-
-/// By number; the kernel adds new ones at the end.
-const CAPABILITIES: [&str; 41] = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "SETGID",
-    "SETUID",
-    "SETPCAP",
-    "LINUX_IMMUTABLE",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_ADMIN",
-    "NET_RAW",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "SYS_MODULE",
-    "SYS_RAWIO",
-    "SYS_CHROOT",
-    "SYS_PTRACE",
-    "SYS_PACCT",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_NICE",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "MKNOD",
-    "LEASE",
-    "AUDIT_WRITE",
-    "AUDIT_CONTROL",
-    "SETFCAP",
-    "MAC_OVERRIDE",
-    "MAC_ADMIN",
-    "SYSLOG",
-    "WAKE_ALARM",
-    "BLOCK_SUSPEND",
-    "AUDIT_READ",
-    "PERFMON",
-    "BPF",
-    "CHECKPOINT_RESTORE",
-];
-
-const DEFAULT: [&str; 14] = [
-    "AUDIT_WRITE",
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "MKNOD",
-    "NET_BIND_SERVICE",
-    "NET_RAW",
-    "SETFCAP",
-    "SETGID",
-    "SETPCAP",
-    "SETUID",
-    "SYS_CHROOT",
-];
+use crate::{capabilities, error::LaunchError, protocol::Identity, spec::User, sys};
 
 /// Gives up everything but what the program may have. With `entered`, this process has joined the
 /// container's own user namespace, and is its user already.
@@ -145,7 +81,7 @@ fn is_terminal(fd: BorrowedFd<'_>) -> bool {
 fn kept(names: Option<&[String]>) -> Result<BTreeSet<u32>, LaunchError> {
     let number = |name: &str| {
         let name = name.strip_prefix("CAP_").unwrap_or(name);
-        let position = CAPABILITIES.iter().position(|known| *known == name)?;
+        let position = capabilities::ALL.iter().position(|known| *known == name)?;
         u32::try_from(position).ok()
     };
     let find = |name: &str| {
@@ -154,7 +90,10 @@ fn kept(names: Option<&[String]>) -> Result<BTreeSet<u32>, LaunchError> {
         })
     };
     match names {
-        None => DEFAULT.iter().map(|name| find(name)).collect(),
+        None => capabilities::DEFAULT
+            .iter()
+            .map(|name| find(name))
+            .collect(),
         Some(names) => names.iter().map(|name| find(name)).collect(),
     }
 }
