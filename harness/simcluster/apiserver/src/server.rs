@@ -29,6 +29,7 @@ mod rules;
 mod select;
 mod usage;
 mod verbs;
+mod webhook_call;
 mod yaml;
 
 use std::{

@@ -5,7 +5,6 @@
 mod escalation;
 mod pods;
 mod quota;
-mod webhook_call;
 pub(crate) mod webhooks;
 
 use serde_json::Value;

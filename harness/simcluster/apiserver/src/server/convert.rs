@@ -1,4 +1,8 @@
 //! Objects in other versions than the one they are kept in.
+//!
+//! Where only a webhook can convert, [`ready`] has to be awaited before [`served`] is called.
+
+mod webhook;
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -6,12 +10,18 @@ use serde_json::{Value, json};
 
 use super::registry::Resource;
 use crate::store::Object;
+pub(crate) use webhook::{Conversion, is_needed, ready, to_stored};
 
 /// A stored object in the version of `resource`.
 pub(crate) fn served(resource: &Resource, object: &Arc<Object>) -> Arc<Object> {
     let api_version = object.value()["apiVersion"].as_str().unwrap_or_default();
     if api_version == resource.api_version() && !needs_defaults(resource) {
         return Arc::clone(object);
+    }
+    if let Some(version) = &resource.custom
+        && let Some(converted) = object.converted(&resource.api_version(), &version.source)
+    {
+        return converted;
     }
     let value = served_value(resource, object.value());
     Arc::new(Object::new(value, object.revision()))

@@ -23,7 +23,7 @@ use simcluster_machinery::{
 };
 
 use self::columns::Column;
-use super::{Failure, registry::version_priority};
+use super::{Failure, convert::Conversion, registry::version_priority};
 
 /// Where objects have their replicas: `.spec.replicas`.
 #[derive(Clone, Debug, Default)]
@@ -35,10 +35,6 @@ pub(crate) struct ScalePaths {
 
 /// What a definition says about one version.
 #[derive(Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a fact of its own about the definition"
-)]
 pub(crate) struct CustomVersion {
     /// For OpenAPI documents.
     pub(crate) kind_schema: KindSchema,
@@ -46,8 +42,8 @@ pub(crate) struct CustomVersion {
     pub(crate) source: String,
     /// The definition is about to go: no new objects.
     pub(crate) terminating: bool,
-    /// Only a webhook knows what objects are in this version.
-    pub(crate) needs_conversion: bool,
+    /// The webhook that converts between versions; without one they differ in name only.
+    pub(crate) conversion: Option<Conversion>,
     /// What clients that use a deprecated version are told.
     pub(crate) deprecation: Option<String>,
     kind: GroupVersionKind,
@@ -93,8 +89,7 @@ impl CustomVersion {
             },
             source: source(definition),
             terminating: !definition["metadata"]["deletionTimestamp"].is_null(),
-            needs_conversion: definition["spec"]["conversion"]["strategy"] == "Webhook"
-                && version["storage"] != true,
+            conversion: Conversion::read(definition),
             deprecation: deprecation(&kind, definition, version),
             object_schema: custom_object(&schema),
             rules: Rules::compile(&schema, true),

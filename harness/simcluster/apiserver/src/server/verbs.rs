@@ -62,15 +62,6 @@ async fn dispatch(call: &mut Call) -> Result<Reply, Failure> {
         None => call.resource.rules().deprecation().map(str::to_owned),
     };
     call.warnings.extend(deprecation);
-    if call
-        .resource
-        .custom
-        .as_ref()
-        .is_some_and(|version| version.needs_conversion)
-    {
-        let what = format!("the conversion webhook of {}", call.resource.name);
-        return Err(Box::new(Status::not_implemented(&what)));
-    }
     let subresource = call.route.subresource.clone();
     if let Some(known) = call.resource.subresource(&subresource)
         && !known.verbs.iter().any(|own| own == verb)
@@ -125,9 +116,9 @@ async fn whole(call: &mut Call, verb: &str) -> Result<Reply, Failure> {
         }
     }
     match verb {
-        "get" => read::get(call),
-        "list" => list::list(call),
-        "watch" => watch::watch(call),
+        "get" => read::get(call).await,
+        "list" => list::list(call).await,
+        "watch" => watch::watch(call).await,
         "create" => create::create(call).await,
         "update" => modify::update(call, Part::Whole).await,
         "patch" => patch::patch(call, Part::Whole).await,
@@ -139,7 +130,7 @@ async fn whole(call: &mut Call, verb: &str) -> Result<Reply, Failure> {
 
 async fn part(call: &mut Call, verb: &str, part: Part) -> Result<Reply, Failure> {
     match verb {
-        "get" => read::get(call),
+        "get" => read::get(call).await,
         "update" => modify::update(call, part).await,
         "patch" => patch::patch(call, part).await,
         _ => Err(wrong_method(call)),

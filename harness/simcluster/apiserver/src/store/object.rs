@@ -2,7 +2,7 @@
 //!
 //! Lists and watches send the same version to many clients; they share the text.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
@@ -13,6 +13,16 @@ pub(crate) struct Object {
     value: Value,
     revision: u64,
     text: OnceLock<Text>,
+    /// The same object in other versions of its kind, where making them was costly.
+    converted: OnceLock<Box<Mutex<Vec<Converted>>>>,
+}
+
+#[derive(Debug)]
+struct Converted {
+    api_version: String,
+    /// Which state of the kind's definition it was made by.
+    source: String,
+    object: Arc<Object>,
 }
 
 #[derive(Debug)]
@@ -35,6 +45,7 @@ impl Object {
             value,
             revision,
             text: OnceLock::new(),
+            converted: OnceLock::new(),
         }
     }
 
@@ -44,6 +55,7 @@ impl Object {
             value,
             revision: 0,
             text: OnceLock::new(),
+            converted: OnceLock::new(),
         }
     }
 
@@ -85,6 +97,27 @@ impl Object {
     pub(crate) fn json_without_type(&self) -> &[u8] {
         let text = self.text();
         &text.json[text.rest..]
+    }
+
+    /// The object in another version, if that was kept for this state of the definition.
+    pub(crate) fn converted(&self, api_version: &str, source: &str) -> Option<Arc<Self>> {
+        let kept = self.converted.get()?;
+        let kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.iter()
+            .find(|one| one.api_version == api_version && one.source == source)
+            .map(|one| Arc::clone(&one.object))
+    }
+
+    /// Keeps the object in another version; what an older state of the definition made is dropped.
+    pub(crate) fn keep_converted(&self, api_version: &str, source: &str, object: Arc<Self>) {
+        let kept = self.converted.get_or_init(Box::default);
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|one| one.api_version != api_version);
+        kept.push(Converted {
+            api_version: api_version.to_owned(),
+            source: source.to_owned(),
+            object,
+        });
     }
 
     fn text(&self) -> &Text {

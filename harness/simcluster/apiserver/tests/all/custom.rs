@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 
 use crate::support::{World, names};
 
-const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
-const WIDGETS: &str = "/apis/example.com/v1/namespaces/default/widgets";
+pub(crate) const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+pub(crate) const WIDGETS: &str = "/apis/example.com/v1/namespaces/default/widgets";
 
-fn definition() -> Value {
+pub(crate) fn definition() -> Value {
     json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
         "metadata": {"name": "widgets.example.com"},
@@ -41,7 +41,7 @@ fn definition() -> Value {
     })
 }
 
-fn widget(name: &str, spec: &Value) -> Value {
+pub(crate) fn widget(name: &str, spec: &Value) -> Value {
     json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": name}, "spec": spec})
 }
 
@@ -304,27 +304,5 @@ async fn versions_show_the_same_object() {
     assert_eq!(
         watch.next().await.unwrap()["object"]["apiVersion"],
         "example.com/v1beta1"
-    );
-}
-
-#[tokio::test]
-async fn a_version_that_only_a_webhook_converts_answers_501() {
-    let world = World::start();
-    let mut definition = definition();
-    let mut newer = definition["spec"]["versions"][0].clone();
-    newer["name"] = "v2".into();
-    newer["storage"] = false.into();
-    definition["spec"]["versions"] = json!([definition["spec"]["versions"][0], newer]);
-    definition["spec"]["conversion"] = json!({"strategy": "Webhook", "webhook": {
-        "clientConfig": {"url": "https://localhost/convert"}, "conversionReviewVersions": ["v1"]}});
-    world.post(DEFINITIONS, &definition).await.ok();
-    world
-        .post(WIDGETS, &widget("a", &json!({"size": 1})))
-        .await
-        .ok();
-    let elsewhere = WIDGETS.replace("/v1/", "/v2/");
-    world.get(&format!("{elsewhere}/a")).await.fails(
-        501,
-        "the conversion webhook of widgets.example.com is not implemented by this simulated cluster",
     );
 }

@@ -1,10 +1,12 @@
 //! The API server's promises, each held through a client in the same process.
 
 mod access;
+mod conversion;
 mod custom;
 mod deletion;
 mod forms;
 mod fuzz;
+mod hook;
 mod https;
 mod lists;
 mod patches;

@@ -1,7 +1,7 @@
 //! Admission webhooks: which of them a write concerns, what they are asked, and what becomes of
 //! their answers.
 //!
-//! [`super::webhook_call`] carries question and answer. Not here: `matchConditions`, which are
+//! [`crate::server::webhook_call`] carries question and answer. Not here: `matchConditions`, which are
 //! refused with 501, and `matchPolicy: Equivalent` across versions, which asks nobody.
 
 use std::time::Duration;
@@ -14,7 +14,10 @@ use simcluster_machinery::{
     status::{Details, Status},
 };
 
-use super::{super::verbs::new_uid, values, webhook_call};
+use super::{
+    super::{verbs::new_uid, webhook_call},
+    values,
+};
 use crate::server::{Failure, call::Call};
 
 const MUTATING: &str = "admissionregistration.k8s.io/mutatingwebhookconfigurations";

@@ -132,6 +132,26 @@ async fn once(
         call.refuse_invalid(&seen, &errors)?;
         webhooks::validate(call, write, Some(&seen)).await?;
     }
+    let converted = if convert::is_needed(&resource, &object, &resource.stored_as) {
+        let errors = resource.rules().check_create(&object, resource.scope());
+        call.refuse_invalid(&object, &errors)?;
+        Some(convert::to_stored(&call.server, &resource, object.clone()).await?)
+    } else {
+        None
+    };
+    let stored = store(call, object, converted, options)?;
+    convert::ready(&call.server, &resource, [&stored]).await?;
+    Ok(convert::served(&resource, &stored))
+}
+
+/// The last steps of a create, of which those of others may not come between.
+fn store(
+    call: &mut Call,
+    mut object: Value,
+    converted: Option<Value>,
+    options: WriteOptions,
+) -> Result<Arc<Object>, Failure> {
+    let resource = Arc::clone(&call.resource);
     let server = Arc::clone(&call.server);
     let _ordered = is_countable(call).then(|| {
         server
@@ -151,7 +171,7 @@ async fn once(
         .unwrap_or_default()
         .to_owned();
     let key = resource.key(&call.route.namespace, &name);
-    let object = convert::stored(&resource, object);
+    let object = convert::stored(&resource, converted.unwrap_or(object));
     let stored = if options.dry_run {
         if call
             .server
@@ -175,7 +195,7 @@ async fn once(
     if !options.dry_run {
         effects::after_write(&call.server, &resource, None, Some(&stored));
     }
-    Ok(convert::served(&resource, &stored))
+    Ok(stored)
 }
 
 /// Whether what the object takes is taken from others.

@@ -157,7 +157,10 @@ pub(crate) enum Outcome {
 pub(super) async fn delete(call: &mut Call) -> Result<Reply, Failure> {
     super::check_acceptable(call)?;
     let options = DeleteOptions::of(call)?;
-    match remove(call, &options).await? {
+    let outcome = remove(call, &options).await?;
+    let (Outcome::Gone(last) | Outcome::Marked(last)) = &outcome;
+    convert::ready(&call.server, &call.resource, [last]).await?;
+    match outcome {
         Outcome::Marked(object) => {
             let object = convert::served(&call.resource, &object);
             // A real server answers 200 with the object while it is still there.
@@ -191,6 +194,7 @@ pub(super) async fn delete(call: &mut Call) -> Result<Reply, Failure> {
 pub(crate) async fn remove(call: &mut Call, options: &DeleteOptions) -> Result<Outcome, Failure> {
     loop {
         let current = super::read::find(call)?;
+        convert::ready(&call.server, &call.resource, [&current]).await?;
         check_preconditions(call, options, &current)?;
         admit::delete(call, &current)?;
         if webhooks::validate_any(call) {
@@ -385,7 +389,7 @@ pub(super) async fn delete_collection(call: &mut Call) -> Result<Reply, Failure>
     let former = Former::new(call, wanted)?;
     let options = DeleteOptions::of(call)?;
     let mut deleted = Vec::new();
-    for (_, object) in list::selected(call)? {
+    for (_, object) in list::selected(call).await? {
         object.name().clone_into(&mut call.route.name);
         let namespace = call.route.namespace.clone();
         if call.resource.namespaced {
@@ -395,6 +399,7 @@ pub(super) async fn delete_collection(call: &mut Call) -> Result<Reply, Failure>
         call.route.namespace = namespace;
         match outcome {
             Ok(Outcome::Gone(object) | Outcome::Marked(object)) => {
+                convert::ready(&call.server, &call.resource, [&object]).await?;
                 deleted.push(convert::served(&call.resource, &object));
             }
             Err(failure) if failure.code == 404 => {}

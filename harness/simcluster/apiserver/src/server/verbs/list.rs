@@ -20,12 +20,12 @@ use crate::{
 };
 
 /// `GET` of a collection.
-pub(super) fn list(call: &Call) -> Result<Reply, Failure> {
+pub(super) async fn list(call: &Call) -> Result<Reply, Failure> {
     let wanted = negotiate::object(&call.headers, &call.query, Offer::Forms, true)?;
     let former = Former::new(call, wanted)?;
     let options = ListOptions::of(call, false)?;
     let selection = Selection::of(call)?;
-    let page = page(call, &options, &selection)?;
+    let page = page(call, &options, &selection).await?;
     let text = former.list(&page.objects, &page.meta);
     Ok(reply::json_text(StatusCode::OK, text, &former.wanted))
 }
@@ -36,7 +36,7 @@ pub(super) struct Page {
     pub(super) meta: ListMeta,
 }
 
-fn page(call: &Call, options: &ListOptions, selection: &Selection) -> Result<Page, Failure> {
+async fn page(call: &Call, options: &ListOptions, selection: &Selection) -> Result<Page, Failure> {
     let snapshot = snapshot(call, options)?;
     // Any revision will do: the answer comes from memory, which knows no parts.
     let limit = match (options.revision, options.revision_match) {
@@ -48,6 +48,12 @@ fn page(call: &Call, options: &ListOptions, selection: &Selection) -> Result<Pag
         Some(start) => Bound::Included(&start.key),
         None => Bound::Included(&prefix),
     };
+    let covered = from(&snapshot.objects, start).take_while(|(key, _)| key.starts_with(&prefix));
+    // Without selectors no more is looked at than is shown.
+    let looked_at = limit.filter(|_| selection.is_everything());
+    let covered = covered.take(looked_at.unwrap_or(usize::MAX));
+    let covered: Vec<_> = covered.map(|(_, object)| object).collect();
+    convert::ready(&call.server, &call.resource, covered).await?;
     let mut objects = Vec::new();
     let mut next = None;
     for (key, object) in from(&snapshot.objects, start) {
@@ -143,15 +149,20 @@ fn snapshot(call: &Call, options: &ListOptions) -> Result<Snapshot, Failure> {
 }
 
 /// All objects that the call's selectors select, as they are kept.
-pub(super) fn selected(call: &Call) -> Result<Vec<(Key, Arc<Object>)>, Failure> {
+pub(super) async fn selected(call: &Call) -> Result<Vec<(Key, Arc<Object>)>, Failure> {
     let selection = Selection::of(call)?;
     let prefix = prefix(call);
     let snapshot = call.server.store.read().snapshot(&call.resource.collection);
-    Ok(from(&snapshot.objects, Bound::Included(&prefix))
+    let covered: Vec<(Key, Arc<Object>)> = from(&snapshot.objects, Bound::Included(&prefix))
         .take_while(|(key, _)| key.starts_with(&prefix))
+        .map(|(key, object)| (key.clone(), object.clone()))
+        .collect();
+    let objects = covered.iter().map(|(_, object)| object);
+    convert::ready(&call.server, &call.resource, objects).await?;
+    Ok(covered
+        .into_iter()
         .filter(|(_, object)| {
             selection.matches(&call.resource, &convert::served(&call.resource, object))
         })
-        .map(|(key, object)| (key.clone(), object.clone()))
         .collect())
 }

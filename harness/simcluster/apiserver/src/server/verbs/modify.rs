@@ -121,6 +121,7 @@ async fn once(
     change: &mut (impl FnMut(&mut Call, &Value) -> Result<Change, Failure> + Send),
 ) -> Result<Arc<Object>, Refusal> {
     let resource = Arc::clone(&call.resource);
+    convert::ready(&call.server, &resource, [current]).await?;
     let old = convert::served(&resource, current);
     let old = old.value();
     let Change {
@@ -151,6 +152,31 @@ async fn once(
         call.refuse_invalid(&seen, &check(call, part, &seen, old))?;
         webhooks::validate(call, write, Some(&seen)).await?;
     }
+    let converted = if convert::is_needed(&resource, &new, &resource.stored_as) {
+        let mut seen = new.clone();
+        prepare(call, part, &mut seen, old);
+        call.refuse_invalid(&seen, &check(call, part, &seen, old))?;
+        apply::keep_times_if_same(old, &mut seen);
+        Some(convert::to_stored(&call.server, &resource, seen).await?)
+    } else {
+        None
+    };
+    let written = store(call, part, options, current, old, new, converted)?;
+    convert::ready(&call.server, &resource, [&written]).await?;
+    Ok(convert::served(&resource, &written))
+}
+
+/// The last steps of a change, of which those of others may not come between.
+fn store(
+    call: &mut Call,
+    part: Part,
+    options: WriteOptions,
+    current: &Arc<Object>,
+    old: &Value,
+    mut new: Value,
+    converted: Option<Value>,
+) -> Result<Arc<Object>, Refusal> {
+    let resource = Arc::clone(&call.resource);
     let server = Arc::clone(&call.server);
     let _ordered = resource.is("", "services").then(|| {
         server
@@ -172,9 +198,9 @@ async fn once(
 
     let finished = delete::is_finished(&resource, &new);
     if !finished && new == *old {
-        return Ok(convert::served(&resource, current));
+        return Ok(Arc::clone(current));
     }
-    let stored = convert::stored(&resource, new);
+    let stored = convert::stored(&resource, converted.unwrap_or(new));
     let key = resource.key(&call.route.namespace, &call.route.name);
     let collection = &resource.collection;
     let written = if options.dry_run {
@@ -197,7 +223,7 @@ async fn once(
         let after = if finished { None } else { Some(&written) };
         effects::after_write(&call.server, &resource, Some(current), after);
     }
-    Ok(convert::served(&resource, &written))
+    Ok(written)
 }
 
 /// What the part's own rules make of an update.

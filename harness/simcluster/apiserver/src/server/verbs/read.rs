@@ -11,15 +11,17 @@ use crate::{
 };
 
 /// `GET` of an object.
-pub(super) fn get(call: &Call) -> Result<Reply, Failure> {
+pub(super) async fn get(call: &Call) -> Result<Reply, Failure> {
     super::check_acceptable(call)?;
     list_options::not_in_the_future(call)?;
+    object_reply(call, StatusCode::OK, &*served(call).await?)
+}
+
+/// The object that the path names, in the version that was asked for.
+pub(super) async fn served(call: &Call) -> Result<Arc<Object>, Failure> {
     let object = find(call)?;
-    object_reply(
-        call,
-        StatusCode::OK,
-        &convert::served(&call.resource, &object),
-    )
+    convert::ready(&call.server, &call.resource, [&object]).await?;
+    Ok(convert::served(&call.resource, &object))
 }
 
 /// The object that the path names, as it is kept.

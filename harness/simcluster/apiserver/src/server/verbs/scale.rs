@@ -20,7 +20,7 @@ use crate::{
     server::{
         Failure,
         call::Call,
-        convert, decode, managed,
+        decode, managed,
         negotiate::{self, Offer},
         registry::Resource,
         reply::{self, Reply},
@@ -60,8 +60,8 @@ fn paths(resource: &Resource) -> Paths {
 pub(super) async fn run(call: &mut Call, verb: &str) -> Result<Reply, Failure> {
     match verb {
         "get" => {
-            let object = super::read::find(call)?;
-            answer(call, &convert::served(&call.resource, &object))
+            let object = super::read::served(call).await?;
+            answer(call, &object)
         }
         "update" => update(call).await,
         "patch" => patch(call).await,

@@ -37,7 +37,7 @@ const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
 const MIN_TIMEOUT: Duration = Duration::from_secs(1800);
 
 /// `GET` with `watch=true`.
-pub(super) fn watch(call: &Call) -> Result<Reply, Failure> {
+pub(super) async fn watch(call: &Call) -> Result<Reply, Failure> {
     let wanted = negotiate::stream(&call.headers, &call.query)?;
     let former = Former::new(call, wanted)?;
     let options = ListOptions::of(call, true)?;
@@ -73,7 +73,7 @@ pub(super) fn watch(call: &Call) -> Result<Reply, Failure> {
         ended: false,
         queue: VecDeque::new(),
     };
-    watcher.begin(&options)?;
+    watcher.begin(&options).await?;
     let chunks = stream::unfold(watcher, |mut watcher| async move {
         let chunk = watcher.next().await?;
         Some((Ok::<Bytes, io::Error>(chunk), watcher))
@@ -122,14 +122,13 @@ struct Watcher {
 
 impl Watcher {
     /// Finds where to begin, and prepares the events that describe the present.
-    fn begin(&mut self, options: &ListOptions) -> Result<(), Failure> {
+    async fn begin(&mut self, options: &ListOptions) -> Result<(), Failure> {
         let initial = match (options.send_initial_events, options.revision) {
             (Some(initial), _) => initial,
             (None, None | Some(0)) => true,
             (None, Some(_)) => false,
         };
-        let store = self.server.store.read();
-        let current = store.revision();
+        let current = self.server.store.read().revision();
         if let Some(asked) = options.revision
             && asked > current
             && options.send_initial_events == Some(true)
@@ -143,9 +142,11 @@ impl Watcher {
                 .unwrap_or(current);
             return Ok(());
         }
-        let snapshot = store.snapshot(&self.resource.collection);
-        drop(store);
+        let snapshot = (self.server.store.read()).snapshot(&self.resource.collection);
         self.seen = snapshot.revision;
+        let covered = (snapshot.objects.iter()).filter(|(key, _)| self.scope.covers(key));
+        let covered: Vec<_> = covered.map(|(_, object)| object).collect();
+        convert::ready(&self.server, &self.resource, covered).await?;
         for (key, object) in &snapshot.objects {
             if self.scope.covers(key) {
                 let object = convert::served(&self.resource, object);
@@ -170,7 +171,7 @@ impl Watcher {
                 return None;
             }
             self.changed.borrow_and_update();
-            self.pull();
+            self.pull().await;
             if !self.queue.is_empty() {
                 continue;
             }
@@ -211,7 +212,7 @@ impl Watcher {
     }
 
     /// Reads what happened since the last look.
-    fn pull(&mut self) {
+    async fn pull(&mut self) {
         let (events, current) = {
             let store = self.server.store.read();
             (
@@ -221,6 +222,14 @@ impl Watcher {
         };
         match events {
             Ok(events) => {
+                let covered = events.iter().filter(|one| self.scope.covers(&one.key));
+                let objects: Vec<_> = covered
+                    .flat_map(|one| std::iter::once(&one.object).chain(&one.previous))
+                    .collect();
+                if let Err(failure) = convert::ready(&self.server, &self.resource, objects).await {
+                    self.end_with(&failure);
+                    return;
+                }
                 for event in events {
                     self.seen = event.revision;
                     self.judge(&event);
@@ -234,11 +243,16 @@ impl Watcher {
                     "too old resource version: {} ({current})",
                     self.seen
                 ));
-                let event = json!({"type": "ERROR", "object": status});
-                self.queue.push_back(format!("{event}\n").into());
-                self.ended = true;
+                self.end_with(&status);
             }
         }
+    }
+
+    /// The last event says why there are no more.
+    fn end_with(&mut self, status: &Status) {
+        let event = json!({"type": "ERROR", "object": status});
+        self.queue.push_back(format!("{event}\n").into());
+        self.ended = true;
     }
 
     /// What a change means to this client, whose selectors may stop or begin to match.

@@ -1,7 +1,7 @@
 //! Carries a question to a webhook and its answer back: over HTTPS, to a URL or to a Service of the
 //! cluster, whose pods are reached through their nodes.
 //!
-//! What is asked is [`super::webhooks`]'s business.
+//! What is asked is the business of [`super::admit::webhooks`] and of [`super::convert`].
 
 use std::{sync::Arc, time::Duration};
 
