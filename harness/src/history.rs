@@ -2,9 +2,15 @@
 //!
 //! Asked for by watching from the oldest revision, as any client may; a simulated cluster remembers
 //! thousands of changes of each kind, others only the last minutes or nothing. "Whom" is the field
-//! manager that the API recorded for the newest fields, which is what the API itself knows.
+//! manager that the API recorded for the changed fields, which is what the API itself knows.
+//!
+//! | module | its one job |
+//! |---|---|
+//! | [`of_object`] | one object, named as kubectl names it, with all that explains it |
+//! | [`why`] | pure: reasons beside versions |
+//! | `difference` | pure: what changed, and whose fields those are |
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use kube::{
@@ -17,11 +23,17 @@ use serde_json::Value;
 
 use crate::evidence;
 
+mod difference;
+pub mod of_object;
+pub mod why;
+
 /// The oldest revision there can be.
 const BEGINNING: &str = "1";
 
-/// When nothing more comes for so long, everything was told.
+/// When nothing more comes for so long after all that is there now was told, everything was told.
 const SILENCE: Duration = Duration::from_millis(250);
+/// How long to wait for what is there now but was not told yet.
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// One version of an object.
 #[derive(Clone, Debug, Serialize)]
@@ -37,7 +49,8 @@ pub struct Version {
     pub name: String,
     /// The revision that this change made.
     pub revision: String,
-    /// When, as far as the object says: whole seconds.
+    /// When, as far as the object says: whole seconds. A deletion leaves no time; among the versions of
+    /// other objects it has that of the last change before it.
     pub at: Option<String>,
     /// The field manager of the newest fields, and of which subresource.
     pub by: String,
@@ -53,20 +66,62 @@ pub async fn of_kind(
     resource: &ApiResource,
     name: Option<&str>,
 ) -> Result<Vec<Version>, kube::Error> {
+    match watched(client, resource, name, BEGINNING).await {
+        // The server says from where on it remembers.
+        Err(kube::Error::Api(status)) if status.code == 410 => {
+            let Some(oldest) = oldest_known(&status.message) else {
+                return Err(kube::Error::Api(status));
+            };
+            watched(client, resource, name, &oldest).await
+        }
+        outcome => outcome,
+    }
+}
+
+/// `too old resource version: ASKED (OLDEST)`
+fn oldest_known(message: &str) -> Option<String> {
+    let (_, after) = message.rsplit_once('(')?;
+    let number = after.split(')').next()?;
+    number.parse::<u64>().ok().map(|number| number.to_string())
+}
+
+async fn watched(
+    client: &Client,
+    resource: &ApiResource,
+    name: Option<&str>,
+    from: &str,
+) -> Result<Vec<Version>, kube::Error> {
     let api: Api<DynamicObject> = Api::all_with(client.clone(), resource);
-    let now = api.list(&ListParams::default().limit(1)).await?;
-    let newest = revision(&now.metadata.resource_version.unwrap_or_default());
-    if newest <= revision(BEGINNING) {
+    let fields = name.map(|name| format!("metadata.name={name}"));
+    let mut list = ListParams::default();
+    let mut parameters = WatchParams::default().timeout(60).disable_bookmarks();
+    if let Some(fields) = &fields {
+        list = list.fields(fields);
+        parameters = parameters.fields(fields);
+    }
+    let now = api.list(&list).await?;
+    let newest = revision(&now.metadata.resource_version.clone().unwrap_or_default());
+    if newest <= revision(from) {
         return Ok(Vec::new());
     }
-    let mut parameters = WatchParams::default().timeout(60).disable_bookmarks();
-    if let Some(name) = name {
-        parameters = parameters.fields(&format!("metadata.name={name}"));
-    }
-    let mut events = api.watch(&parameters, BEGINNING).await?.boxed();
+    // The newest version of what is there must be among what is told, unless it is older than `from`.
+    let present = now
+        .iter()
+        .filter_map(kube::ResourceExt::resource_version)
+        .map(|text: String| revision(&text))
+        .filter(|revision_of_it| *revision_of_it > revision(from))
+        .max()
+        .unwrap_or(0);
+    let mut events = api.watch(&parameters, from).await?.boxed();
     let mut versions: Vec<Version> = Vec::new();
+    let mut newest_of: HashMap<(Option<String>, String), DynamicObject> = HashMap::new();
+    let mut reached = 0;
     // The last events may be of other kinds or names, so silence ends it too.
-    while let Ok(event) = tokio::time::timeout(SILENCE, events.try_next()).await {
+    loop {
+        let patience = if reached >= present { SILENCE } else { LIMIT };
+        let Ok(event) = tokio::time::timeout(patience, events.try_next()).await else {
+            break;
+        };
         let (change, object) = match event? {
             Some(WatchEvent::Added(object)) => ("ADDED", object),
             Some(WatchEvent::Modified(object)) => ("MODIFIED", object),
@@ -75,13 +130,15 @@ pub async fn of_kind(
             Some(WatchEvent::Bookmark(_)) => continue,
             None => break,
         };
-        let reached = revision(&object.resource_version().unwrap_or_default());
-        let before = versions
-            .iter()
-            .rev()
-            .find(|version| version.is_of(&object))
-            .map(|version| version.object.clone());
-        versions.push(version(change, &resource.kind, &object, before.as_ref()));
+        reached = reached.max(revision(&object.resource_version().unwrap_or_default()));
+        let key = (object.namespace(), object.name_any());
+        let before = newest_of.get(&key);
+        versions.push(version(change, &resource.kind, &object, before));
+        if change == "DELETED" {
+            newest_of.remove(&key);
+        } else {
+            newest_of.insert(key, object);
+        }
         if reached >= newest {
             break;
         }
@@ -105,12 +162,23 @@ pub async fn of_all(client: &Client) -> Result<Vec<Version>, kube::Error> {
     // A kind that cannot be watched from the beginning has no history; the others still have.
     let mut versions: Vec<Version> = all.await.into_iter().flatten().flatten().collect();
     versions.sort_by_key(|version| revision(&version.revision));
+    times_from_neighbours(&mut versions);
     Ok(versions)
 }
 
-impl Version {
-    fn is_of(&self, object: &DynamicObject) -> bool {
-        self.name == object.name_any() && self.namespace == object.namespace()
+/// Revisions are in the order of time, so what has no time of its own was not before the one before it.
+/// `versions` are in the order of their revisions.
+fn times_from_neighbours(versions: &mut [Version]) {
+    let mut latest: Option<String> = None;
+    for version in versions {
+        match &version.at {
+            // All of one form and zone, so they compare as text.
+            Some(at) if latest.as_ref().is_none_or(|latest| at > latest) => {
+                latest = Some(at.clone());
+            }
+            Some(_) => {}
+            None => version.at.clone_from(&latest),
+        }
     }
 }
 
@@ -129,7 +197,7 @@ impl std::fmt::Display for Version {
     }
 }
 
-fn revision(text: &str) -> u64 {
+pub(crate) fn revision(text: &str) -> u64 {
     text.parse().unwrap_or(0)
 }
 
@@ -137,15 +205,14 @@ fn version(
     change: &'static str,
     kind: &str,
     object: &DynamicObject,
-    before: Option<&Value>,
+    before: Option<&DynamicObject>,
 ) -> Version {
-    let (by, at) = newest_writer(object);
-    let mut value = serde_json::to_value(object).unwrap_or_default();
-    evidence::redact(&mut value);
-    let mut changes = Vec::new();
-    if let Some(before) = before {
-        compare("", before, &value, &mut changes);
-    }
+    let (raw, value) = with_and_without_secrets(kind, object);
+    let changes = before.map_or_else(Vec::new, |before| {
+        let before = with_and_without_secrets(kind, before);
+        difference::changes([&before.0, &before.1], [&raw, &value])
+    });
+    let (by, at) = difference::writer(object, before, &changes);
     Version {
         change,
         kind: kind.to_owned(),
@@ -159,88 +226,11 @@ fn version(
     }
 }
 
-/// Who owns the fields that were written last, and when.
-fn newest_writer(object: &DynamicObject) -> (String, Option<String>) {
-    let entries = object.metadata.managed_fields.iter().flatten();
-    let newest = entries.max_by_key(|entry| entry.time.as_ref().map(|time| time.0));
-    let created = object.metadata.creation_timestamp.as_ref();
-    let Some(newest) = newest else {
-        return ("unknown".to_owned(), created.map(|time| time.0.to_string()));
-    };
-    let manager = newest.manager.as_deref().unwrap_or("unknown");
-    let by = match &newest.subresource {
-        Some(subresource) => format!("{manager} ({subresource})"),
-        None => manager.to_owned(),
-    };
-    let at = newest.time.as_ref().or(created);
-    (by, at.map(|time| time.0.to_string()))
-}
-
-/// The leaves that differ; what changes with every write is left out.
-fn compare(path: &str, before: &Value, after: &Value, changes: &mut Vec<String>) {
-    const ALWAYS: [&str; 2] = ["metadata.resourceVersion", "metadata.managedFields"];
-    if before == after || ALWAYS.contains(&path) {
-        return;
-    }
-    let below = |key: &str| {
-        if path.is_empty() {
-            key.to_owned()
-        } else {
-            format!("{path}.{key}")
-        }
-    };
-    match (before, after) {
-        (Value::Object(old), Value::Object(new)) => {
-            let mut keys: Vec<&String> = old.keys().chain(new.keys()).collect();
-            keys.sort();
-            keys.dedup();
-            for key in keys {
-                let (old, new) = (old.get(key), new.get(key));
-                let null = Value::Null;
-                compare(
-                    &below(key),
-                    old.unwrap_or(&null),
-                    new.unwrap_or(&null),
-                    changes,
-                );
-            }
-        }
-        (Value::Array(old), Value::Array(new)) if old.len() == new.len() => {
-            for (index, (old, new)) in old.iter().zip(new).enumerate() {
-                compare(&format!("{path}[{index}]"), old, new, changes);
-            }
-        }
-        (old, new) => changes.push(format!("{path}: {} → {}", short(old), short(new))),
-    }
-}
-
-fn short(value: &Value) -> String {
-    if value.is_null() {
-        return "(none)".to_owned();
-    }
-    let text = value.to_string();
-    match text.char_indices().nth(120) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn only_what_changed_is_told_with_its_path() {
-        let before = json!({"metadata": {"resourceVersion": "1"}, "spec": {"a": 1, "b": [1, 2]}});
-        let after =
-            json!({"metadata": {"resourceVersion": "2"}, "spec": {"a": 2, "b": [1, 3]}, "x": true});
-        let mut changes = Vec::new();
-        compare("", &before, &after, &mut changes);
-        assert_eq!(
-            changes,
-            ["spec.a: 1 → 2", "spec.b[1]: 2 → 3", "x: (none) → true"]
-        );
-    }
+fn with_and_without_secrets(kind: &str, object: &DynamicObject) -> (Value, Value) {
+    let mut raw = serde_json::to_value(object).unwrap_or_default();
+    // Watched objects of some servers do not repeat their kind, and a Secret must be known as one.
+    raw["kind"] = kind.into();
+    let mut shown = raw.clone();
+    evidence::redact(&mut shown);
+    (raw, shown)
 }

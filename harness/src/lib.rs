@@ -28,7 +28,8 @@
 //! | [`journal`] | the requests of the operator under test, recorded |
 //! | [`scenario`] | scenarios as YAML: chainsaw's dialect, kuttl's folders, and what a laboratory adds |
 //! | [`operator`] | the operator under test, as a task or as a process |
-//! | [`history`] | every version of an object: what changed, when, by whom |
+//! | [`history`] | every version of an object: what changed, when, by whom, why |
+//! | [`past`] | a cluster as it was at a revision, served read-only |
 //! | [`report`] | runs as JUnit XML, as one page with a picture, and on a terminal |
 //! | [`evidence`] | what a failed run leaves behind |
 //! | [`proof`] | one test's life: start, body, evidence, end |
@@ -43,6 +44,7 @@ pub mod history;
 pub mod journal;
 pub mod objects;
 pub mod operator;
+pub mod past;
 pub mod port_forward;
 pub mod proof;
 pub mod report;

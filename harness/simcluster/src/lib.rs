@@ -46,6 +46,9 @@ mod builder;
 mod cluster;
 mod images;
 
+/// HTTPS with an authority of its own, for servers beside the cluster that kubectl shall speak to.
+pub use simcluster_http as serve;
+
 pub use builder::{Builder, StartError};
 pub use cluster::Cluster;
 pub use simcluster_apiserver::UsedPermissions;

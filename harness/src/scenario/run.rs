@@ -46,6 +46,8 @@ pub struct Options {
     pub stop_before: Option<String>,
     /// Which variant of several, counted from 0.
     pub variant: usize,
+    /// Leave everything as it is at the end, however it ends: somebody wants to look around.
+    pub keep: bool,
 }
 
 /// Runs a scenario on a cluster; the operator under test is started first.
@@ -100,7 +102,7 @@ pub async fn run_with(
     };
     let outcome = engine.scenario(loaded, options, &mut run).await;
     run.verdict = outcome;
-    if !matches!(run.verdict, Verdict::Stopped(_)) {
+    if !options.keep && !matches!(run.verdict, Verdict::Stopped(_)) {
         engine.cleanup(loaded, &mut run).await;
         if !spec.skip_delete {
             run.left_behind = cluster.clean_up().await.0;
@@ -114,6 +116,12 @@ impl Loaded {
     /// How many times the steps are to be run, each with bindings of its own.
     pub fn variants(&self) -> usize {
         self.document.spec.scenarios.len().max(1)
+    }
+
+    /// The names of the steps, as reports and [`Options::stop_before`] know them.
+    pub fn step_names(&self) -> Vec<String> {
+        let steps = self.document.spec.steps.iter().enumerate();
+        steps.map(|(index, step)| step_name(step, index)).collect()
     }
 
     /// The name of one of them.

@@ -1,3 +1,4 @@
 //! The harness' own promises, on simulated clusters without pods of interest. A file is an area.
 
+mod past;
 mod scenarios;

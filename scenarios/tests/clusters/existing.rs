@@ -1,11 +1,8 @@
 //! Somebody else's cluster: one that another process runs, reached by its kubeconfig only.
 
-use std::{
-    io::{BufRead as _, BufReader},
-    path::{Path, PathBuf},
-    process::{Child, ChildStdout, Command, Stdio},
-};
+use std::path::Path;
 
+use crate::lab_up::Up;
 use harness::{
     Failure,
     backend::{Selection, existing::Access},
@@ -13,55 +10,6 @@ use harness::{
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, api::ListParams, config::KubeConfigOptions};
 use scenarios::{Lab, images::Programs, lab, progress::Progress, verification};
-
-/// `lab up` in a process of its own, ended with this value.
-struct Up {
-    child: Child,
-    kubeconfig: PathBuf,
-    _directory: tempfile::TempDir,
-    _output: BufReader<ChildStdout>,
-}
-
-impl Up {
-    fn start() -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        let kubeconfig = directory.path().join("kubeconfig");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_lab"))
-            .args(["up", "--kubeconfig"])
-            .arg(&kubeconfig)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("lab can be started");
-        let mut output = BufReader::new(child.stdout.take().expect("its output"));
-        let mut seen = String::new();
-        while !seen.contains("ready. In another terminal") {
-            let read = output.read_line(&mut seen).expect("its output is text");
-            assert_ne!(read, 0, "lab up ended early; it said:\n{seen}");
-        }
-        Self {
-            child,
-            kubeconfig,
-            _directory: directory,
-            _output: output,
-        }
-    }
-
-    fn access(&self) -> Access {
-        Access {
-            kubeconfig: Some(self.kubeconfig.clone()),
-            ..Access::default()
-        }
-    }
-}
-
-impl Drop for Up {
-    fn drop(&mut self) {
-        // SIGKILL: whatever it started ends itself.
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
 
 async fn names<K>(api: Api<K>) -> Vec<String>
 where

@@ -6,3 +6,5 @@
 mod containers;
 mod existing;
 mod k3s;
+mod lab_up;
+mod learning;

@@ -1,21 +1,25 @@
 //! `cargo lab`: the laboratory on the command line.
 //!
-//! `verify` runs the homework's verification, `up` gives you a cluster to work in with kubectl, `image`
-//! writes the operator's image, `doctor` says what this machine can do. Each is a module here; what they show is in the library.
+//! `verify` runs the homework's verification, `up` gives you a cluster to work in with kubectl, `why` and `at`
+//! look into its past, `image` writes the operator's image, `doctor` says what this machine can do. Each is a
+//! module here; what they show is in the library.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod at;
 mod cluster;
 mod doctor;
 mod image;
 mod images;
 mod k3s_image;
 mod kubeconfig_file;
+mod running;
 mod scenario;
 mod up;
 mod verify;
+mod why;
 
 /// The laboratory in which mysql-operator is proved.
 #[derive(Debug, Parser)]
@@ -31,6 +35,10 @@ enum Command {
     Verify(verify::Arguments),
     /// Start a cluster, write its kubeconfig, and keep it until Ctrl-C.
     Up(up::Arguments),
+    /// List each write to an object of a running `lab up`: who, what changed, and why.
+    Why(why::Arguments),
+    /// Show kubectl the cluster of a running `lab up` as it was at a revision, read-only.
+    At(at::Arguments),
     /// Write the operator's image as an archive; no Docker needed.
     Image(image::Arguments),
     /// Run scenario files, look for mistakes in them, print their schema.
@@ -58,6 +66,8 @@ fn main() -> ExitCode {
         match arguments.command {
             Command::Verify(arguments) => Box::pin(verify::run(arguments)).await,
             Command::Up(arguments) => Box::pin(up::run(arguments)).await,
+            Command::Why(arguments) => Box::pin(why::run(arguments)).await,
+            Command::At(arguments) => Box::pin(at::run(arguments)).await,
             Command::Image(arguments) => Box::pin(image::run(arguments)).await,
             Command::Scenario(arguments) => Box::pin(scenario::run(arguments)).await,
             Command::K3sImage(arguments) => k3s_image::run(&arguments).await,

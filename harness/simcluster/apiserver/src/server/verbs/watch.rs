@@ -238,9 +238,13 @@ impl Watcher {
             }
             // Somebody who asked for the future waits for it.
             Err(StoreError::Future { .. }) => {}
-            Err(_) => {
+            Err(error) => {
+                let oldest = match error {
+                    StoreError::Compacted { oldest, .. } => oldest,
+                    _ => current,
+                };
                 let status = Status::expired(format!(
-                    "too old resource version: {} ({current})",
+                    "too old resource version: {} ({oldest})",
                     self.seen
                 ));
                 self.end_with(&status);
