@@ -23,7 +23,6 @@ use crate::{
 };
 
 mod plan;
-mod schedule;
 
 use plan::Due;
 

@@ -1,11 +1,9 @@
 //! CronJob.
 
-mod schedule;
-
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use simcluster_machinery::field::{Error, Path};
-use simcluster_machinery::name;
+use simcluster_machinery::{cron, name};
 
 use crate::checks::{non_negative, required_one_of};
 use crate::job;
@@ -119,7 +117,7 @@ fn validate_schedule(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
     if text.is_empty() {
         errors.push(Error::required(&place, ""));
     } else {
-        if let Err(error) = schedule::check(text) {
+        if let Err(error) = cron::Schedule::parse(text) {
             errors.push(Error::invalid(&place, text, error));
         }
         if text.contains("TZ") {

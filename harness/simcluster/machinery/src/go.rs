@@ -1,9 +1,48 @@
 //! How Go writes values, where an answer of the API shows them: `%v` of decoded JSON, and JSON as
-//! its encoder writes it.
+//! its encoder writes it; and the durations that Go reads.
 
 use std::fmt::Write;
 
 use serde_json::Value;
+
+/// The nanoseconds of a duration as Go writes it: `1h30m`, `-1.5s`.
+pub fn duration(text: &str) -> Option<i64> {
+    let (sign, mut rest) = match text.strip_prefix('-') {
+        Some(rest) => (-1.0, rest),
+        None => (1.0, text.strip_prefix('+').unwrap_or(text)),
+    };
+    if rest == "0" {
+        return Some(0);
+    }
+    if rest.is_empty() {
+        return None;
+    }
+    let mut seconds = 0.0;
+    while !rest.is_empty() {
+        let digits = rest.find(|char: char| !char.is_ascii_digit() && char != '.')?;
+        let (number, tail) = rest.split_at(digits);
+        let unit = tail
+            .find(|char: char| char.is_ascii_digit() || char == '.')
+            .unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(unit);
+        let scale = match unit {
+            "ns" => 1e-9,
+            "us" | "\u{b5}s" | "\u{3bc}s" => 1e-6,
+            "ms" => 1e-3,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3600.0,
+            _ => return None,
+        };
+        seconds += number.parse::<f64>().ok()? * scale;
+        rest = tail;
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a duration beyond the limit is taken for the longest there is"
+    )]
+    Some((sign * seconds * 1e9).round() as i64)
+}
 
 /// A value as `%v` prints it: `map[a:1 b:[x y]]`.
 pub fn verb_v(value: &Value) -> String {
@@ -136,5 +175,17 @@ mod tests {
     #[test]
     fn control_characters_are_escaped() {
         assert_eq!(quote("a\"\u{1}\n'"), "\"a\\\"\\x01\\n'\"");
+    }
+
+    #[test]
+    fn durations_are_read_as_go_writes_them() {
+        const SECOND: i64 = 1_000_000_000;
+        assert_eq!(duration("1h30m"), Some(90 * 60 * SECOND));
+        assert_eq!(duration("-1.5s"), Some(-3 * SECOND / 2));
+        assert_eq!(duration("1m.5s"), Some(60 * SECOND + SECOND / 2));
+        assert_eq!(duration("0"), Some(0));
+        for wrong in ["", "-", "1 hour", "1", "h"] {
+            assert_eq!(duration(wrong), None, "{wrong}");
+        }
     }
 }

@@ -13,7 +13,7 @@
 //! 4. [`status`] says what went wrong, in the words of the real server, with [`field`] errors as
 //!    causes.
 //!
-//! [`selector`], [`quantity`], [`name`] and [`jsonpath`] read the small languages in between; [`go`]
+//! [`selector`], [`quantity`], [`name`], [`cron`] and [`jsonpath`] read the small languages in between; [`go`]
 //! writes values as Go does where a text shows them.
 
 pub mod apply;
@@ -21,6 +21,7 @@ pub mod apply;
 mod arbitrary;
 pub mod cel;
 pub mod crd;
+pub mod cron;
 pub mod custom;
 pub mod decode;
 pub mod default;

@@ -8,8 +8,8 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::ResourceExt;
+use simcluster_machinery::cron::Schedule;
 
-use super::schedule::Schedule;
 use crate::{job::finished_at, ownership::controller_reference};
 
 const SCHEDULED: &str = "batch.kubernetes.io/cronjob-scheduled-timestamp";

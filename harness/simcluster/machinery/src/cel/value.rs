@@ -9,6 +9,7 @@ use kube_cel::cel;
 use kube_cel::cel::objects::{Key, Map};
 use serde_json::Value;
 
+use crate::go;
 use crate::schema::{AdditionalProperties, ListType, Schema, Type};
 
 /// A JSON value as CEL sees it.
@@ -138,7 +139,9 @@ fn of_text(text: &str, schema: &Schema) -> cel::Value {
     match schema.format.as_deref() {
         Some("date-time") => time(text).map_or_else(plain, cel::Value::Timestamp),
         Some("date") => date(text).map_or_else(plain, cel::Value::Timestamp),
-        Some("duration") => duration(text).map_or_else(plain, cel::Value::Duration),
+        Some("duration") => go::duration(text)
+            .map(Duration::nanoseconds)
+            .map_or_else(plain, cel::Value::Duration),
         Some("byte") => base64::engine::general_purpose::STANDARD
             .decode(text)
             .map_or_else(|_| plain(), |bytes| cel::Value::Bytes(Arc::new(bytes))),
@@ -157,39 +160,6 @@ fn date(text: &str) -> Option<DateTime<FixedOffset>> {
     FixedOffset::east_opt(0)?
         .from_local_datetime(&date)
         .single()
-}
-
-/// A duration as Go writes it: `1h30m`, `-1.5s`.
-fn duration(text: &str) -> Option<Duration> {
-    let (sign, mut rest) = match text.strip_prefix('-') {
-        Some(rest) => (-1.0, rest),
-        None => (1.0, text.strip_prefix('+').unwrap_or(text)),
-    };
-    let mut seconds = 0.0;
-    while !rest.is_empty() {
-        let digits = rest.find(|char: char| !char.is_ascii_digit() && char != '.')?;
-        let (number, tail) = rest.split_at(digits);
-        let unit = tail
-            .find(|char: char| char.is_ascii_digit())
-            .unwrap_or(tail.len());
-        let (unit, tail) = tail.split_at(unit);
-        let scale = match unit {
-            "ns" => 1e-9,
-            "us" | "µs" => 1e-6,
-            "ms" => 1e-3,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            _ => return None,
-        };
-        seconds += number.parse::<f64>().ok()? * scale;
-        rest = tail;
-    }
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "durations are far below the limit"
-    )]
-    Some(Duration::nanoseconds((sign * seconds * 1e9).round() as i64))
 }
 
 const RESERVED: [&str; 21] = [
@@ -255,12 +225,5 @@ mod tests {
         ] {
             assert_eq!(escape(name).as_deref(), expected, "{name}");
         }
-    }
-
-    #[test]
-    fn durations_are_read_as_go_writes_them() {
-        assert_eq!(duration("1h30m"), Some(Duration::minutes(90)));
-        assert_eq!(duration("-1.5s"), Some(Duration::milliseconds(-1500)));
-        assert_eq!(duration("1 hour"), None);
     }
 }
