@@ -15,6 +15,8 @@
 //!   [`KindRules::stamp_status`], [`KindRules::check_status_update`].
 
 pub mod admission;
+pub mod admission_cel;
+mod admission_policy;
 mod checks;
 mod config_map;
 mod cron_job;

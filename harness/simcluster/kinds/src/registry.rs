@@ -148,7 +148,12 @@ fn other(group: &str, kind: &str) -> Known {
         ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration") => {
             &WebhookConfiguration { mutating: false }
         }
-        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => &stored::ADMISSION_POLICY,
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => {
+            &crate::admission_policy::Policy
+        }
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding") => {
+            &crate::admission_policy::Binding
+        }
         ("flowcontrol.apiserver.k8s.io", _)
         | ("networking.k8s.io", "ServiceCIDR")
         | ("resource.k8s.io", "ResourceClaim") => &stored::WITH_STATUS,

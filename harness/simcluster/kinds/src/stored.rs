@@ -171,36 +171,6 @@ pub(crate) static CSI_DRIVER: Stored = Stored {
     generation: false,
 };
 
-/// ValidatingAdmissionPolicy and MutatingAdmissionPolicy.
-pub(crate) static ADMISSION_POLICY: Stored = Stored {
-    columns: &[
-        NAME,
-        Column::integer("Validations"),
-        Column::text("ParamKind"),
-        AGE,
-    ],
-    cells: |policy| {
-        let kind = match policy.at("spec.paramKind") {
-            Some(kind) => format!("{}/{}", kind.text("apiVersion"), kind.text("kind")),
-            None => "<unset>".to_owned(),
-        };
-        vec![json!(policy.list("spec.validations").len()), json!(kind)]
-    },
-    default: |policy| {
-        policy.fill("spec.failurePolicy", "Fail");
-        if policy.at("spec.matchConstraints").is_some() {
-            policy.fill("spec.matchConstraints.matchPolicy", "Equivalent");
-            policy.fill("spec.matchConstraints.namespaceSelector", json!({}));
-            policy.fill("spec.matchConstraints.objectSelector", json!({}));
-            for rule in policy.items("spec.matchConstraints.resourceRules") {
-                rule.fill("scope", "*");
-            }
-        }
-    },
-    status: Some(|| json!({})),
-    generation: true,
-};
-
 /// Kinds with a status and nothing else that is known here.
 pub(crate) static WITH_STATUS: Stored = Stored {
     columns: &[NAME, AGE],

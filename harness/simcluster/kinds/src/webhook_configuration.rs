@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use simcluster_machinery::field::{Error, Path};
 use simcluster_machinery::name;
 
+use crate::admission_cel::match_conditions;
 use crate::checks::{label_selector, one_of};
 use crate::meta::complain;
 use crate::read::{Fill, Read};
@@ -144,6 +145,8 @@ fn validate(webhook: &Value, path: &Path, errors: &mut Vec<Error>) {
     for selector in ["namespaceSelector", "objectSelector"] {
         label_selector(webhook.at(selector), &path.child(selector), errors);
     }
+    let conditions = webhook.list("matchConditions");
+    match_conditions(conditions, false, &path.child("matchConditions"), errors);
     let client = path.child("clientConfig");
     let (url, service) = (
         webhook.at("clientConfig.url"),
@@ -172,7 +175,8 @@ fn validate(webhook: &Value, path: &Path, errors: &mut Vec<Error>) {
     }
 }
 
-fn validate_rule(rule: &Value, path: &Path, errors: &mut Vec<Error>) {
+/// Checks what a webhook or policy is asked about.
+pub(crate) fn validate_rule(rule: &Value, path: &Path, errors: &mut Vec<Error>) {
     for field in ["apiGroups", "apiVersions", "resources", "operations"] {
         if rule.lacks(field) {
             errors.push(Error::required(&path.child(field), ""));

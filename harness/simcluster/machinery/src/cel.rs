@@ -6,6 +6,7 @@
 //! is not estimated.
 
 mod check;
+mod expression;
 mod path;
 mod run;
 mod source;
@@ -22,6 +23,7 @@ use crate::schema::{AdditionalProperties, SchemaRef, Type, ValidationRule};
 use crate::validate::correlated;
 
 pub use check::{CheckError, Checked, check};
+pub use expression::{Expression, Gives, Kind, Known, Variables};
 pub use path::field_path;
 
 /// The rules of a schema and of everything below it, ready to run.

@@ -3,7 +3,9 @@
 //! The rules are in `simcluster_kinds::admission`; here the objects that they need are found.
 
 mod escalation;
+mod matching;
 mod pods;
+mod policies;
 mod quota;
 pub(crate) mod webhooks;
 
@@ -78,6 +80,26 @@ pub(crate) fn delete(call: &Call, object: &Object) -> Result<(), Failure> {
         )));
     }
     Ok(())
+}
+
+/// Whether anybody outside has a say in deletions, before they happen.
+pub(crate) fn deletions_are_judged(call: &Call) -> bool {
+    webhooks::are_there(call).0 || is_judged(call)
+}
+
+/// Whether policies or webhooks validate writes.
+pub(crate) fn is_judged(call: &Call) -> bool {
+    webhooks::are_there(call).1 || !call.server.store.read().is_empty(policies::POLICIES)
+}
+
+/// Lets policies and webhooks validate a write; all must agree.
+pub(crate) async fn judge(
+    call: &mut Call,
+    write: webhooks::Write<'_>,
+    object: Option<&Value>,
+) -> Result<(), Failure> {
+    policies::validate(call, write, object).await?;
+    webhooks::validate(call, write, object).await
 }
 
 /// The objects of a collection, in a namespace unless that is empty.

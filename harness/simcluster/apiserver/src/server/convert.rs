@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::registry::Resource;
 use crate::store::Object;
-pub(crate) use webhook::{Conversion, is_needed, ready, to_stored};
+pub(crate) use webhook::{Conversion, is_needed, ready, to_stored, to_version};
 
 /// A stored object in the version of `resource`.
 pub(crate) fn served(resource: &Resource, object: &Arc<Object>) -> Arc<Object> {

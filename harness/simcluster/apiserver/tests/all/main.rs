@@ -11,6 +11,7 @@ mod https;
 mod lists;
 mod patches;
 mod pods;
+mod policies;
 mod services;
 mod support;
 mod watches;

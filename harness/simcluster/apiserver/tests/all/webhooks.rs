@@ -153,16 +153,118 @@ async fn a_webhook_is_asked_only_of_what_it_selects() {
 }
 
 #[tokio::test]
-async fn what_is_not_evaluated_of_a_webhook_answers_501() {
+async fn conditions_say_whether_a_webhook_is_asked() {
     let world = World::start();
     let hook = Hook::start(|_| json!({"allowed": true})).await;
-    let more = json!({"matchConditions": [{"name": "c", "expression": "true"}]});
-    register(
-        &world,
-        "validatingwebhookconfigurations",
-        &hook.config,
-        &more,
-    )
+    let resource = "validatingwebhookconfigurations";
+    let conditions = json!({"matchConditions": [
+        {"name": "not-b", "expression": "object.metadata.name != 'b'"},
+        {"name": "admins", "expression": "'system:masters' in request.userInfo.groups"},
+        {"name": "marked", "expression": "object.data.mark == 'yes'"},
+    ]});
+    register(&world, resource, &hook.config, &conditions).await;
+    let marked = |name: &str, mark: &str| {
+        let mut map = config_map(name);
+        map["data"]["mark"] = mark.into();
+        map
+    };
+    world.post(CONFIG_MAPS, &marked("a", "yes")).await.ok();
+    world.post(CONFIG_MAPS, &marked("c", "no")).await.ok();
+    // One that does not hold decides, whatever fails besides.
+    world.post(CONFIG_MAPS, &config_map("b")).await.ok();
+    assert_eq!(hook.asked().len(), 1);
+    world.post(CONFIG_MAPS, &config_map("d")).await.fails(
+        403,
+        "configmaps \"d\" is forbidden: expression 'object.data.mark == 'yes'' resulted in error: \
+         no such key: mark",
+    );
+    let path = format!("{CONFIGURATIONS}/{resource}/ask");
+    let ignore = json!([{"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Ignore"}]);
+    world.patch("json", &path, &ignore).await.ok();
+    world.post(CONFIG_MAPS, &config_map("d")).await.ok();
+    assert_eq!(hook.asked().len(), 1);
+    let bad = json!([{"op": "replace", "path": "/webhooks/0/matchConditions", "value": [
+        {"name": "a", "expression": "request.nothing == 1"}, {"name": "a", "expression": "1"}]}]);
+    let refused = world.patch("json", &path, &bad).await;
+    assert_eq!(refused.code, 422);
+    for part in [
+        "webhooks[0].matchConditions[0].expression: Invalid value: \"request.nothing == 1\": \
+         compilation failed: ERROR: <input>:1:8: undefined field 'nothing'",
+        "webhooks[0].matchConditions[1].expression: Invalid value: \"1\": must evaluate to bool but \
+         got int",
+        "webhooks[0].matchConditions[1].name: Duplicate value: \"a\"",
+    ] {
+        assert!(refused.message().contains(part), "{}", refused.text);
+    }
+}
+
+#[tokio::test]
+async fn a_webhook_is_shown_the_version_that_it_knows() {
+    let world = World::start();
+    let hook = Hook::start(|request| {
+        let patch = json!([{"op": "add", "path": "/spec/maxReplicas", "value": 7}]);
+        assert_eq!(request["object"]["apiVersion"], "autoscaling/v1");
+        json!({"allowed": true, "patchType": "JSONPatch",
+               "patch": STANDARD.encode(patch.to_string())})
+    })
     .await;
-    assert_eq!(world.post(CONFIG_MAPS, &config_map("a")).await.code, 501);
+    let rules = |policy: &str| {
+        json!({"matchPolicy": policy, "rules": [{
+            "apiGroups": ["autoscaling"], "apiVersions": ["v1"],
+            "resources": ["horizontalpodautoscalers"], "operations": ["CREATE"]}]})
+    };
+    let resource = "mutatingwebhookconfigurations";
+    register(&world, resource, &hook.config, &rules("Exact")).await;
+    let scaler = |name: &str| {
+        json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+               "metadata": {"name": name},
+               "spec": {"maxReplicas": 3, "scaleTargetRef": {
+                   "apiVersion": "apps/v1", "kind": "Deployment", "name": "d"}}})
+    };
+    let scalers = "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers";
+    world.post(scalers, &scaler("a")).await.ok();
+    assert!(hook.asked().is_empty(), "it knows no other version");
+    let path = format!("{CONFIGURATIONS}/{resource}/ask");
+    let equivalent =
+        json!([{"op": "replace", "path": "/webhooks/0/matchPolicy", "value": "Equivalent"}]);
+    world.patch("json", &path, &equivalent).await.ok();
+    let made = world.post(scalers, &scaler("b")).await.ok();
+    assert_eq!(made["apiVersion"], "autoscaling/v2");
+    assert_eq!(made["spec"]["maxReplicas"], 7);
+    let asked = hook.asked();
+    assert_eq!(asked[0]["kind"]["version"], "v1");
+    assert_eq!(asked[0]["requestKind"]["version"], "v2");
+}
+
+#[tokio::test]
+async fn a_mutating_webhook_may_refuse_a_deletion_but_not_change_it() {
+    let world = World::start();
+    let hook = Hook::start(|request| match request["name"].as_str() {
+        Some("kept") => json!({"allowed": false, "status": {"message": "kept"}}),
+        Some("odd") if request["operation"] == "DELETE" => {
+            assert!(request["object"].is_null());
+            assert_eq!(request["oldObject"]["metadata"]["name"], "odd");
+            let patch = json!([{"op": "add", "path": "/data", "value": {}}]);
+            json!({"allowed": true, "patchType": "JSONPatch",
+                   "patch": STANDARD.encode(patch.to_string())})
+        }
+        _ => json!({"allowed": true}),
+    })
+    .await;
+    for name in ["kept", "odd", "free"] {
+        world.post(CONFIG_MAPS, &config_map(name)).await.ok();
+    }
+    let resource = "mutatingwebhookconfigurations";
+    register(&world, resource, &hook.config, &json!({})).await;
+    let delete = async |name: &str| world.delete(&format!("{CONFIG_MAPS}/{name}")).await;
+    delete("kept").await.fails(
+        400,
+        "admission webhook \"ask.example.com\" denied the request: kept",
+    );
+    delete("odd").await.fails(
+        500,
+        "Internal error occurred: admission webhook \"ask.example.com\" attempted to modify the \
+         object, which is not supported for this operation",
+    );
+    delete("free").await.ok();
 }

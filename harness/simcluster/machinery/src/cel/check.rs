@@ -36,7 +36,13 @@ pub fn check(rule: &ValidationRule, schema: &SchemaRef, root: bool) -> Result<Ch
         Some(true) => Ty::Optional(Box::new(this.clone())),
         _ => this.clone(),
     };
-    let (expression, result) = compile(&rule.rule, &this, &old)
+    let variables = || {
+        BTreeMap::from([
+            ("self".to_owned(), this.clone()),
+            ("oldSelf".to_owned(), old.clone()),
+        ])
+    };
+    let (expression, result) = compile(&rule.rule, variables())
         .map_err(|why| CheckError::Rule(format!("compilation failed: {why}")))?;
     if !matches!(result, Ty::Bool | Ty::Dyn) {
         return Err(CheckError::Rule(
@@ -44,7 +50,7 @@ pub fn check(rule: &ValidationRule, schema: &SchemaRef, root: bool) -> Result<Ch
         ));
     }
     if !rule.message_expression.is_empty() {
-        let (_, result) = compile(&rule.message_expression, &this, &old).map_err(|why| {
+        let (_, result) = compile(&rule.message_expression, variables()).map_err(|why| {
             CheckError::Message(format!("messageExpression compilation failed: {why}"))
         })?;
         if !matches!(result, Ty::String | Ty::Dyn) {
@@ -57,11 +63,12 @@ pub fn check(rule: &ValidationRule, schema: &SchemaRef, root: bool) -> Result<Ch
     })
 }
 
-fn compile(text: &str, this: &Ty, old: &Ty) -> Result<(IdedExpr, Ty), String> {
+/// The syntax tree of an expression and the type of its result.
+pub(super) fn compile(
+    text: &str,
+    variables: BTreeMap<String, Ty>,
+) -> Result<(IdedExpr, Ty), String> {
     let expression = source::parse(text)?;
-    let mut variables = BTreeMap::new();
-    variables.insert("self".to_owned(), this.clone());
-    variables.insert("oldSelf".to_owned(), old.clone());
     let mut checker = Checker {
         text,
         variables,

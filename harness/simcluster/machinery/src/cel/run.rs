@@ -9,10 +9,10 @@ use kube_cel::cel::{Context, ExecutionError, IdedExpr, Value};
 use super::source::{OPTIONAL_ENTRY, OPTIONAL_FIELD};
 
 /// A message that is longer than this is not used.
-const MAX_MESSAGE: usize = 5 * 1024;
+pub(super) const MAX_MESSAGE: usize = 5 * 1024;
 
 /// The functions of the language, made once.
-static LIBRARY: LazyLock<Context<'static>> = LazyLock::new(|| {
+pub(super) static LIBRARY: LazyLock<Context<'static>> = LazyLock::new(|| {
     let mut context = Context::default().with_all();
     context.add_function(OPTIONAL_FIELD, optional_entry);
     context.add_function(OPTIONAL_ENTRY, optional_entry);
@@ -78,14 +78,19 @@ impl Scope {
         let Ok(Value::String(text)) = Value::resolve(expression, &self.context) else {
             return None;
         };
-        let text = text.trim();
-        let sensible = !text.is_empty() && text.len() <= MAX_MESSAGE && !text.contains('\n');
-        sensible.then(|| text.to_owned())
+        sensible(&text)
     }
 }
 
+/// A message without space around it, unless it is empty, too long or of several lines.
+pub(super) fn sensible(text: &str) -> Option<String> {
+    let text = text.trim();
+    let sensible = !text.is_empty() && text.len() <= MAX_MESSAGE && !text.contains('\n');
+    sensible.then(|| text.to_owned())
+}
+
 /// An error in the words of the real interpreter.
-fn describe(error: &ExecutionError) -> String {
+pub(super) fn describe(error: &ExecutionError) -> String {
     match error {
         ExecutionError::NoSuchKey(key) => format!("no such key: {key}"),
         ExecutionError::UndeclaredReference(name) => format!("no such attribute(s): {name}"),

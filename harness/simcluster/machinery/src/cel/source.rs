@@ -118,7 +118,8 @@ pub(super) fn uses_old_self(expression: &IdedExpr) -> bool {
     mentions(expression, "oldSelf")
 }
 
-fn mentions(expression: &IdedExpr, name: &str) -> bool {
+/// Whether an expression uses a variable.
+pub(super) fn mentions(expression: &IdedExpr, name: &str) -> bool {
     let of = |one: &IdedExpr| mentions(one, name);
     match &expression.expr {
         Expr::Unspecified | Expr::Literal(_) => false,

@@ -1,6 +1,6 @@
 //! Types of CEL expressions, and of the functions that rules may call.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use super::value::escape;
 use crate::schema::{AdditionalProperties, Schema, SchemaRef, Type};
@@ -26,6 +26,8 @@ pub(super) enum Ty {
     Object(SchemaRef, bool),
     Metadata,
     Optional(Box<Ty>),
+    /// What other expressions gave, by name.
+    Results(BTreeMap<String, Ty>),
     /// A type of an extension library: `kubernetes.Quantity`.
     Library(&'static str),
 }
@@ -79,6 +81,7 @@ impl Ty {
             Self::Metadata => matches!(name, "name" | "generateName").then_some(Self::String),
             Self::Object(_, true) if matches!(name, "apiVersion" | "kind") => Some(Self::String),
             Self::Object(_, true) if name == "metadata" => Some(Self::Metadata),
+            Self::Results(results) => results.get(name).cloned(),
             Self::Object(schema, _) => property(schema, name),
             _ => None,
         }
@@ -87,7 +90,7 @@ impl Ty {
     /// Whether fields can be selected from it at all.
     pub(super) fn has_fields(&self) -> bool {
         match self {
-            Self::Dyn | Self::Map(_) | Self::Object(..) | Self::Metadata => true,
+            Self::Dyn | Self::Map(_) | Self::Object(..) | Self::Metadata | Self::Results(_) => true,
             Self::Optional(inner) => inner.has_fields(),
             _ => false,
         }
@@ -148,7 +151,7 @@ impl fmt::Display for Ty {
             Self::Timestamp => f.write_str("google.protobuf.Timestamp"),
             Self::List(element) => write!(f, "list({element})"),
             Self::Map(value) => write!(f, "map(string, {value})"),
-            Self::Object(..) | Self::Metadata => f.write_str("object"),
+            Self::Object(..) | Self::Metadata | Self::Results(_) => f.write_str("object"),
             Self::Optional(inner) => write!(f, "optional_type({inner})"),
             Self::Library(name) => f.write_str(name),
         }

@@ -1,24 +1,23 @@
 //! Admission webhooks: which of them a write concerns, what they are asked, and what becomes of
 //! their answers.
 //!
-//! [`crate::server::webhook_call`] carries question and answer. Not here: `matchConditions`, which are
-//! refused with 501, and `matchPolicy: Equivalent` across versions, which asks nobody.
+//! [`super::matching`] decides whom a write concerns, [`crate::server::webhook_call`] carries
+//! question and answer. Not here: writes that only pass through, `CONNECT`.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use simcluster_machinery::{
     patch,
-    selector::LabelSelector,
     status::{Details, Status},
 };
 
 use super::{
-    super::{verbs::new_uid, webhook_call},
+    matching::{self, Seen},
     values,
 };
-use crate::server::{Failure, call::Call};
+use crate::server::{Failure, call::Call, convert, verbs::new_uid, webhook_call};
 
 const MUTATING: &str = "admissionregistration.k8s.io/mutatingwebhookconfigurations";
 const VALIDATING: &str = "admissionregistration.k8s.io/validatingwebhookconfigurations";
@@ -43,7 +42,7 @@ pub(crate) async fn mutate(
     object: &mut Value,
 ) -> Result<bool, Failure> {
     let before = object.clone();
-    let hooks = concerned(call, MUTATING, write, Some(object))?;
+    let hooks = configured(call, MUTATING);
     let mut changed_after: Vec<bool> = Vec::new();
     for hook in &hooks {
         let was = object.clone();
@@ -69,12 +68,13 @@ async fn ask_to_mutate(
     write: Write<'_>,
     object: &mut Value,
 ) -> Result<(), Failure> {
-    let Some(response) = ask(call, hook, write, Some(object)).await? else {
+    let Some((seen, response)) = ask(call, hook, write, Some(object)).await? else {
         return Ok(());
     };
     let Some(encoded) = response["patch"].as_str().filter(|patch| !patch.is_empty()) else {
         return Ok(());
     };
+    let shown = seen.object.unwrap_or_default();
     let applied = (|| {
         if response["patchType"] != "JSONPatch" {
             return Err("webhook returned response.patch but not response.patchType".to_owned());
@@ -83,14 +83,17 @@ async fn ask_to_mutate(
             .decode(encoded)
             .map_err(|error| error.to_string())?;
         let (patch, _) = patch::json::parse(&bytes).map_err(|error| error.to_string())?;
-        let mut patched = object.clone();
+        let mut patched = shown;
         patch
             .apply(&mut patched)
             .map_err(|error| error.to_string())?;
         Ok(patched)
     })();
     match applied {
-        Ok(patched) => *object = patched,
+        Ok(patched) if Arc::ptr_eq(&seen.resource, &call.resource) => *object = patched,
+        Ok(patched) => {
+            *object = convert::to_version(&call.server, &call.resource, patched).await?;
+        }
         Err(why) if fails(hook) => return Err(failed(hook, &why)),
         Err(_) => {}
     }
@@ -98,131 +101,101 @@ async fn ask_to_mutate(
     Ok(())
 }
 
+/// Asks the mutating webhooks about a deletion, of which there is nothing to change.
+pub(crate) async fn announce_deletion(call: &mut Call, write: Write<'_>) -> Result<(), Failure> {
+    for hook in configured(call, MUTATING) {
+        let Some((_, response)) = ask(call, &hook, write, None).await? else {
+            continue;
+        };
+        if response["patch"]
+            .as_str()
+            .is_some_and(|patch| !patch.is_empty())
+        {
+            let why = format!(
+                "admission webhook {} attempted to modify the object, which is not supported for \
+                 this operation",
+                hook["name"]
+            );
+            return Err(Box::new(Status::internal(&why)));
+        }
+    }
+    Ok(())
+}
+
 /// Asks the validating webhooks, all of whom must agree.
-pub(crate) async fn validate(
+pub(super) async fn validate(
     call: &mut Call,
     write: Write<'_>,
     object: Option<&Value>,
 ) -> Result<(), Failure> {
-    for hook in concerned(call, VALIDATING, write, object)? {
+    for hook in configured(call, VALIDATING) {
         ask(call, &hook, write, object).await?;
     }
     Ok(())
 }
 
-/// Whether there are any webhooks that validate.
-pub(crate) fn validate_any(call: &Call) -> bool {
-    !call.server.store.read().is_empty(VALIDATING)
+/// Whether there are any webhooks of either kind.
+pub(super) fn are_there(call: &Call) -> (bool, bool) {
+    let store = call.server.store.read();
+    (!store.is_empty(MUTATING), !store.is_empty(VALIDATING))
 }
 
-/// The webhooks that a write concerns, in the order of their configurations' names.
-fn concerned(
+/// All webhooks, in the order of their configurations' names.
+fn configured(call: &Call, collection: &str) -> Vec<Value> {
+    if call.server.store.read().is_empty(collection) || matching::is_exempt(call) {
+        return Vec::new();
+    }
+    let configurations = values(call, collection, "");
+    let hooks = configurations
+        .iter()
+        .filter_map(|configuration| configuration.value()["webhooks"].as_array());
+    hooks.flatten().cloned().collect()
+}
+
+/// The write as this webhook sees it, if it concerns it.
+async fn concerned(
     call: &Call,
-    collection: &str,
+    hook: &Value,
     write: Write<'_>,
     object: Option<&Value>,
-) -> Result<Vec<Value>, Failure> {
-    // Nobody locks themselves out: what admits is not admitted itself.
-    if call.server.store.read().is_empty(collection)
-        || call.resource.name.group == "admissionregistration.k8s.io"
-        || call.resource.name.group.starts_with("auth")
-    {
-        return Ok(Vec::new());
+) -> Result<Option<Seen>, Failure> {
+    if !matching::selected(call, hook, write, object) {
+        return Ok(None);
     }
-    let mut found = Vec::new();
-    for configuration in values(call, collection, "") {
-        let hooks = configuration.value()["webhooks"].as_array();
-        for hook in hooks.into_iter().flatten() {
-            if !is_concerned(call, hook, write, object) {
-                continue;
-            }
-            if hook["matchConditions"]
-                .as_array()
-                .is_some_and(|all| !all.is_empty())
-            {
-                let what = format!("matchConditions of webhook {}", hook["name"]);
-                return Err(Box::new(Status::not_implemented(&what)));
-            }
-            found.push(hook.clone());
+    let (rules, policy) = (&hook["rules"], &hook["matchPolicy"]);
+    let Some(resource) = matching::by_rules(call, rules, policy, write.operation) else {
+        return Ok(None);
+    };
+    let seen = matching::seen_as(call, &resource, write, object).await?;
+    let conditions = &hook["matchConditions"];
+    if conditions.as_array().is_none_or(Vec::is_empty) {
+        return Ok(Some(seen));
+    }
+    let scope = matching::variables(call, &seen, write, None);
+    match matching::conditions_hold(conditions, &scope, false)? {
+        Ok(true) => Ok(Some(seen)),
+        Err(why) if fails(hook) => {
+            let name = matching::name(write, object);
+            let status = Status::forbidden(call.resource_name(), name, &why);
+            Err(Box::new(status))
         }
+        Ok(false) | Err(_) => Ok(None),
     }
-    Ok(found)
 }
 
-fn is_concerned(call: &Call, hook: &Value, write: Write<'_>, object: Option<&Value>) -> bool {
-    let rules = hook["rules"].as_array();
-    if !rules
-        .into_iter()
-        .flatten()
-        .any(|rule| rule_matches(call, rule, write.operation))
-    {
-        return false;
-    }
-    let selects = |field: &str, object: &Value| {
-        LabelSelector::from_object(Some(&hook[field]).filter(|selector| selector.is_object()))
-            .map_or(true, |selector| {
-                hook[field].is_null() || selector.matches_object(object)
-            })
-    };
-    let namespace_fits = if call.resource.is("", "namespaces") {
-        object
-            .or(write.old)
-            .is_none_or(|own| selects("namespaceSelector", own))
-    } else if call.resource.namespaced {
-        let namespace = call
-            .server
-            .store
-            .read()
-            .get("/namespaces", &call.route.namespace);
-        namespace.is_none_or(|namespace| selects("namespaceSelector", namespace.value()))
-    } else {
-        true
-    };
-    let mut objects = object.into_iter().chain(write.old);
-    namespace_fits && objects.any(|one| selects("objectSelector", one))
-}
-
-fn rule_matches(call: &Call, rule: &Value, operation: &str) -> bool {
-    let has = |field: &str, wanted: &str| {
-        let list = rule[field].as_array();
-        list.into_iter()
-            .flatten()
-            .any(|one| one == wanted || one == "*")
-    };
-    let (resource, sub) = (
-        call.resource.name.resource.as_str(),
-        call.route.subresource.as_str(),
-    );
-    let resources = rule["resources"].as_array();
-    let resource_fits = resources.into_iter().flatten().any(|one| {
-        let (name, part) = one
-            .as_str()
-            .unwrap_or_default()
-            .split_once('/')
-            .unwrap_or((one.as_str().unwrap_or_default(), ""));
-        (name == "*" || name == resource) && (part == "*" || part == sub)
-    });
-    let scope_fits = match rule["scope"].as_str() {
-        Some("Namespaced") => call.resource.namespaced,
-        Some("Cluster") => !call.resource.namespaced,
-        _ => true,
-    };
-    has("operations", operation)
-        && has("apiGroups", &call.resource.kind.group)
-        && has("apiVersions", &call.resource.kind.version)
-        && resource_fits
-        && scope_fits
-}
-
-/// A webhook's answer; `None` when it has none and may go without.
+/// A webhook's answer, and what it was shown; `None` when it is not asked, or has no answer and
+/// may go without.
 async fn ask(
     call: &mut Call,
     hook: &Value,
     write: Write<'_>,
     object: Option<&Value>,
-) -> Result<Option<Value>, Failure> {
+) -> Result<Option<(Seen, Value)>, Failure> {
+    let Some(seen) = concerned(call, hook, write, object).await? else {
+        return Ok(None);
+    };
     let uid = new_uid();
-    let review = review(call, hook, write, object, &uid);
+    let review = review(call, hook, write, &seen, &uid);
     let timeout = hook["timeoutSeconds"].as_u64().unwrap_or(TIMEOUT_SECONDS);
     let timeout = Duration::from_secs(timeout);
     let answer = webhook_call::post(&call.server, &hook["clientConfig"], timeout, &review).await;
@@ -247,12 +220,12 @@ async fn ask(
         call.warnings.extend(warning.as_str().map(str::to_owned));
     }
     if response["allowed"] == true {
-        return Ok(Some(response));
+        return Ok(Some((seen, response)));
     }
     Err(denied(hook, &response["status"]))
 }
 
-fn review(call: &Call, hook: &Value, write: Write<'_>, object: Option<&Value>, uid: &str) -> Value {
+fn review(call: &Call, hook: &Value, write: Write<'_>, seen: &Seen, uid: &str) -> Value {
     let versions = hook["admissionReviewVersions"].as_array();
     let version = versions
         .into_iter()
@@ -260,42 +233,11 @@ fn review(call: &Call, hook: &Value, write: Write<'_>, object: Option<&Value>, u
         .filter_map(Value::as_str)
         .find(|version| matches!(*version, "v1" | "v1beta1"))
         .unwrap_or("v1");
-    let kind = &call.resource.kind;
-    let kind = json!({"group": kind.group, "version": kind.version, "kind": kind.kind});
-    let resource = json!({
-        "group": call.resource.kind.group, "version": call.resource.kind.version,
-        "resource": call.resource.name.resource,
-    });
-    let options = match write.operation {
-        "CREATE" => "CreateOptions",
-        "DELETE" => "DeleteOptions",
-        _ if call.method == http::Method::PATCH => "PatchOptions",
-        _ => "UpdateOptions",
-    };
-    let mut options = json!({"kind": options, "apiVersion": "meta.k8s.io/v1"});
-    if write.dry_run {
-        options["dryRun"] = json!(["All"]);
-    }
-    let named = object.or(write.old);
-    let name = named.and_then(|one| one["metadata"]["name"].as_str());
-    let mut request = json!({
-        "uid": uid, "kind": kind, "resource": resource,
-        "requestKind": kind, "requestResource": resource,
-        "operation": write.operation,
-        "userInfo": call.identity.user_info(),
-        "object": object, "oldObject": write.old,
-        "dryRun": write.dry_run, "options": options,
-    });
-    if !call.route.subresource.is_empty() {
-        request["subResource"] = call.route.subresource.as_str().into();
-        request["requestSubResource"] = call.route.subresource.as_str().into();
-    }
-    if let Some(name) = name {
-        request["name"] = name.into();
-    }
-    if call.resource.namespaced {
-        request["namespace"] = call.route.namespace.as_str().into();
-    }
+    let name = matching::name(write, seen.object.as_ref());
+    let mut request = matching::request(call, &seen.resource, write, name);
+    request["uid"] = uid.into();
+    request["object"] = seen.object.clone().unwrap_or_default();
+    request["oldObject"] = seen.old.clone().unwrap_or_default();
     json!({
         "kind": "AdmissionReview",
         "apiVersion": format!("admission.k8s.io/{version}"),

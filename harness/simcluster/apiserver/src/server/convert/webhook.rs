@@ -83,6 +83,24 @@ pub(crate) async fn ready(
     Ok(())
 }
 
+/// An object of one version in another one.
+pub(crate) async fn to_version(
+    server: &Arc<Inner>,
+    resource: &Resource,
+    value: Value,
+) -> Result<Value, Failure> {
+    let to = resource.api_version();
+    let (Some(conversion), true) = (of(resource), value["apiVersion"] != to.as_str()) else {
+        return Ok(super::served_value(resource, &value));
+    };
+    let converted = convert(server, conversion, vec![value], &to).await?;
+    let mut value = first(converted)?;
+    if let Some(version) = &resource.custom {
+        version.refresh(&mut value);
+    }
+    Ok(value)
+}
+
 /// An object as it is kept, before the rules of that version have seen it.
 pub(crate) async fn to_stored(
     server: &Arc<Inner>,
@@ -93,8 +111,12 @@ pub(crate) async fn to_stored(
         return Ok(value);
     };
     let converted = convert(server, conversion, vec![value], &resource.stored_as).await?;
+    first(converted)
+}
+
+fn first(converted: Vec<Value>) -> Result<Value, Failure> {
+    let mut converted = converted.into_iter();
     converted
-        .into_iter()
         .next()
         .ok_or_else(|| failure("conversion webhook failed, no objects returned".to_owned()))
 }

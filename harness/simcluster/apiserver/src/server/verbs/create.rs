@@ -123,14 +123,14 @@ async fn once(
     webhooks::mutate(call, write, &mut object).await?;
     fill_metadata(call, &mut object);
     resource.rules().prepare_create(&mut object);
-    if webhooks::validate_any(call) {
+    if admit::is_judged(call) {
         // They see the object as it would be; what is counted and handed out is so below, when nobody
         // waits for somebody else.
         let mut seen = object.clone();
         effects::before_create(call, &mut seen)?;
         let errors = resource.rules().check_create(&seen, resource.scope());
         call.refuse_invalid(&seen, &errors)?;
-        webhooks::validate(call, write, Some(&seen)).await?;
+        admit::judge(call, write, Some(&seen)).await?;
     }
     let converted = if convert::is_needed(&resource, &object, &resource.stored_as) {
         let errors = resource.rules().check_create(&object, resource.scope());

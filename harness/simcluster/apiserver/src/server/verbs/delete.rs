@@ -197,14 +197,15 @@ pub(crate) async fn remove(call: &mut Call, options: &DeleteOptions) -> Result<O
         convert::ready(&call.server, &call.resource, [&current]).await?;
         check_preconditions(call, options, &current)?;
         admit::delete(call, &current)?;
-        if webhooks::validate_any(call) {
+        if admit::deletions_are_judged(call) {
             let old = convert::served(&call.resource, &current);
             let write = Write {
                 operation: "DELETE",
                 old: Some(old.value()),
                 dry_run: options.dry_run,
             };
-            webhooks::validate(call, write, None).await?;
+            webhooks::announce_deletion(call, write).await?;
+            admit::judge(call, write, None).await?;
         }
         match once(call, options, &current) {
             Ok(outcome) => return Ok(outcome),

@@ -146,11 +146,11 @@ async fn once(
     if hooked {
         webhooks::mutate(call, write, &mut new).await?;
     }
-    if hooked && webhooks::validate_any(call) {
+    if hooked && admit::is_judged(call) {
         let mut seen = new.clone();
         prepare(call, part, &mut seen, old);
         call.refuse_invalid(&seen, &check(call, part, &seen, old))?;
-        webhooks::validate(call, write, Some(&seen)).await?;
+        admit::judge(call, write, Some(&seen)).await?;
     }
     let converted = if convert::is_needed(&resource, &new, &resource.stored_as) {
         let mut seen = new.clone();
