@@ -4,10 +4,13 @@
 
 use std::{future::Future, sync::Arc};
 
-use k8s_openapi::api::{
-    apps::v1::{Deployment, ReplicaSet, StatefulSet},
-    core::v1::Pod,
-    policy::v1::PodDisruptionBudget,
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, ReplicaSet, StatefulSet},
+        core::v1::Pod,
+        policy::v1::PodDisruptionBudget,
+    },
+    apimachinery::pkg::{apis::meta::v1::OwnerReference, util::intstr::IntOrString},
 };
 use kube::ResourceExt;
 
@@ -24,7 +27,7 @@ use crate::{
 
 mod budget;
 
-use budget::{Expected, Scale};
+use budget::{Expected, Scale, Workload};
 
 const NAME: &str = "controllermanager";
 
@@ -120,15 +123,20 @@ impl Reconcile<ObjectKey> for Controller {
             self.recorder
                 .normal(&*budget, "NoPods", "No matching pods found");
         }
-        let scales: Vec<_> = pods.iter().map(|pod| self.scale(pod)).collect();
-        let expected = Expected::of(&budget, &pods, &scales);
-        if let Expected::Unknown { pod } = &expected {
+        let workloads: Vec<_> = pods.iter().map(|pod| self.workload(pod)).collect();
+        let expected = Expected::of(&budget, &pods, &workloads);
+        let counts_workloads = budget
+            .spec
+            .as_ref()
+            .is_some_and(|spec| !matches!(spec.min_available, Some(IntOrString::Int(_))));
+        if counts_workloads && workloads.contains(&Workload::None) {
+            let wanted = budget.spec.as_ref().and_then(|spec| spec.selector.as_ref());
             let text = format!(
-                "Pods selected by this PodDisruptionBudget (selector: {pod}) were \
-                                found to be unmanaged. As a result, the status of the PDB cannot \
-                                be calculated correctly, which may result in undefined behavior. \
-                                To account for these pods please set \".spec.minAvailable\" field \
-                                of the PDB to an integer value."
+                "Pods selected by this PodDisruptionBudget (selector: {}) were found to be \
+                 unmanaged. As a result, the status of the PDB cannot be calculated correctly, \
+                 which may result in undefined behavior. To account for these pods please set \
+                 \".spec.minAvailable\" field of the PDB to an integer value.",
+                selector::as_go_prints(wanted)
             );
             self.recorder.warning(&*budget, "UnmanagedPods", text);
         }
@@ -144,10 +152,18 @@ impl Reconcile<ObjectKey> for Controller {
 }
 
 impl Controller {
-    /// The workload that a pod belongs to, and its size.
-    fn scale(&self, pod: &Pod) -> Option<Scale> {
+    fn workload(&self, pod: &Pod) -> Workload {
+        match controller_of(&pod.metadata) {
+            None => Workload::None,
+            Some(owner) => self
+                .scale(pod, owner)
+                .map_or(Workload::Unknown, Workload::Known),
+        }
+    }
+
+    /// The size of the workload that a pod belongs to.
+    fn scale(&self, pod: &Pod, owner: &OwnerReference) -> Option<Scale> {
         let namespace = pod.namespace().unwrap_or_default();
-        let owner = controller_of(&pod.metadata)?;
         match owner.kind.as_str() {
             "ReplicaSet" => {
                 let set = self.sets.get(&namespace, &owner.name)?;

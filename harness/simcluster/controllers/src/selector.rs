@@ -70,9 +70,48 @@ pub(crate) fn is_empty(selector: &LabelSelector) -> bool {
             .is_none_or(Vec::is_empty)
 }
 
+/// A selector as events of Kubernetes quote one.
+pub(crate) fn as_go_prints(selector: Option<&LabelSelector>) -> String {
+    let Some(selector) = selector else {
+        return "nil".to_owned();
+    };
+    let labels = selector.match_labels.iter().flatten();
+    let labels: String = labels
+        .map(|(key, value)| format!("{key}: {value},"))
+        .collect();
+    let requirements = selector.match_expressions.iter().flatten();
+    let requirements: String = requirements
+        .map(|wanted| {
+            let values = wanted.values.as_deref().unwrap_or_default().join(" ");
+            format!(
+                "LabelSelectorRequirement{{Key:{},Operator:{},Values:[{values}],}},",
+                wanted.key, wanted.operator
+            )
+        })
+        .collect();
+    format!(
+        "&LabelSelector{{MatchLabels:map[string]string{{{labels}}},\
+         MatchExpressions:[]LabelSelectorRequirement{{{requirements}}},}}"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_selector_is_quoted_as_events_have_it() {
+        let selector: LabelSelector = serde_json::from_value(serde_json::json!({
+            "matchLabels": {"app": "web"},
+            "matchExpressions": [{"key": "a", "operator": "In", "values": ["x", "y"]}],
+        }))
+        .unwrap();
+        assert_eq!(
+            as_go_prints(Some(&selector)),
+            "&LabelSelector{MatchLabels:map[string]string{app: web,},MatchExpressions:\
+             []LabelSelectorRequirement{LabelSelectorRequirement{Key:a,Operator:In,Values:[x y],},},}"
+        );
+    }
 
     #[test]
     fn operators_treat_an_absent_label_as_kubernetes_does() {

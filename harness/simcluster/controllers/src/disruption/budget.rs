@@ -27,6 +27,17 @@ pub(super) struct Scale {
     pub(super) replicas: i32,
 }
 
+/// What a pod belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Workload {
+    /// A workload of known size.
+    Known(Scale),
+    /// Nothing controls it: it does not count among those expected.
+    None,
+    /// Something controls it that says no size.
+    Unknown,
+}
+
 /// How many pods there should be, and how many of them must stay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Expected {
@@ -44,7 +55,7 @@ impl Expected {
     pub(super) fn of(
         budget: &PodDisruptionBudget,
         pods: &[Arc<Pod>],
-        scales: &[Option<Scale>],
+        workloads: &[Workload],
     ) -> Self {
         let spec = budget.spec.clone().unwrap_or_default();
         if let Some(IntOrString::Int(least)) = spec.min_available {
@@ -54,12 +65,13 @@ impl Expected {
             };
         }
         let mut sizes: BTreeMap<&str, i32> = BTreeMap::new();
-        for (pod, scale) in pods.iter().zip(scales) {
-            match scale {
-                Some(scale) => {
+        for (pod, workload) in pods.iter().zip(workloads) {
+            match workload {
+                Workload::Known(scale) => {
                     sizes.insert(&scale.uid, scale.replicas);
                 }
-                None => {
+                Workload::None => {}
+                Workload::Unknown => {
                     return Self::Unknown {
                         pod: pod.name_any(),
                     };
@@ -173,7 +185,14 @@ mod tests {
 
     use super::*;
 
-    fn counted(spec: &Value, ready: usize, all: usize, replicas: Option<i32>) -> (i32, i32, i32) {
+    fn of_size(replicas: i32) -> Workload {
+        Workload::Known(Scale {
+            uid: "d".into(),
+            replicas,
+        })
+    }
+
+    fn counted(spec: &Value, ready: usize, all: usize, workload: Workload) -> (i32, i32, i32) {
         let budget: PodDisruptionBudget =
             serde_json::from_value(json!({"metadata": {}, "spec": spec})).unwrap();
         let pods: Vec<Arc<Pod>> = (0..all)
@@ -188,11 +207,7 @@ mod tests {
                 )
             })
             .collect();
-        let scale = replicas.map(|replicas| Scale {
-            uid: "d".into(),
-            replicas,
-        });
-        let expected = Expected::of(&budget, &pods, &vec![scale; all]);
+        let expected = Expected::of(&budget, &pods, &vec![workload; all]);
         let (status, _) = status(&budget, &pods, &expected, Timestamp::UNIX_EPOCH);
         (
             status.expected_pods.unwrap(),
@@ -203,17 +218,37 @@ mod tests {
 
     #[test]
     fn what_is_well_beyond_what_must_stay_may_go() {
-        for (spec, ready, all, replicas, expected) in [
-            (json!({"minAvailable": 2}), 3, 3, None, (3, 2, 1)),
-            (json!({"minAvailable": 2}), 2, 3, None, (3, 2, 0)),
-            (json!({"minAvailable": "50%"}), 3, 3, Some(3), (3, 2, 1)),
-            (json!({"maxUnavailable": 1}), 3, 3, Some(3), (3, 2, 1)),
-            (json!({"maxUnavailable": "25%"}), 3, 3, Some(3), (3, 2, 1)),
-            (json!({"maxUnavailable": 1}), 3, 3, None, (3, 3, 0)),
-            (json!({"minAvailable": 0}), 0, 0, None, (0, 0, 0)),
+        for (spec, ready, all, workload, expected) in [
+            (json!({"minAvailable": 2}), 3, 3, Workload::None, (3, 2, 1)),
+            (json!({"minAvailable": 2}), 2, 3, Workload::None, (3, 2, 0)),
+            (json!({"minAvailable": "50%"}), 3, 3, of_size(3), (3, 2, 1)),
+            (json!({"maxUnavailable": 1}), 3, 3, of_size(3), (3, 2, 1)),
+            (
+                json!({"maxUnavailable": "25%"}),
+                3,
+                3,
+                of_size(3),
+                (3, 2, 1),
+            ),
+            (
+                json!({"maxUnavailable": 1}),
+                3,
+                3,
+                Workload::Unknown,
+                (3, 3, 0),
+            ),
+            // Pods that nothing controls are not expected: none of them may go.
+            (
+                json!({"maxUnavailable": 1}),
+                3,
+                3,
+                Workload::None,
+                (0, 0, 0),
+            ),
+            (json!({"minAvailable": 0}), 0, 0, Workload::None, (0, 0, 0)),
         ] {
             assert_eq!(
-                counted(&spec, ready, all, replicas),
+                counted(&spec, ready, all, workload),
                 expected,
                 "{spec} {ready}/{all}"
             );

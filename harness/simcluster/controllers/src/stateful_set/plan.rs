@@ -119,6 +119,9 @@ fn is_healthy(pod: &Pod) -> bool {
 
 /// Whether a new pod with this number gets the new template.
 fn gets_update(set: &StatefulSet, ordinal: i32) -> bool {
+    if is_on_delete(set) {
+        return true;
+    }
     let number = ordinal - first(set);
     let current = set
         .status

@@ -211,3 +211,21 @@ fn a_finished_update_becomes_the_current_revision() {
     assert_eq!(reported("starting"), ("old".to_owned(), None, Some(1)));
     assert_eq!(reported("ready"), ("new".to_owned(), Some(1), Some(1)));
 }
+
+#[test]
+fn on_delete_leaves_old_pods_alone_and_gives_new_ones_the_new_template() {
+    let set = set(
+        &json!({"replicas": 2, "updateStrategy": {"type": "OnDelete"}}),
+        &json!({"replicas": 2, "currentReplicas": 2}),
+    );
+    let ready = [(0, "old", "ready"), (1, "old", "ready")];
+    assert_eq!(steps(&set, &ready), (vec![], vec![]));
+    let left = [pod(&set, 0, "old", "ready")];
+    let plan = plan::plan(
+        &set,
+        &left,
+        &revisions("old", "new"),
+        jiff::Timestamp::UNIX_EPOCH,
+    );
+    assert_eq!(plan.create, [(1, true)]);
+}

@@ -389,6 +389,11 @@ impl PodState {
         if container.activity != Activity::Running || container.restart_count != run {
             return;
         }
+        // A run that failed for good is not asked again, and one whose pod goes needs no judgement any more.
+        let goes = self.pod.metadata.deletion_timestamp.is_some() && kind != ProbeKind::Readiness;
+        if goes || container.probes.on_hold(kind) {
+            return;
+        }
         let title = kind.title();
         let success = match outcome {
             ProbeOutcome::Success => true,
@@ -425,7 +430,12 @@ impl PodState {
                 .map_or(self.own_grace(), SignedDuration::from_secs);
             let name = &self.containers[index].spec.name;
             let kind = title.to_lowercase();
-            let text = format!("Container {name} failed {kind} probe, will be restarted");
+            let after = if self.restart_policy() == "Never" {
+                ""
+            } else {
+                ", will be restarted"
+            };
+            let text = format!("Container {name} failed {kind} probe{after}");
             self.begin_stop(index, grace, stop::SHORTEST, text, now, out);
         }
     }

@@ -87,6 +87,15 @@ impl ProbeResults {
         streak.verdict
     }
 
+    /// Whether the run has failed this probe for good, so that it is to end: further results say nothing new.
+    pub fn on_hold(&self, kind: ProbeKind) -> bool {
+        match kind {
+            ProbeKind::Startup => self.startup.verdict == Some(false),
+            ProbeKind::Liveness => self.liveness.verdict == Some(false),
+            ProbeKind::Readiness => false,
+        }
+    }
+
     /// `started` of a running container: no startup probe, or it has succeeded.
     pub fn started(&self, container: &Container) -> bool {
         container.startup_probe.is_none() || self.startup.verdict == Some(true)

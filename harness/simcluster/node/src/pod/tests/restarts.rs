@@ -93,6 +93,13 @@ fn a_failed_liveness_probe_restarts_the_container() {
         play.records.last().unwrap().message,
         "Container c failed liveness probe, will be restarted"
     );
+    let records = play.records.len();
+    play.event(failed());
+    assert_eq!(
+        play.records.len(),
+        records,
+        "what ends already is not complained of again"
+    );
     assert_eq!(play.pass(2), [kill(0)], "two seconds are the least it gets");
     assert!(play.exited(0, 137).contains(&start(0, 1)));
     play.started(0);
@@ -100,6 +107,26 @@ fn a_failed_liveness_probe_restarts_the_container() {
         play.container(0)["lastState"]["terminated"]["exitCode"],
         137
     );
+}
+
+#[test]
+fn a_failed_startup_probe_ends_a_container_that_is_never_restarted() {
+    let mut play = Play::up(json!({"restartPolicy": "Never", "containers": [
+        {"name": "c", "image": "x", "startupProbe": {"failureThreshold": 1}},
+    ]}));
+    play.started(0);
+    let failed = Event::Probed {
+        container: 0,
+        run: 0,
+        kind: ProbeKind::Startup,
+        outcome: ProbeOutcome::Failure("exit 1".into()),
+    };
+    assert!(play.event(failed).contains(&signal(0)));
+    assert_eq!(
+        play.records.last().unwrap().message,
+        "Container c failed startup probe"
+    );
+    assert!(play.exited(0, 143).contains(&Action::RemoveSandbox));
 }
 
 #[test]
