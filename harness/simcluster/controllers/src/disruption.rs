@@ -7,7 +7,7 @@ use std::{future::Future, sync::Arc};
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, ReplicaSet, StatefulSet},
-        core::v1::Pod,
+        core::v1::{Pod, ReplicationController},
         policy::v1::PodDisruptionBudget,
     },
     apimachinery::pkg::{apis::meta::v1::OwnerReference, util::intstr::IntOrString},
@@ -37,6 +37,7 @@ struct Controller {
     sets: Arc<Cache<ReplicaSet>>,
     deployments: Arc<Cache<Deployment>>,
     stateful_sets: Arc<Cache<StatefulSet>>,
+    replications: Arc<Cache<ReplicationController>>,
     recorder: Recorder,
     clock: Clock,
 }
@@ -67,6 +68,7 @@ pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + Send + use<
         sets: context.cache(),
         deployments: context.cache(),
         stateful_sets: context.cache(),
+        replications: context.cache(),
         recorder: context.recorder(NAME),
         clock: context.clock,
     };
@@ -93,6 +95,7 @@ pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + Send + use<
         controller.sets.synced().await;
         controller.deployments.synced().await;
         controller.stateful_sets.synced().await;
+        controller.replications.synced().await;
         work(NAME, queue, 8, controller).await;
     }
 }
@@ -174,6 +177,13 @@ impl Controller {
                         replicas: deployment.spec.as_ref()?.replicas.unwrap_or(1),
                     });
                 }
+                Some(Scale {
+                    uid: set.uid()?,
+                    replicas: set.spec.as_ref()?.replicas.unwrap_or(1),
+                })
+            }
+            "ReplicationController" => {
+                let set = self.replications.get(&namespace, &owner.name)?;
                 Some(Scale {
                     uid: set.uid()?,
                     replicas: set.spec.as_ref()?.replicas.unwrap_or(1),

@@ -11,7 +11,7 @@
 //!
 //! Each file of this folder is one controller, with its pure half in the folder of the same name: workloads
 //! ([`deployment`], [`replica_set`], [`stateful_set`], [`daemon_set`], [`job`], [`cron_job`], [`ttl_after_finished`],
-//! [`disruption`]), the life of objects ([`garbage_collector`], [`namespace`], [`service_account`],
+//! [`disruption`]), the life of objects ([`garbage_collector`], [`namespace`], [`service_account`], [`service_account_token`],
 //! [`cluster_role_aggregation`], [`resource_quota`]), storage ([`volume_binder`], [`provisioner`], [`protection`],
 //! [`ephemeral_volume`]), services ([`endpoints`], [`endpoint_slice`]), nodes ([`scheduler`], [`node_lifecycle`]).
 //!
@@ -31,6 +31,7 @@ mod daemon_set;
 mod deployment;
 mod disruption;
 mod endpoint_slice;
+mod endpoint_slice_mirroring;
 mod endpoints;
 mod ephemeral_volume;
 mod events;
@@ -51,6 +52,7 @@ mod resource_quota;
 mod scheduler;
 mod selector;
 mod service_account;
+mod service_account_token;
 mod services;
 mod settings;
 mod stateful_set;
@@ -101,6 +103,7 @@ fn start(controller: Controller, context: &Context) -> BoxFuture<'static, ()> {
         Controller::Disruption => Box::pin(disruption::start(context)),
         Controller::Endpoints => Box::pin(endpoints::start(context)),
         Controller::EndpointSlice => Box::pin(endpoint_slice::start(context)),
+        Controller::EndpointSliceMirroring => Box::pin(endpoint_slice_mirroring::start(context)),
         Controller::EphemeralVolume => Box::pin(ephemeral_volume::start(context)),
         Controller::GarbageCollector => Box::pin(garbage_collector::start(context)),
         Controller::Job => Box::pin(job::start(context)),
@@ -109,9 +112,11 @@ fn start(controller: Controller, context: &Context) -> BoxFuture<'static, ()> {
         Controller::Protection => Box::pin(protection::start(context)),
         Controller::Provisioner => Box::pin(provisioner::start(context)),
         Controller::ReplicaSet => Box::pin(replica_set::start(context)),
+        Controller::Replication => Box::pin(replica_set::start_replication(context)),
         Controller::ResourceQuota => Box::pin(resource_quota::start(context)),
         Controller::Scheduler => Box::pin(scheduler::start(context)),
         Controller::ServiceAccount => Box::pin(service_account::start(context)),
+        Controller::ServiceAccountToken => Box::pin(service_account_token::start(context)),
         Controller::StatefulSet => Box::pin(stateful_set::start(context)),
         Controller::TtlAfterFinished => Box::pin(ttl_after_finished::start(context)),
         Controller::VolumeBinder => Box::pin(volume_binder::start(context)),

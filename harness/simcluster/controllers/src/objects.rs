@@ -12,7 +12,7 @@ use k8s_openapi::{
         coordination::v1::Lease,
         core::v1::{
             ConfigMap, Endpoints, Event, Namespace, Node, PersistentVolume, PersistentVolumeClaim,
-            Pod, ResourceQuota, Secret, Service, ServiceAccount,
+            Pod, ReplicationController, ResourceQuota, Secret, Service, ServiceAccount,
         },
         discovery::v1::EndpointSlice,
         policy::v1::PodDisruptionBudget,
@@ -85,6 +85,7 @@ namespaced!(
     Pod,
     PodDisruptionBudget,
     ReplicaSet,
+    ReplicationController,
     ResourceQuota,
     Secret,
     Service,

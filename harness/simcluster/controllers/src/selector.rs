@@ -75,20 +75,16 @@ pub(crate) fn as_go_prints(selector: Option<&LabelSelector>) -> String {
     let Some(selector) = selector else {
         return "nil".to_owned();
     };
-    let labels = selector.match_labels.iter().flatten();
-    let labels: String = labels
-        .map(|(key, value)| format!("{key}: {value},"))
-        .collect();
-    let requirements = selector.match_expressions.iter().flatten();
-    let requirements: String = requirements
-        .map(|wanted| {
-            let values = wanted.values.as_deref().unwrap_or_default().join(" ");
-            format!(
-                "LabelSelectorRequirement{{Key:{},Operator:{},Values:[{values}],}},",
-                wanted.key, wanted.operator
-            )
-        })
-        .collect();
+    let mut labels = String::new();
+    for (key, value) in selector.match_labels.iter().flatten() {
+        labels.extend([key, ": ", value, ","]);
+    }
+    let mut requirements = String::new();
+    for wanted in selector.match_expressions.iter().flatten() {
+        let values = wanted.values.as_deref().unwrap_or_default().join(" ");
+        requirements.extend(["LabelSelectorRequirement{Key:", &wanted.key]);
+        requirements.extend([",Operator:", &wanted.operator, ",Values:[", &values, "],},"]);
+    }
     format!(
         "&LabelSelector{{MatchLabels:map[string]string{{{labels}}},\
          MatchExpressions:[]LabelSelectorRequirement{{{requirements}}},}}"

@@ -1,7 +1,7 @@
 //! What each namespace has from the start: the ServiceAccount `default` and the ConfigMap `kube-root-ca.crt`.
 //!
 //! Both come back when they are deleted, and the ConfigMap when it is changed. It does NOT make tokens: the API server
-//! does.
+//! does, asked by nodes and by `service_account_token`.
 
 use std::{future::Future, sync::Arc};
 
@@ -47,16 +47,16 @@ pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + Send + use<
     let client = &context.client;
     let reflect_accounts = reflector::reflect(
         accounts.clone(),
-        reflector::Named {
+        reflector::Selected {
             api: Api::all(client.clone()),
-            name: ACCOUNT,
+            fields: "metadata.name=default",
         },
     );
     let reflect_config_maps = reflector::reflect(
         config_maps.clone(),
-        reflector::Named {
+        reflector::Selected {
             api: Api::all(client.clone()),
-            name: ROOT_CA,
+            fields: "metadata.name=kube-root-ca.crt",
         },
     );
     let (clock, manager) = (context.clock, CONTROLLER_MANAGER);

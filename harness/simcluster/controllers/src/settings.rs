@@ -19,6 +19,8 @@ pub enum Controller {
     Endpoints,
     /// The EndpointSlices of a Service.
     EndpointSlice,
+    /// EndpointSlices of Endpoints that users write.
+    EndpointSliceMirroring,
     /// The claims of volumes that live as long as their pod.
     EphemeralVolume,
     /// What has lost its owner goes.
@@ -35,12 +37,16 @@ pub enum Controller {
     Provisioner,
     /// A number of equal pods.
     ReplicaSet,
+    /// The same in its older form.
+    Replication,
     /// What a ResourceQuota says is used.
     ResourceQuota,
     /// On which node a pod runs.
     Scheduler,
     /// The ServiceAccount `default` and the ConfigMap `kube-root-ca.crt` of each namespace.
     ServiceAccount,
+    /// Secrets that hold an account's token.
+    ServiceAccountToken,
     /// Pods with names and volumes of their own.
     StatefulSet,
     /// Finished Jobs go after their time.
@@ -51,7 +57,7 @@ pub enum Controller {
 
 impl Controller {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 24] = [
         Self::ClusterRoleAggregation,
         Self::CronJob,
         Self::DaemonSet,
@@ -59,6 +65,7 @@ impl Controller {
         Self::Disruption,
         Self::Endpoints,
         Self::EndpointSlice,
+        Self::EndpointSliceMirroring,
         Self::EphemeralVolume,
         Self::GarbageCollector,
         Self::Job,
@@ -67,9 +74,11 @@ impl Controller {
         Self::Protection,
         Self::Provisioner,
         Self::ReplicaSet,
+        Self::Replication,
         Self::ResourceQuota,
         Self::Scheduler,
         Self::ServiceAccount,
+        Self::ServiceAccountToken,
         Self::StatefulSet,
         Self::TtlAfterFinished,
         Self::VolumeBinder,

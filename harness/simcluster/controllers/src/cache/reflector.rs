@@ -64,14 +64,14 @@ where
     }
 }
 
-/// Whole objects of one name, in all namespaces.
+/// Whole objects that a field selector selects, in all namespaces.
 #[derive(Debug)]
-pub(crate) struct Named<K> {
+pub(crate) struct Selected<K> {
     pub(crate) api: Api<K>,
-    pub(crate) name: &'static str,
+    pub(crate) fields: &'static str,
 }
 
-impl<K> Source<K> for Named<K>
+impl<K> Source<K> for Selected<K>
 where
     K: Resource<DynamicType = ()>
         + Clone
@@ -82,14 +82,13 @@ where
         + 'static,
 {
     fn describe(&self) -> String {
-        format!("{} named {}", K::plural(&()), self.name)
+        format!("{} with {}", K::plural(&()), self.fields)
     }
 
     async fn list(&self) -> kube::Result<(Vec<K>, Option<String>)> {
-        let fields = format!("metadata.name={}", self.name);
         let list = self
             .api
-            .list(&ListParams::default().fields(&fields))
+            .list(&ListParams::default().fields(self.fields))
             .await?;
         Ok((list.items, list.metadata.resource_version))
     }
@@ -98,8 +97,7 @@ where
         &self,
         revision: &str,
     ) -> kube::Result<BoxStream<'static, kube::Result<WatchEvent<K>>>> {
-        let fields = format!("metadata.name={}", self.name);
-        let params = WatchParams::default().fields(&fields);
+        let params = WatchParams::default().fields(self.fields);
         Ok(self.api.watch(&params, revision).await?.boxed())
     }
 }

@@ -2,12 +2,12 @@
 
 use std::{cmp::Ordering, sync::Arc};
 
-use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::Pod};
-
-use crate::{
-    ownership::controller_reference,
-    pods::{self, rank},
+use k8s_openapi::{
+    api::{apps::v1::ReplicaSet, core::v1::Pod},
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
+
+use crate::pods::{self, rank};
 
 /// What has to be done about the number of pods.
 #[derive(Debug, PartialEq)]
@@ -40,13 +40,13 @@ pub(super) fn plan(set: &ReplicaSet, owned: &[Arc<Pod>], crowd: &[Arc<Pod>], bur
     }
 }
 
-/// Pods as the set's template wants them.
-pub(super) fn new_pods(set: &ReplicaSet, number: usize) -> Vec<Pod> {
+/// Pods as the set's template wants them, controlled by `owner`: the set, or what is shown as one.
+pub(super) fn new_pods(set: &ReplicaSet, owner: &OwnerReference, number: usize) -> Vec<Pod> {
     let Some(template) = set.spec.as_ref().and_then(|spec| spec.template.as_ref()) else {
         return Vec::new();
     };
     let namespace = set.metadata.namespace.as_deref().unwrap_or_default();
-    let mut pod = pods::from_template(template, namespace, controller_reference(set));
+    let mut pod = pods::from_template(template, namespace, owner.clone());
     pod.metadata.generate_name = Some(format!(
         "{}-",
         set.metadata.name.as_deref().unwrap_or_default()
@@ -112,7 +112,9 @@ mod tests {
 
     #[test]
     fn a_new_pod_is_its_template_controlled_by_the_set() {
-        let pod = new_pods(&set(1), 1).remove(0);
+        let set = set(1);
+        let owner = crate::ownership::controller_reference(&set);
+        let pod = new_pods(&set, &owner, 1).remove(0);
         assert_eq!(
             serde_json::to_value(pod).unwrap(),
             json!({

@@ -87,3 +87,38 @@ async fn the_default_account_is_there_soon_after_the_start() {
     world.until_gone("/api/v1/namespaces", "n").await;
     println!("namespace gone after {:?}", start.elapsed());
 }
+
+#[tokio::test]
+async fn a_secret_gets_a_token_of_its_account_and_goes_with_it() {
+    let settings = Settings {
+        root_ca: Some("PEM".to_owned()),
+        ..Settings::default()
+    };
+    let world = World::with(settings);
+    let accounts = "/api/v1/namespaces/default/serviceaccounts";
+    let secrets = "/api/v1/namespaces/default/secrets";
+    let account =
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "bot"}});
+    let uid = world.post(accounts, &account).await["metadata"]["uid"].clone();
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/service-account-token",
+        "metadata": {"name": "t", "annotations": {"kubernetes.io/service-account.name": "bot"}},
+    });
+    world.post(secrets, &secret).await;
+    let filled = world
+        .until_one(secrets, "t", |secret| !secret["data"]["token"].is_null())
+        .await;
+    assert_eq!(
+        filled["metadata"]["annotations"]["kubernetes.io/service-account.uid"],
+        uid
+    );
+    assert_eq!(filled["data"]["namespace"], "ZGVmYXVsdA==");
+    assert_eq!(filled["data"]["ca.crt"], "UEVN");
+    let mut stray = secret.clone();
+    stray["metadata"]["name"] = json!("stray");
+    stray["metadata"]["annotations"]["kubernetes.io/service-account.name"] = json!("nobody");
+    world.post(secrets, &stray).await;
+    world.until_gone(secrets, "stray").await;
+    world.delete(&format!("{accounts}/bot"), &Value::Null).await;
+    world.until_gone(secrets, "t").await;
+}

@@ -82,3 +82,38 @@ async fn a_headless_service_publishes_pods_that_are_not_ready_if_told_to() {
             && slice["endpoints"][0]["conditions"]["serving"] == false
     }));
 }
+
+#[tokio::test]
+async fn endpoints_that_users_write_are_mirrored_in_slices() {
+    let world = World::start().await;
+    let bare = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "db"},
+                      "spec": {"ports": [{"port": 80}]}});
+    world.post(&core("services"), &bare).await;
+    let endpoints = json!({
+        "apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "db", "labels": {"a": "b"}},
+        "subsets": [{"addresses": [{"ip": "10.1.2.3"}], "ports": [{"port": 80}]}],
+    });
+    world.post(&core("endpoints"), &endpoints).await;
+    let slices = format!("{SLICES}?labelSelector=kubernetes.io/service-name=db");
+    let slice = world
+        .until(&slices, |slices| slices.len() == 1)
+        .await
+        .remove(0);
+    assert_eq!(
+        slice["metadata"]["labels"],
+        json!({"a": "b", "kubernetes.io/service-name": "db",
+               "endpointslice.kubernetes.io/managed-by": "endpointslicemirroring-controller.k8s.io"})
+    );
+    assert_eq!(
+        slice["endpoints"],
+        json!([{"addresses": ["10.1.2.3"], "conditions": {"ready": true}}])
+    );
+    let moved = json!({"subsets": [{"addresses": [{"ip": "10.1.2.4"}], "ports": [{"port": 80}]}]});
+    world.patch(&core("endpoints/db"), &moved).await;
+    let is_moved = |slices: &[Value]| {
+        slices.len() == 1 && slices[0]["endpoints"][0]["addresses"] == json!(["10.1.2.4"])
+    };
+    world.until(&slices, is_moved).await;
+    world.delete(&core("endpoints/db"), &Value::Null).await;
+    world.until(&slices, <[Value]>::is_empty).await;
+}

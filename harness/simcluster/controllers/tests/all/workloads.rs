@@ -352,3 +352,52 @@ async fn a_cron_job_makes_jobs_and_owns_them() {
     world.delete(&batch("cronjobs/cj"), &Value::Null).await;
     world.until(&batch("jobs"), <[Value]>::is_empty).await;
 }
+
+#[tokio::test]
+async fn a_replication_controller_keeps_its_number_of_pods_and_takes_those_that_fit() {
+    let world = World::start().await;
+    let controllers = core("replicationcontrollers");
+    let labels = json!({"app": "old"});
+    let stray = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "stray", "labels": labels},
+        "spec": {"containers": [{"name": "c", "image": "i"}]},
+    });
+    world.post(&core("pods"), &stray).await;
+    let object = json!({
+        "apiVersion": "v1", "kind": "ReplicationController", "metadata": {"name": "old"},
+        "spec": {"replicas": 2, "selector": labels, "template": template(&labels)},
+    });
+    world.post(&controllers, &object).await;
+    let made = world
+        .until_one(&controllers, "old", |made| {
+            made["status"]["availableReplicas"] == 2
+        })
+        .await;
+    assert_eq!(
+        made["status"],
+        json!({"availableReplicas": 2, "fullyLabeledReplicas": 2, "observedGeneration": 1,
+               "readyReplicas": 2, "replicas": 2})
+    );
+    let pods = world.until(&core("pods"), |pods| pods.len() == 2).await;
+    assert!(pods.iter().any(|pod| pod["metadata"]["name"] == "stray"));
+    for pod in &pods {
+        let owner = &pod["metadata"]["ownerReferences"][0];
+        assert_eq!(
+            (&owner["apiVersion"], &owner["kind"], &owner["uid"]),
+            (
+                &json!("v1"),
+                &json!("ReplicationController"),
+                &made["metadata"]["uid"]
+            )
+        );
+    }
+    let event = world.event("old", "SuccessfulCreate").await;
+    assert_eq!(
+        event["source"],
+        json!({"component": "replication-controller"})
+    );
+    let path = format!("{controllers}/old");
+    world.patch(&path, &json!({"spec": {"replicas": 0}})).await;
+    world.until(&core("pods"), <[Value]>::is_empty).await;
+}
