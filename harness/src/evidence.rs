@@ -9,8 +9,11 @@
 //! | `logs/` | pods, and the cluster itself where it is a container |
 //! | `run.log` | the log of this process, the operator's as a task included |
 //! | `page.html`, `run.json` | of scenario files: the run over time, as a picture and as data |
-//! Secrets are redacted: the data of Secrets
-//! and every value whose key speaks of a password.
+//!
+//! Secrets are hidden in all of them, wherever they turn up, logs included: the data of Secrets and every
+//! value whose key speaks of a password, of any version that an object had (see `secrets`).
+
+mod secrets;
 
 use std::{
     fmt::Write as _,
@@ -32,6 +35,9 @@ use crate::{
     report::{self, Timeline},
     scenario::Run,
 };
+
+pub use secrets::Secrets;
+pub(crate) use secrets::redact;
 
 /// The log of one run, kept in memory until somebody needs it.
 #[derive(Clone, Debug, Default)]
@@ -62,7 +68,7 @@ impl io::Write for RunLog {
     }
 }
 
-/// Where the evidence of a test goes: below cargo's target directory.
+/// Where the evidence of a test goes: below what `HARNESS_EVIDENCE` names, else below cargo's target directory.
 pub fn directory(test: &str) -> PathBuf {
     let name: String = test
         .chars()
@@ -74,7 +80,9 @@ pub fn directory(test: &str) -> PathBuf {
             }
         })
         .collect();
-    target_directory().join("harness").join(name)
+    std::env::var_os("HARNESS_EVIDENCE")
+        .map_or_else(|| target_directory().join("harness"), PathBuf::from)
+        .join(name)
 }
 
 /// The target directory of the running test binary (`target/<profile>/deps/<binary>`).
@@ -89,60 +97,77 @@ pub(crate) fn target_directory() -> PathBuf {
         .map_or_else(|| PathBuf::from("target"), Path::to_path_buf)
 }
 
-/// Writes what can be learnt from the cluster; what cannot be had is said in the file itself.
-pub async fn collect(
-    cluster: &Cluster,
-    log: &RunLog,
-    failure: &str,
-    reproduce: &str,
-    to: &Path,
-) -> io::Result<()> {
-    of_run(cluster, failure, reproduce, None, to).await?;
-    fs::write(to.join("run.log"), log.text())
+/// What a failed run was.
+#[derive(Clone, Copy, Debug)]
+pub struct Case<'a> {
+    /// Why it failed.
+    pub failure: &'a str,
+    /// The line that runs it again.
+    pub reproduce: &'a str,
+    /// The run of a scenario file, if it was one.
+    pub run: Option<&'a Run>,
+    /// The log of this process.
+    pub log: Option<&'a RunLog>,
 }
 
-/// As [`collect`], for the run of a scenario file: with its page and its record.
-pub async fn of_run(
-    cluster: &Cluster,
-    failure: &str,
-    reproduce: &str,
-    run: Option<&Run>,
-    to: &Path,
-) -> io::Result<()> {
+/// Writes what can be learnt from the cluster; what cannot be had is said in the file itself.
+/// Gives the secrets of the cluster, for other reports of the same run.
+pub async fn collect(cluster: &Cluster, case: Case<'_>, to: &Path) -> io::Result<Secrets> {
     let client = &cluster.client();
-    drop(fs::remove_dir_all(to));
-    fs::create_dir_all(to.join("logs"))?;
-    let failure_text = format!("{failure}\n\nreproduce: {reproduce}\n");
-    fs::write(to.join("failure.txt"), failure_text)?;
-    fs::write(to.join("objects.yaml"), objects(client).await)?;
-    fs::write(to.join("events.txt"), events(client).await)?;
+    let mut secrets = Secrets::default();
+    let mut files: Vec<(String, String)> = Vec::new();
+    let mut add = |name: &str, text: String| files.push((name.to_owned(), text));
+    let Case {
+        failure, reproduce, ..
+    } = case;
+    add(
+        "failure.txt",
+        format!("{failure}\n\nreproduce: {reproduce}\n"),
+    );
+    add("objects.yaml", objects(client, &mut secrets).await);
+    add("events.txt", events(client).await);
     let requests: Vec<String> = cluster
         .journal()
         .entries()
         .iter()
         .map(|entry| format!("{entry}\n"))
         .collect();
-    fs::write(to.join("requests.txt"), requests.concat())?;
+    add("requests.txt", requests.concat());
     for (name, text) in cluster.backend().logs().await {
-        fs::write(to.join("logs").join(name), text)?;
+        add(&format!("logs/{name}"), text);
+    }
+    for (name, text) in logs(client).await {
+        add(&format!("logs/{name}"), text);
     }
     let timeline = Timeline::of(cluster).await;
+    secrets.add_all(&timeline.versions);
     let history: Vec<String> = timeline
         .versions
         .iter()
         .map(|version| format!("{version}\n"))
         .collect();
-    fs::write(to.join("history.txt"), history.concat())?;
-    if let Some(run) = run {
-        let text = serde_json::to_string_pretty(run).map_err(io::Error::other)?;
-        fs::write(to.join("run.json"), text)?;
-        let page = report::html(&[(run.clone(), timeline)]);
-        fs::write(to.join("page.html"), page)?;
+    add("history.txt", history.concat());
+    if let Some(run) = case.run {
+        add(
+            "run.json",
+            serde_json::to_string_pretty(run).map_err(io::Error::other)?,
+        );
+        let mut run = run.clone();
+        run.reproduce = Some(reproduce.to_owned());
+        add("page.html", report::html(&[(run, timeline)]));
     }
-    logs(client, &to.join("logs")).await
+    if let Some(log) = case.log {
+        add("run.log", log.text());
+    }
+    drop(fs::remove_dir_all(to));
+    fs::create_dir_all(to.join("logs"))?;
+    for (name, text) in files {
+        fs::write(to.join(name), secrets.hide(&text))?;
+    }
+    Ok(secrets)
 }
 
-async fn objects(client: &Client) -> String {
+async fn objects(client: &Client, secrets: &mut Secrets) -> String {
     let discovery = match Discovery::new(client.clone()).run().await {
         Ok(discovery) => discovery,
         Err(error) => return format!("# discovery failed: {error}\n"),
@@ -164,6 +189,7 @@ async fn objects(client: &Client) -> String {
                         let mut value = serde_json::to_value(&object).unwrap_or_default();
                         value["apiVersion"] = Value::from(resource.api_version.clone());
                         value["kind"] = Value::from(resource.kind.clone());
+                        secrets.add(&value);
                         redact(&mut value);
                         text.push_str("---\n");
                         text.push_str(&serde_yaml::to_string(&value).unwrap_or_default());
@@ -176,47 +202,6 @@ async fn objects(client: &Client) -> String {
         }
     }
     text
-}
-
-/// Replaces what nobody should read in a report.
-pub(crate) fn redact(object: &mut Value) {
-    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.remove("managedFields");
-        if let Some(annotations) = metadata
-            .get_mut("annotations")
-            .and_then(Value::as_object_mut)
-        {
-            // Holds the whole object again, secrets included.
-            annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
-        }
-    }
-    let is_secret = object["kind"] == "Secret";
-    for part in ["data", "stringData"] {
-        if let (true, Some(data)) = (
-            is_secret,
-            object.get_mut(part).and_then(Value::as_object_mut),
-        ) {
-            data.values_mut()
-                .for_each(|value| *value = Value::from("<redacted>"));
-        }
-    }
-    redact_passwords(object);
-}
-
-fn redact_passwords(value: &mut Value) {
-    match value {
-        Value::Object(map) => {
-            for (key, value) in map {
-                if value.is_string() && key.to_lowercase().contains("password") {
-                    *value = Value::from("<redacted>");
-                } else {
-                    redact_passwords(value);
-                }
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(redact_passwords),
-        _ => {}
-    }
 }
 
 async fn events(client: &Client) -> String {
@@ -242,12 +227,13 @@ pub(crate) fn event_line(event: &Event) -> String {
     )
 }
 
-async fn logs(client: &Client, to: &Path) -> io::Result<()> {
+async fn logs(client: &Client) -> Vec<(String, String)> {
     let pods: Api<Pod> = Api::all(client.clone());
     let pods = match pods.list(&ListParams::default()).await {
         Ok(pods) => pods,
-        Err(error) => return fs::write(to.join("failed.txt"), error.to_string()),
+        Err(error) => return vec![("failed.txt".to_owned(), error.to_string())],
     };
+    let mut found = Vec::new();
     for pod in pods {
         let (name, namespace) = (pod.name_any(), pod.namespace().unwrap_or_default());
         let api: Api<Pod> = Api::namespaced(client.clone(), &namespace);
@@ -266,29 +252,8 @@ async fn logs(client: &Client, to: &Path) -> io::Result<()> {
                 Ok(text) => text,
                 Err(error) => format!("(no log: {error})\n"),
             };
-            fs::write(
-                to.join(format!("{namespace}_{name}_{}.log", container.name)),
-                text,
-            )?;
+            found.push((format!("{namespace}_{name}_{}.log", container.name), text));
         }
     }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn secrets_and_passwords_are_redacted() {
-        let mut object = serde_json::json!({
-            "kind": "Secret", "data": {"k": "c2VjcmV0"},
-            "spec": {"password": "secret", "list": [{"rootPassword": "secret"}]},
-            "metadata": {"annotations": {
-                "kubectl.kubernetes.io/last-applied-configuration": "secret"}},
-        });
-        redact(&mut object);
-        assert!(!object.to_string().contains("secret"), "{object}");
-        assert!(!object.to_string().contains("c2VjcmV0"), "{object}");
-    }
+    found
 }

@@ -58,6 +58,9 @@ pub struct Version {
     pub changes: Vec<String>,
     /// The object, redacted.
     pub object: Value,
+    /// What was redacted, to be hidden elsewhere too.
+    #[serde(skip)]
+    pub(crate) secrets: evidence::Secrets,
 }
 
 /// The versions of all objects of a kind, oldest first; an error says why they are not known.
@@ -213,6 +216,8 @@ fn version(
         difference::changes([&before.0, &before.1], [&raw, &value])
     });
     let (by, at) = difference::writer(object, before, &changes);
+    let mut secrets = evidence::Secrets::default();
+    secrets.add(&raw);
     Version {
         change,
         kind: kind.to_owned(),
@@ -223,6 +228,7 @@ fn version(
         by,
         changes,
         object: value,
+        secrets,
     }
 }
 

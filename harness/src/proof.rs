@@ -15,6 +15,7 @@ use crate::{
     Cluster,
     backend::{Leftovers, Selection},
     evidence::{self, RunLog},
+    scenario::{Failed, Run},
 };
 
 /// Why a scenario failed: any error, printed with its causes.
@@ -58,12 +59,14 @@ pub fn prove_with<F>(
         let outcome = AssertUnwindSafe(body(&cluster)).catch_unwind().await;
         let failure = match outcome {
             Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(chain(&*error)),
-            Err(panic) => Some(panic_text(&*panic)),
-        };
-        let failure = match failure {
-            Some(failure) => Some(keep_evidence(&cluster, &log, &test, failure).await),
-            None => None,
+            Ok(Err(error)) => {
+                let run = error.downcast_ref::<Failed>().map(|failed| &*failed.run);
+                Some(keep_evidence(&cluster, &log, &test, &chain(&*error), run).await)
+            }
+            Err(panic) => {
+                let failure = panic_text(&*panic);
+                Some(keep_evidence(&cluster, &log, &test, &failure, None).await)
+            }
         };
         let mut left = cluster.clean_up().await;
         left.0.extend(cluster.stop().await.0);
@@ -95,14 +98,18 @@ fn with_own_runtime<T>(log: &RunLog, body: impl Future<Output = T>) -> T {
     outcome
 }
 
+/// What of the log is kept for evidence; `HARNESS_LOG` asks for something else.
+pub fn kept() -> EnvFilter {
+    EnvFilter::try_from_env("HARNESS_LOG").unwrap_or_else(|_| {
+        EnvFilter::new("info,kube_client=warn,kube_runtime=info,mysql_operator=debug")
+    })
+}
+
 fn subscriber(log: &RunLog) -> Dispatch {
     let log = log.clone();
-    let filter = EnvFilter::try_from_env("HARNESS_LOG").unwrap_or_else(|_| {
-        EnvFilter::new("info,kube_client=warn,kube_runtime=info,mysql_operator=debug")
-    });
     Dispatch::new(
         tracing_subscriber::fmt()
-            .with_env_filter(filter)
+            .with_env_filter(kept())
             .with_ansi(false)
             .with_writer(log)
             .finish(),
@@ -134,12 +141,27 @@ fn runtime(dispatch: &Dispatch) -> Runtime {
         .expect("a tokio runtime needs only threads and epoll")
 }
 
-async fn keep_evidence(cluster: &Cluster, log: &RunLog, test: &str, failure: String) -> String {
+async fn keep_evidence(
+    cluster: &Cluster,
+    log: &RunLog,
+    test: &str,
+    failure: &str,
+    run: Option<&Run>,
+) -> String {
     let directory = evidence::directory(test);
     let cluster_name = cluster.backend().name();
-    let reproduce = format!("HARNESS_CLUSTER={cluster_name} cargo test {test} -- --exact");
-    match evidence::collect(cluster, log, &failure, &reproduce, &directory).await {
-        Ok(()) => format!("{failure}\nevidence: {}", directory.display()),
+    let case = evidence::Case {
+        failure,
+        reproduce: &format!("HARNESS_CLUSTER={cluster_name} cargo test {test} -- --exact"),
+        run,
+        log: Some(log),
+    };
+    match evidence::collect(cluster, case, &directory).await {
+        Ok(secrets) => format!(
+            "{}\nevidence: {}",
+            secrets.hide(failure),
+            directory.display()
+        ),
         Err(error) => format!("{failure}\nno evidence in {}: {error}", directory.display()),
     }
 }

@@ -10,6 +10,7 @@ use crate::{Cluster, history, journal::Entry, scenario::Run};
 mod html;
 mod junit;
 mod live;
+mod picture;
 
 pub use html::html;
 pub use junit::junit;
@@ -20,10 +21,25 @@ pub use live::{Live, Style};
 pub struct Timeline {
     /// Versions of objects.
     pub versions: Vec<history::Version>,
-    /// Events: time, about what, reason, message.
-    pub events: Vec<[String; 4]>,
+    /// Events, oldest first.
+    pub events: Vec<EventLine>,
     /// The requests of recorded clients.
     pub requests: Vec<Entry>,
+}
+
+/// An Event, as far as reports show it.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct EventLine {
+    /// When it was first told.
+    pub at: String,
+    /// `Kind name`
+    pub about: String,
+    /// Whether it is a warning.
+    pub warning: bool,
+    /// Why it was told.
+    pub reason: String,
+    /// What it says.
+    pub message: String,
 }
 
 impl Timeline {
@@ -37,26 +53,30 @@ impl Timeline {
         let events = cluster.all::<k8s_openapi::api::core::v1::Event>();
         let events = events.list(&ListParams::default()).await;
         let events = events.map(|list| list.items).unwrap_or_default();
+        let mut events: Vec<EventLine> = events.into_iter().map(EventLine::of).collect();
+        events.sort_by(|a, b| a.at.cmp(&b.at));
         Self {
             versions,
-            events: events
-                .into_iter()
-                .map(|event| {
-                    let time = event
-                        .metadata
-                        .creation_timestamp
-                        .map(|time| time.0.to_string());
-                    let about = event.involved_object;
-                    let text = |text: Option<String>| text.unwrap_or_default();
-                    [
-                        text(time),
-                        format!("{} {}", text(about.kind), text(about.name)),
-                        text(event.reason),
-                        text(event.message),
-                    ]
-                })
-                .collect(),
+            events,
             requests: cluster.journal().entries(),
+        }
+    }
+}
+
+impl EventLine {
+    fn of(event: k8s_openapi::api::core::v1::Event) -> Self {
+        let time = event.metadata.creation_timestamp;
+        let about = event.involved_object;
+        Self {
+            at: time.map(|time| time.0.to_string()).unwrap_or_default(),
+            about: format!(
+                "{} {}",
+                about.kind.unwrap_or_default(),
+                about.name.unwrap_or_default()
+            ),
+            warning: event.type_.as_deref() == Some("Warning"),
+            reason: event.reason.unwrap_or_default(),
+            message: event.message.unwrap_or_default(),
         }
     }
 }

@@ -40,7 +40,7 @@ pub mod run;
 mod subject;
 
 pub use parse::{LoadError, Loaded, discover, load};
-pub use record::{Observer, Run, Silent, Verdict};
+pub use record::{Failed, Observer, Run, Silent, Verdict};
 pub use run::{Options, run, run_with};
 pub use subject::{Database, NoOperator, Subject};
 

@@ -188,6 +188,7 @@ mod tests {
             by: "somebody".to_owned(),
             changes: Vec::new(),
             object: json!({"metadata": metadata}),
+            secrets: crate::evidence::Secrets::default(),
         }
     }
 

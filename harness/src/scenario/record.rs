@@ -25,6 +25,18 @@ pub struct Run {
     pub verdict: Verdict,
     /// What the clean-up could not remove; no part of the verdict.
     pub left_behind: Vec<String>,
+    /// The line that runs it again, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reproduce: Option<String>,
+}
+
+/// A run that failed, as an error: whoever keeps evidence of it finds the whole run in it.
+#[derive(Debug, thiserror::Error)]
+#[error("{why}")]
+pub struct Failed {
+    why: String,
+    /// The run.
+    pub run: Box<Run>,
 }
 
 /// How a run ended.
@@ -79,7 +91,10 @@ impl Run {
     /// An error if it failed. Skipped is not failed.
     pub fn into_result(self) -> Result<Self, Failure> {
         match &self.verdict {
-            Verdict::Failed(why) => Err(why.clone().into()),
+            Verdict::Failed(why) => Err(Box::new(Failed {
+                why: why.clone(),
+                run: Box::new(self),
+            })),
             _ => Ok(self),
         }
     }

@@ -77,6 +77,7 @@ pub async fn run_with(
         steps: Vec::new(),
         verdict: Verdict::Passed,
         left_behind: Vec::new(),
+        reproduce: None,
     };
     if let Some(why) = loaded.why_not_on(cluster.backend().name()) {
         run.verdict = Verdict::Skipped(why);

@@ -8,3 +8,4 @@ mod existing;
 mod k3s;
 mod lab_up;
 mod learning;
+mod red_run;

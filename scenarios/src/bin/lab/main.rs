@@ -54,7 +54,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    start_logging();
+    let log = start_logging();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -64,12 +64,12 @@ fn main() -> ExitCode {
     };
     let outcome = runtime.block_on(async {
         match arguments.command {
-            Command::Verify(arguments) => Box::pin(verify::run(arguments)).await,
+            Command::Verify(arguments) => Box::pin(verify::run(arguments, &log)).await,
             Command::Up(arguments) => Box::pin(up::run(arguments)).await,
             Command::Why(arguments) => Box::pin(why::run(arguments)).await,
             Command::At(arguments) => Box::pin(at::run(arguments)).await,
             Command::Image(arguments) => Box::pin(image::run(arguments)).await,
-            Command::Scenario(arguments) => Box::pin(scenario::run(arguments)).await,
+            Command::Scenario(arguments) => Box::pin(scenario::run(arguments, &log)).await,
             Command::K3sImage(arguments) => k3s_image::run(&arguments).await,
             Command::Images(command) => images::run(command).await,
             Command::Doctor => doctor::run().await,
@@ -81,13 +81,23 @@ fn main() -> ExitCode {
     }
 }
 
-fn start_logging() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("LAB_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+/// Errors go to the terminal, or what `LAB_LOG` asks for; more is kept for the evidence of a failed run.
+fn start_logging() -> harness::evidence::RunLog {
+    use tracing_subscriber::{
+        EnvFilter, Layer as _, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+    };
+    let log = harness::evidence::RunLog::default();
+    let shown = EnvFilter::try_from_env("LAB_LOG").unwrap_or_else(|_| EnvFilter::new("error"));
+    let to_terminal = fmt::layer().with_writer(std::io::stderr).with_filter(shown);
+    let to_evidence = fmt::layer()
+        .with_ansi(false)
+        .with_writer(log.clone())
+        .with_filter(harness::proof::kept());
+    tracing_subscriber::registry()
+        .with(to_terminal)
+        .with(to_evidence)
         .init();
+    log
 }
 
 #[expect(

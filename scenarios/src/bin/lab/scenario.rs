@@ -5,6 +5,7 @@ use std::{io::Write as _, path::PathBuf};
 use harness::{
     Failure,
     backend::Selection,
+    evidence::RunLog,
     scenario::{self, Loaded, Options, Run, Verdict},
 };
 use scenarios::{images::Programs, lab, report, subject};
@@ -42,9 +43,9 @@ struct RunArguments {
 }
 
 /// Does what is asked.
-pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+pub(crate) async fn run(arguments: Arguments, log: &RunLog) -> Result<(), Failure> {
     match arguments.command {
-        Command::Run(arguments) => Box::pin(run_all(arguments)).await,
+        Command::Run(arguments) => Box::pin(run_all(arguments, log)).await,
         Command::Lint { paths } => lint(&paths),
         Command::Schema => {
             let schema = serde_json::to_string_pretty(&scenario::schema())?;
@@ -77,7 +78,7 @@ fn lint(paths: &[PathBuf]) -> Result<(), Failure> {
     }
 }
 
-async fn run_all(arguments: RunArguments) -> Result<(), Failure> {
+async fn run_all(arguments: RunArguments, log: &RunLog) -> Result<(), Failure> {
     let loaded = discover(&arguments.paths)?;
     let selection = arguments.cluster.selection()?;
     let mut reporter = report::Reporter::new(&arguments.report);
@@ -87,7 +88,7 @@ async fn run_all(arguments: RunArguments) -> Result<(), Failure> {
                 variant,
                 ..Options::default()
             };
-            let run = one(loaded, &selection, &options, &mut reporter).await?;
+            let run = one(loaded, &selection, &options, &mut reporter, log).await?;
             reporter.add(run);
         }
     }
@@ -99,6 +100,7 @@ async fn one(
     selection: &Selection,
     options: &Options,
     reporter: &mut report::Reporter,
+    log: &RunLog,
 ) -> Result<Run, Failure> {
     let images = lab::image_store(Programs::Job).await?;
     let cluster = selection.start(images, &lab::CARRIED).await?;
@@ -106,7 +108,7 @@ async fn one(
     reporter.begin(&name, cluster.backend().name());
     let outcome = subject::run(loaded, &cluster, reporter, options).await;
     let outcome = match outcome {
-        Ok(run) => {
+        Ok(mut run) => {
             reporter.look(&cluster, &run).await;
             if let Verdict::Failed(why) = &run.verdict {
                 let to = harness::evidence::directory(&name);
@@ -115,7 +117,15 @@ async fn one(
                     loaded.path.display(),
                     selection.name()
                 );
-                harness::evidence::of_run(&cluster, why, &reproduce, Some(&run), &to).await?;
+                let case = harness::evidence::Case {
+                    failure: why,
+                    reproduce: &reproduce,
+                    run: Some(&run),
+                    log: Some(log),
+                };
+                let secrets = harness::evidence::collect(&cluster, case, &to).await?;
+                run = secrets.hide_in_run(run);
+                run.reproduce = Some(reproduce);
                 reporter.say(&format!("evidence: {}", to.display()));
             }
             Ok(run)

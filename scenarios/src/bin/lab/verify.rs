@@ -26,7 +26,10 @@ pub(crate) struct Arguments {
 }
 
 /// Runs the verification; an error if any assertion failed.
-pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+pub(crate) async fn run(
+    arguments: Arguments,
+    log: &harness::evidence::RunLog,
+) -> Result<(), Failure> {
     let progress = Progress::shown();
     let images = progress
         .step(
@@ -61,9 +64,14 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     if let Err(failure) = &outcome {
         let text = harness::proof::chain(&**failure);
         let to = harness::evidence::directory("lab-verify");
-        let log = harness::evidence::RunLog::default();
         let reproduce = format!("cargo lab verify --cluster {}", selection.name());
-        harness::evidence::collect(&cluster, &log, &text, &reproduce, &to).await?;
+        let case = harness::evidence::Case {
+            failure: &text,
+            reproduce: &reproduce,
+            run: None,
+            log: Some(log),
+        };
+        harness::evidence::collect(&cluster, case, &to).await?;
         progress.say(&format!("evidence: {}", to.display()));
     }
     for line in cluster.stop().await.0 {
