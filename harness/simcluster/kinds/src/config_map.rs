@@ -35,7 +35,7 @@ impl KindRules for ConfigMap {
             size += decoded_length(value);
         }
         if size > SIZE_LIMIT {
-            errors.push(Error::too_long(&Path::new(""), SIZE_LIMIT));
+            errors.push(Error::too_long(&Path::new("[]"), SIZE_LIMIT));
         }
         errors
     }

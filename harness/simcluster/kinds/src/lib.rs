@@ -17,6 +17,7 @@
 pub mod admission;
 pub mod admission_cel;
 mod admission_policy;
+pub mod certificate_signing_request;
 mod checks;
 mod config_map;
 mod cron_job;
@@ -26,6 +27,7 @@ mod endpoint_slice;
 mod endpoints;
 mod event;
 mod horizontal_pod_autoscaler;
+mod infrastructure;
 mod ingress;
 mod job;
 mod lease;

@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use simcluster_machinery::field::{Error, Path};
 
-pub(crate) use affinity::validate_node_selector;
+pub(crate) use affinity::{validate_node_selector, validate_tolerations};
 
 use crate::meta;
 use crate::read::{Fill, Read};

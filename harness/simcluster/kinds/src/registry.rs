@@ -163,7 +163,7 @@ fn other(group: &str, kind: &str) -> Known {
             &crate::horizontal_pod_autoscaler::HorizontalPodAutoscaler
         }
         ("certificates.k8s.io", "CertificateSigningRequest") => {
-            &stored::CERTIFICATE_SIGNING_REQUEST
+            &crate::certificate_signing_request::CertificateSigningRequest
         }
         ("coordination.k8s.io", "Lease") => &crate::lease::Lease,
         ("discovery.k8s.io", "EndpointSlice") => &crate::endpoint_slice::EndpointSlice,

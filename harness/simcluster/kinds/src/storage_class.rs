@@ -6,6 +6,7 @@ use simcluster_machinery::field::{Error, Path};
 use simcluster_machinery::name;
 
 use crate::checks::{immutable, required, required_one_of};
+use crate::infrastructure::allowed_topologies;
 use crate::meta::complain;
 use crate::read::{Fill, Read};
 use crate::rules::KindRules;
@@ -51,6 +52,7 @@ impl KindRules for StorageClass {
         );
         let modes = ["Immediate", "WaitForFirstConsumer"];
         required_one_of(class, "volumeBindingMode", &modes, &path, &mut errors);
+        allowed_topologies(class, &mut errors);
         errors
     }
 

@@ -1,8 +1,10 @@
-//! Kinds that are only stored here: they have columns of their own and nothing else.
+//! Kinds that are only stored here: they have columns of their own, and checks at most.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use simcluster_machinery::field::Error;
 
+use crate::infrastructure;
 use crate::pod::defaults;
 use crate::read::{Fill, Read, text_or};
 use crate::rules::KindRules;
@@ -16,6 +18,10 @@ pub(crate) struct Stored {
     default: fn(&mut Value),
     status: Option<fn() -> Value>,
     generation: bool,
+    /// What is wrong with a new object.
+    check: fn(&Value) -> Vec<Error>,
+    /// What is wrong with an update, besides what would be wrong with a new object.
+    check_update: fn(&Value, &Value) -> Vec<Error>,
 }
 
 impl KindRules for Stored {
@@ -47,6 +53,14 @@ impl KindRules for Stored {
         self.generation && counted(new) != counted(old)
     }
 
+    fn validate_create(&self, object: &Value) -> Vec<Error> {
+        (self.check)(object)
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value) -> Vec<Error> {
+        (self.check_update)(new, old)
+    }
+
     fn columns(&self) -> &'static [Column] {
         self.columns
     }
@@ -66,6 +80,8 @@ const fn stored(columns: &'static [Column], cells: fn(&Value) -> Vec<Value>) -> 
         default: |_| {},
         status: None,
         generation: false,
+        check: |_| Vec::new(),
+        check_update: |_, _| Vec::new(),
     }
 }
 
@@ -96,13 +112,21 @@ pub(crate) static CONTROLLER_REVISION: Stored = stored(
     },
 );
 
-pub(crate) static RUNTIME_CLASS: Stored = stored(&[NAME, Column::text("Handler"), AGE], |class| {
-    vec![json!(class.text("handler"))]
-});
+pub(crate) static RUNTIME_CLASS: Stored = Stored {
+    check: infrastructure::runtime_class,
+    check_update: infrastructure::runtime_class_update,
+    ..stored(&[NAME, Column::text("Handler"), AGE], |class| {
+        vec![json!(class.text("handler"))]
+    })
+};
 
-pub(crate) static CSI_NODE: Stored = stored(&[NAME, Column::integer("Drivers"), AGE], |node| {
-    vec![json!(node.list("spec.drivers").len())]
-});
+pub(crate) static CSI_NODE: Stored = Stored {
+    check: infrastructure::csi_node,
+    check_update: infrastructure::csi_node_update,
+    ..stored(&[NAME, Column::integer("Drivers"), AGE], |node| {
+        vec![json!(node.list("spec.drivers").len())]
+    })
+};
 
 pub(crate) static POD_TEMPLATE: Stored = Stored {
     columns: &[
@@ -123,6 +147,8 @@ pub(crate) static POD_TEMPLATE: Stored = Stored {
     default: |template| defaults::template(&mut template["template"]),
     status: None,
     generation: true,
+    check: |_| Vec::new(),
+    check_update: |_, _| Vec::new(),
 };
 
 pub(crate) static CSI_DRIVER: Stored = Stored {
@@ -169,6 +195,8 @@ pub(crate) static CSI_DRIVER: Stored = Stored {
     },
     status: None,
     generation: false,
+    check: infrastructure::csi_driver,
+    check_update: infrastructure::csi_driver_update,
 };
 
 /// Kinds with a status and nothing else that is known here.
@@ -178,6 +206,8 @@ pub(crate) static WITH_STATUS: Stored = Stored {
     default: |_| {},
     status: Some(|| json!({})),
     generation: true,
+    check: |_| Vec::new(),
+    check_update: |_, _| Vec::new(),
 };
 
 pub(crate) static VOLUME_ATTACHMENT: Stored = Stored {
@@ -200,42 +230,8 @@ pub(crate) static VOLUME_ATTACHMENT: Stored = Stored {
     default: |_| {},
     status: Some(|| json!({"attached": false})),
     generation: false,
-};
-
-pub(crate) static CERTIFICATE_SIGNING_REQUEST: Stored = Stored {
-    columns: &[
-        NAME,
-        Column::text("SignerName"),
-        Column::text("Requestor"),
-        Column::text("Condition"),
-        AGE,
-    ],
-    cells: |request| {
-        let has = |kind: &str| {
-            request
-                .list("status.conditions")
-                .iter()
-                .any(|one| one.text("type") == kind)
-        };
-        let mut states: Vec<&str> = ["Approved", "Denied", "Failed"]
-            .into_iter()
-            .filter(|kind| has(kind))
-            .collect();
-        if states.is_empty() {
-            states.push("Pending");
-        }
-        if !request.lacks("status.certificate") {
-            states.push("Issued");
-        }
-        vec![
-            json!(text_or(request.text("spec.signerName"), "<none>")),
-            json!(request.text("spec.username")),
-            json!(states.join(",")),
-        ]
-    },
-    default: |_| {},
-    status: Some(|| json!({})),
-    generation: false,
+    check: infrastructure::volume_attachment,
+    check_update: infrastructure::volume_attachment_update,
 };
 
 pub(crate) static API_SERVICE: Stored = Stored {
@@ -264,4 +260,6 @@ pub(crate) static API_SERVICE: Stored = Stored {
     default: |_| {},
     status: Some(|| json!({})),
     generation: false,
+    check: |_| Vec::new(),
+    check_update: |_, _| Vec::new(),
 };

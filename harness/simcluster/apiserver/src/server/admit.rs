@@ -34,6 +34,10 @@ pub(crate) fn create(call: &mut Call, object: &mut Value) -> Result<(), Failure>
             admission::protect_claim(object);
         }
         "/persistentvolumes" => admission::protect_volume(object),
+        "certificates.k8s.io/certificatesigningrequests" => {
+            let user = call.identity.user_info();
+            simcluster_kinds::certificate_signing_request::fill_requestor(object, &user);
+        }
         _ => {}
     }
     Ok(())
@@ -46,6 +50,7 @@ pub(crate) fn validate_create(call: &Call, object: &Value) -> Result<(), Failure
         "/persistentvolumeclaims" => check_limit_ranges(call, "PersistentVolumeClaim", object)?,
         _ => {}
     }
+    one_default_priority(call, object)?;
     escalation::check(call, object, None)?;
     quota::check(call, object)
 }
@@ -65,6 +70,7 @@ pub(crate) fn validate_update(
     old: &Value,
 ) -> Result<(), Failure> {
     if part == Part::Whole {
+        one_default_priority(call, new)?;
         escalation::check(call, new, Some(old))?;
     }
     Ok(())
@@ -125,6 +131,29 @@ fn values(call: &Call, collection: &str, namespace: &str) -> Vec<std::sync::Arc<
 fn forbidden(call: &Call, object: &Value, why: &str) -> Failure {
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
     Box::new(Status::forbidden(call.resource_name(), name, why))
+}
+
+/// Only one priority may be that of all who name none.
+fn one_default_priority(call: &Call, object: &Value) -> Result<(), Failure> {
+    let collection = "scheduling.k8s.io/priorityclasses";
+    if &*call.resource.collection != collection || object["globalDefault"] != true {
+        return Ok(());
+    }
+    let own = &object["metadata"]["name"];
+    let all = values(call, collection, "");
+    let mut others = all
+        .iter()
+        .filter(|one| one.value()["metadata"]["name"] != *own);
+    match others.find(|one| one.value()["globalDefault"] == true) {
+        None => Ok(()),
+        Some(other) => {
+            let why = format!(
+                "PriorityClass {} is already marked as default. Only one default can exist",
+                other.name()
+            );
+            Err(forbidden(call, object, &why))
+        }
+    }
 }
 
 fn check_limit_ranges(call: &Call, kind: &str, object: &Value) -> Result<(), Failure> {

@@ -26,7 +26,11 @@ fn reset(resource: &Resource, part: Part) -> &'static FieldSet {
     match part {
         Part::Status => &ALL_BUT_STATUS,
         Part::Whole if resource.subresource("status").is_some() => &STATUS,
-        Part::Whole | Part::Finalize | Part::EphemeralContainers | Part::Direct => &NOTHING,
+        Part::Whole
+        | Part::Finalize
+        | Part::EphemeralContainers
+        | Part::Approval
+        | Part::Direct => &NOTHING,
     }
 }
 
@@ -40,6 +44,7 @@ fn with_writer<T>(call: &Call, part: Part, act: impl FnOnce(&Writer<'_>) -> T) -
             Part::Whole | Part::Direct => "",
             Part::Status => "status",
             Part::Finalize => "finalize",
+            Part::Approval => "approval",
             Part::EphemeralContainers => "ephemeralcontainers",
         },
         api_version: &api_version,

@@ -40,6 +40,8 @@ pub(crate) enum Part {
     Finalize,
     /// The ephemeral containers of a pod.
     EphemeralContainers,
+    /// The decisions about a certificate signing request.
+    Approval,
     /// Whatever the server itself has decided.
     Direct,
 }
@@ -88,6 +90,9 @@ async fn dispatch(call: &mut Call) -> Result<Reply, Failure> {
                 part(call, verb, Part::EphemeralContainers).await
             }
             ("/namespaces", "finalize", "update") => modify::update(call, Part::Finalize).await,
+            ("certificates.k8s.io/certificatesigningrequests", "approval", _) => {
+                part(call, verb, Part::Approval).await
+            }
             ("/serviceaccounts", "token", "create") => tokens::request(call),
             _ => Err(Box::new(Status::not_implemented(&format!(
                 "{verb} of {}/{other}",

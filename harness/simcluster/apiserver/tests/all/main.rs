@@ -8,6 +8,7 @@ mod forms;
 mod fuzz;
 mod hook;
 mod https;
+mod kinds;
 mod kube_rs;
 mod lists;
 mod patches;

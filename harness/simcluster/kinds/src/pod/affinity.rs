@@ -26,7 +26,7 @@ pub(super) fn validate(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
 }
 
 /// The tolerations of a pod's spec (at `path`).
-pub(super) fn validate_tolerations(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
+pub(crate) fn validate_tolerations(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
     for (index, toleration) in spec.list("tolerations").iter().enumerate() {
         validate_toleration(toleration, &path.child("tolerations").index(index), errors);
     }

@@ -237,6 +237,10 @@ fn prepare(call: &Call, part: Part, new: &mut Value, old: &Value) {
             call.resource.rules().stamp_status(new, old, now);
         }
         Part::Finalize => simcluster_kinds::namespace::prepare_finalize(new, old),
+        Part::Approval => {
+            let now = call.server.config.clock.now();
+            simcluster_kinds::certificate_signing_request::prepare_approval(new, old, now);
+        }
         Part::EphemeralContainers => {
             simcluster_kinds::pod::prepare_ephemeral_containers_update(new, old);
         }
@@ -245,7 +249,7 @@ fn prepare(call: &Call, part: Part, new: &mut Value, old: &Value) {
     new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"].clone();
     if matches!(
         part,
-        Part::Status | Part::Finalize | Part::EphemeralContainers
+        Part::Status | Part::Finalize | Part::EphemeralContainers | Part::Approval
     ) {
         // The rules bring back all but the status; who owns it has changed, though.
         keep_managers(new, managers);
@@ -261,6 +265,9 @@ fn check(call: &Call, part: Part, new: &Value, old: &Value) -> Vec<Error> {
             .check_update(new, old, call.resource.scope()),
         Part::Status => call.resource.rules().check_status_update(new, old),
         Part::Finalize => simcluster_kinds::namespace::validate_finalize(new),
+        Part::Approval => {
+            simcluster_kinds::certificate_signing_request::validate_approval(new, old)
+        }
         Part::EphemeralContainers => {
             simcluster_kinds::pod::validate_ephemeral_containers_update(new, old)
         }

@@ -1,0 +1,259 @@
+//! What may be stored of kinds that only drivers and container runtimes read: CSI drivers and
+//! nodes, attachments of volumes, classes of runtimes. Nothing is done with them here.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use simcluster_machinery::field::{Error, Path};
+use simcluster_machinery::name;
+
+use crate::checks::{IMMUTABLE, immutable, non_negative};
+use crate::meta::{complain, validate_labels};
+use crate::pod::validate_tolerations;
+use crate::read::Read;
+use crate::resources::validate_requirements;
+
+const DRIVER_NAME_LIMIT: usize = 63;
+const NODE_ID_LIMIT: usize = 256;
+const SHORTEST_TOKEN: i64 = 600;
+const LONGEST_TOKEN: i64 = 1 << 32;
+
+fn driver_name(own: &str, path: &Path, errors: &mut Vec<Error>) {
+    if own.is_empty() {
+        errors.push(Error::required(path, ""));
+    }
+    if own.len() > DRIVER_NAME_LIMIT {
+        errors.push(Error::too_long(path, DRIVER_NAME_LIMIT));
+    }
+    complain(
+        errors,
+        path,
+        own,
+        name::dns1123_subdomain(&own.to_lowercase()),
+    );
+}
+
+pub(crate) fn runtime_class(class: &Value) -> Vec<Error> {
+    let mut errors = Vec::new();
+    let handler = class.text("handler");
+    complain(
+        &mut errors,
+        &Path::new("handler"),
+        handler,
+        name::dns1123_label(handler),
+    );
+    if let Some(overhead) = class.at("overhead.podFixed") {
+        let limits = json!({"limits": overhead});
+        errors.extend(validate_requirements(&limits, &Path::new("overhead")));
+    }
+    if let Some(scheduling) = class.at("scheduling") {
+        let path = Path::new("scheduling");
+        let place = path.child("nodeSelector");
+        validate_labels(scheduling, "nodeSelector", &place, &mut errors);
+        validate_tolerations(scheduling, &path, &mut errors);
+    }
+    errors
+}
+
+pub(crate) fn runtime_class_update(new: &Value, old: &Value) -> Vec<Error> {
+    let mut errors = runtime_class(new);
+    immutable(new, old, &["handler"], &Path::root(), &mut errors);
+    errors
+}
+
+pub(crate) fn csi_driver(driver: &Value) -> Vec<Error> {
+    let mut errors = Vec::new();
+    driver_name(
+        driver.text("metadata.name"),
+        &Path::new("name"),
+        &mut errors,
+    );
+    csi_driver_spec(&driver["spec"], &mut errors);
+    errors
+}
+
+fn csi_driver_spec(spec: &Value, errors: &mut Vec<Error>) {
+    let path = Path::new("spec");
+    let policies = ["File", "None", "ReadWriteOnceWithFSType"];
+    let policy = spec.text("fsGroupPolicy");
+    if !policies.contains(&policy) {
+        let place = path.child("fsGroupPolicy");
+        errors.push(Error::not_supported(&place, policy, &policies));
+    }
+    let mut audiences: Vec<&str> = Vec::new();
+    for (index, token) in spec.list("tokenRequests").iter().enumerate() {
+        let path = path.child("tokenRequests").index(index);
+        let audience = token.text("audience");
+        if audiences.contains(&audience) {
+            errors.push(Error::duplicate(&path.child("audience"), audience));
+            continue;
+        }
+        audiences.push(audience);
+        let place = path.child("expirationSeconds");
+        match token.integer("expirationSeconds") {
+            Some(seconds) if seconds < SHORTEST_TOKEN => {
+                let detail = "may not specify a duration less than 10 minutes";
+                errors.push(Error::invalid(&place, seconds, detail));
+            }
+            Some(seconds) if seconds > LONGEST_TOKEN => {
+                let detail = "may not specify a duration larger than 2^32 seconds";
+                errors.push(Error::invalid(&place, seconds, detail));
+            }
+            _ => {}
+        }
+    }
+    for mode in spec.texts("volumeLifecycleModes") {
+        let modes = ["Persistent", "Ephemeral"];
+        if !modes.contains(&mode) {
+            let place = path.child("volumeLifecycleModes");
+            errors.push(Error::not_supported(&place, mode, &modes));
+        }
+    }
+}
+
+pub(crate) fn csi_driver_update(new: &Value, old: &Value) -> Vec<Error> {
+    let mut errors = Vec::new();
+    let (attach, path) = ("attachRequired", Path::new("spec"));
+    if new["spec"][attach] != old["spec"][attach] {
+        let place = path.child("attachedRequired");
+        errors.push(Error::invalid(
+            &place,
+            new["spec"][attach].clone(),
+            IMMUTABLE,
+        ));
+    }
+    let modes = ["volumeLifecycleModes"];
+    immutable(&new["spec"], &old["spec"], &modes, &path, &mut errors);
+    csi_driver_spec(&new["spec"], &mut errors);
+    errors
+}
+
+pub(crate) fn csi_node(node: &Value) -> Vec<Error> {
+    let mut errors = Vec::new();
+    let mut names: Vec<&str> = Vec::new();
+    for (index, driver) in node.list("spec.drivers").iter().enumerate() {
+        let path = Path::new("spec").child("drivers").index(index);
+        let (own, id) = (driver.text("name"), driver.text("nodeID"));
+        driver_name(own, &path.child("name"), &mut errors);
+        let place = path.child("nodeID");
+        if id.is_empty() {
+            errors.push(Error::required(&place, ""));
+        } else if id.len() > NODE_ID_LIMIT {
+            errors.push(Error::too_long(&place, NODE_ID_LIMIT));
+        }
+        if let Some(allocatable) = driver.at("allocatable") {
+            non_negative(
+                allocatable,
+                &["count"],
+                &path.child("allocatable"),
+                &mut errors,
+            );
+        }
+        if names.contains(&own) {
+            errors.push(Error::duplicate(&path.child("name"), own));
+        }
+        names.push(own);
+        let keys = driver.texts("topologyKeys");
+        for (at, key) in keys.iter().enumerate() {
+            if key.is_empty() {
+                errors.push(Error::required(&path, ""));
+            }
+            if keys[..at].contains(key) {
+                errors.push(Error::duplicate(&path, *key));
+            }
+            for why in name::qualified_name(key) {
+                errors.push(Error::invalid(&path, json!(keys), why));
+            }
+        }
+    }
+    errors
+}
+
+pub(crate) fn csi_node_update(new: &Value, old: &Value) -> Vec<Error> {
+    let mut errors = csi_node(new);
+    for before in old.list("spec.drivers") {
+        for after in new.list("spec.drivers") {
+            if after.text("name") == before.text("name") && after != before {
+                let path = Path::new("CSINodeDriver");
+                errors.push(Error::invalid(&path, after.clone(), IMMUTABLE));
+            }
+        }
+    }
+    errors
+}
+
+pub(crate) fn volume_attachment(attachment: &Value) -> Vec<Error> {
+    let mut errors = Vec::new();
+    let (spec, path) = (&attachment["spec"], Path::new("spec"));
+    let attacher = spec.text("attacher");
+    if attacher.is_empty() {
+        errors.push(Error::required(&path.child("attacher"), ""));
+    }
+    let place = path.child("source");
+    let volume = spec.at("source.persistentVolumeName");
+    let exactly = "must specify exactly one of inlineVolumeSpec and persistentVolumeName";
+    match (volume, spec.at("source.inlineVolumeSpec")) {
+        (None, None) => errors.push(Error::required(&place, exactly)),
+        (Some(_), Some(_)) => errors.push(Error::forbidden(&place, exactly)),
+        (Some(own), None) if own == "" => {
+            let detail = "must specify non empty persistentVolumeName";
+            errors.push(Error::required(
+                &place.child("persistentVolumeName"),
+                detail,
+            ));
+        }
+        _ => {}
+    }
+    let node = spec.text("nodeName");
+    complain(
+        &mut errors,
+        &path.child("nodeName"),
+        node,
+        name::dns1123_subdomain(node),
+    );
+    driver_name(attacher, &path.child("attacher"), &mut errors);
+    if let Some(own) = volume.and_then(Value::as_str) {
+        let place = place.child("persistentVolumeName");
+        complain(&mut errors, &place, own, name::dns1123_subdomain(own));
+    }
+    errors
+}
+
+pub(crate) fn volume_attachment_update(new: &Value, old: &Value) -> Vec<Error> {
+    let mut errors = volume_attachment(new);
+    immutable(new, old, &["spec"], &Path::root(), &mut errors);
+    errors
+}
+
+/// The topologies in which a class may provision.
+pub(crate) fn allowed_topologies(class: &Value, errors: &mut Vec<Error>) {
+    let path = Path::new("allowedTopologies");
+    let mut terms: Vec<BTreeMap<&str, Vec<&str>>> = Vec::new();
+    for (index, term) in class.list("allowedTopologies").iter().enumerate() {
+        let mut keys = BTreeMap::new();
+        for (at, expression) in term.list("matchLabelExpressions").iter().enumerate() {
+            // The server names the list and not the term.
+            let place = path.child("matchLabelExpressions").index(at);
+            let (key, mut values) = (expression.text("key"), expression.texts("values"));
+            if values.is_empty() {
+                errors.push(Error::required(&place.child("values"), ""));
+            }
+            for (n, value) in values.iter().enumerate() {
+                if values[..n].contains(value) {
+                    errors.push(Error::duplicate(&place.child("values").index(n), *value));
+                }
+            }
+            complain(errors, &place.child("key"), key, name::qualified_name(key));
+            values.sort_unstable();
+            values.dedup();
+            if keys.insert(key, values).is_some() {
+                errors.push(Error::duplicate(&place.child("key"), key));
+            }
+        }
+        if terms.contains(&keys) {
+            let place = path.index(index).child("matchLabelExpressions");
+            errors.push(Error::duplicate(&place, ""));
+        }
+        terms.push(keys);
+    }
+}
