@@ -21,15 +21,14 @@ use kube::{
     Api, Client, ResourceExt as _,
     api::{Patch, PatchParams, PostParams},
     client::Body,
-    runtime::{
-        events::{Recorder, Reporter},
-        wait, watcher,
-    },
+    runtime::{events::Reporter, wait, watcher},
 };
 use mysql_operator::{
     Settings,
+    cache::Cache,
     controller::{self, Context},
     crd::{self, MySQL},
+    hands::Hands,
     metrics::Metrics,
     retries::Retries,
 };
@@ -38,10 +37,10 @@ use tokio_util::sync::CancellationToken;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// How many instances are made at once.
+/// How many instances are made at once, unless `INSTANCES` says another number.
 const MANY: usize = 1000;
-/// How long they may take; then it is told how many there are.
-const LONGEST: Duration = Duration::from_secs(120);
+/// How long they may take, each; then it is told how many there are.
+const LONGEST: Duration = Duration::from_secs(1);
 /// How often the idle reconcile is measured.
 const ROUNDS: u32 = 500;
 
@@ -119,10 +118,14 @@ async fn idle(count: &Arc<AtomicU64>, verbs: &Verbs) -> Result<(), Failure> {
         .create(&PostParams::default(), &instance("one")?)
         .await?;
     let counted = counting(client.clone(), count, verbs);
+    let settings = Settings::default();
+    let (cache, events) = Cache::follow(&client, &settings);
+    let watching = tokio::spawn(events.for_each(|_| std::future::ready(())));
     let context = Arc::new(Context {
-        client: counted.clone(),
-        settings: Settings::default(),
-        recorder: Recorder::new(counted, Reporter::from("bench")),
+        hands: Hands::free(&counted, Reporter::from("bench")),
+        tied: Hands::tied(Reporter::from("bench")),
+        cache,
+        settings,
         retries: Retries::default(),
         metrics: Metrics::default(),
     });
@@ -137,8 +140,15 @@ async fn idle(count: &Arc<AtomicU64>, verbs: &Verbs) -> Result<(), Failure> {
         &count.load(Ordering::Relaxed).to_string(),
     );
     finish_restore(&client).await?;
-    reconcile().await?;
-    reconcile().await?;
+    // Until the watches have told of everything that was written.
+    loop {
+        count.store(0, Ordering::Relaxed);
+        reconcile().await?;
+        if count.load(Ordering::Relaxed) <= 1 {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
     count.store(0, Ordering::Relaxed);
     if let Ok(mut verbs) = verbs.lock() {
         verbs.clear();
@@ -158,6 +168,7 @@ async fn idle(count: &Arc<AtomicU64>, verbs: &Verbs) -> Result<(), Failure> {
         "time of it, with the cluster in the same process",
         &format!("{each:?}"),
     );
+    watching.abort();
     cluster.shutdown().await;
     Ok(())
 }
@@ -199,10 +210,13 @@ async fn finish_restore(client: &Client) -> Result<(), Failure> {
 }
 
 async fn many() -> Result<(), Failure> {
+    let many = std::env::var("INSTANCES").ok();
+    let many = many.and_then(|text| text.parse().ok()).unwrap_or(MANY);
+    let longest = LONGEST.saturating_mul(u32::try_from(many)?);
     let cluster = cluster().await?;
     let client = cluster.client();
     let instances: Api<MySQL> = Api::default_namespaced(client.clone());
-    for number in 0..MANY {
+    for number in 0..many {
         let instance = instance(&format!("many-{number}"))?;
         instances.create(&PostParams::default(), &instance).await?;
     }
@@ -217,8 +231,8 @@ async fn many() -> Result<(), Failure> {
     ));
     let mut changes = watcher::watcher(instances, watcher::Config::default()).boxed();
     let mut made = std::collections::BTreeSet::new();
-    while made.len() < MANY {
-        let next = tokio::time::timeout_at((begin + LONGEST).into(), changes.try_next()).await;
+    while made.len() < many {
+        let next = tokio::time::timeout_at((begin + longest).into(), changes.try_next()).await;
         let Ok(Some(change)) = next.unwrap_or(Ok(None)) else {
             break;
         };
@@ -233,12 +247,12 @@ async fn many() -> Result<(), Failure> {
     }
     let took = begin.elapsed();
     row(
-        &format!("instances made, of {MANY}"),
+        &format!("instances made, of {many}"),
         &format!("{} in {took:?}", made.len()),
     );
     row(
         "requests for each of them",
-        &format!("{}", count.load(Ordering::Relaxed) / MANY as u64),
+        &format!("{}", count.load(Ordering::Relaxed) / many as u64),
     );
     row(
         "memory that operator and cluster took for them",

@@ -8,7 +8,7 @@ use clap::Parser;
 use kube::Client;
 use tokio_util::sync::CancellationToken;
 
-use crate::lease::Election;
+use crate::lease::{Election, PATIENCE};
 use crate::settings::Settings;
 use crate::telemetry::{self, LogFormat};
 use crate::{crd, watch};
@@ -60,6 +60,7 @@ impl Arguments {
             election: self.lease_namespace.map(|namespace| Election {
                 namespace,
                 identity: self.identity,
+                patience: PATIENCE,
             }),
             password_check: (self.password_check_minutes > 0)
                 .then(|| Duration::from_secs(u64::from(self.password_check_minutes) * 60)),

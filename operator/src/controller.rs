@@ -7,6 +7,9 @@
 //! * [`build`] (pure) makes the objects;
 //! * [`apply`] carries the steps out;
 //! * [`report`] tells people.
+//!
+//! Most events change nothing. So what the watches have seen is looked at first, with [`crate::hands`] that
+//! are tied; only if something is to be written, the cluster itself is read, and decides.
 
 pub mod apply;
 pub mod build;
@@ -22,12 +25,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use kube::ResourceExt as _;
 use kube::runtime::controller::Action;
-use kube::runtime::events::Recorder;
-use kube::{Client, ResourceExt as _};
 use thiserror::Error;
 
+use self::observe::Observed;
+use crate::cache::Cache;
 use crate::crd::MySQL;
+use crate::hands::{self, Hands};
 use crate::ledger::Ledger;
 use crate::metrics::{Metrics, Outcome};
 use crate::names::Instance;
@@ -40,11 +45,13 @@ use crate::telemetry;
 #[expect(missing_debug_implementations, reason = "a recorder cannot be printed")]
 pub struct Context {
     /// The only way to the world.
-    pub client: Client,
+    pub hands: Hands,
+    /// Shows whether something is to be written.
+    pub tied: Hands,
+    /// What the watches have seen.
+    pub cache: Cache,
     /// How the operator works.
     pub settings: Settings,
-    /// Writes events.
-    pub recorder: Recorder,
     /// How often each instance failed in a row.
     pub retries: Retries,
     /// Counts.
@@ -65,59 +72,84 @@ pub enum Error {
     Report(#[from] report::Error),
 }
 
+impl Error {
+    /// Something is to be written, by hands that are tied.
+    fn is_tied(&self) -> bool {
+        let source = match self {
+            Self::Observe(_) => return false,
+            Self::Apply(error) => &error.source,
+            Self::Report(error) => error.source(),
+        };
+        hands::is_tied(source)
+    }
+}
+
 /// Brings one instance a step nearer to its spec.
 pub async fn reconcile(trigger: Arc<MySQL>, context: Arc<Context>) -> Result<Action, Error> {
     let begun = Instant::now();
     let instance = instance_of(&trigger);
-    let (outcome, action) = Box::pin(step(&instance, &context)).await?;
+    let (outcome, action) = Box::pin(step(&trigger, &instance, &context)).await?;
     context.retries.succeeded(&instance);
     context.metrics.reconciled(outcome, begun.elapsed());
     Ok(action)
 }
 
-async fn step(instance: &Instance, context: &Context) -> Result<(Outcome, Action), Error> {
-    let Context {
-        client,
-        settings,
-        recorder,
-        ..
-    } = context;
+async fn step(
+    trigger: &Arc<MySQL>,
+    instance: &Instance,
+    context: &Context,
+) -> Result<(Outcome, Action), Error> {
+    let client = &context.hands.client;
+    if let Some(observed) = observe::cached(client, instance, trigger, &context.cache).await? {
+        match Box::pin(work(&context.tied, trigger, &observed, context)).await {
+            Err(error) if error.is_tied() => {}
+            nothing_to_write => return nothing_to_write,
+        }
+    }
     // What triggered us may be out of date by now.
     let Some(resource) = observe::resource(client, instance).await?.map(Arc::new) else {
         return Ok((Outcome::Done, Action::await_change()));
     };
     let observed = Box::pin(observe::observe(client, instance, &resource)).await?;
-    let now = Timestamp::now();
+    Box::pin(work(&context.hands, &resource, &observed, context)).await
+}
+
+async fn work(
+    hands: &Hands,
+    resource: &Arc<MySQL>,
+    observed: &Observed,
+    context: &Context,
+) -> Result<(Outcome, Action), Error> {
+    let (now, settings) = (Timestamp::now(), &context.settings);
     let fresh = Ledger::generate(&mut rand::rng());
-    let validated = match validate::validate(&resource, &observed, settings, fresh) {
+    let validated = match validate::validate(resource, observed, settings, fresh) {
         Ok(validated) => validated,
         Err(refusal) => {
-            report::report_refusal(client, recorder, &resource, &refusal, now).await?;
+            report::report_refusal(hands, resource, &refusal, now).await?;
             return Ok((Outcome::Refused, Action::requeue(settings.retry)));
         }
     };
     let plan = plan::plan(plan::View {
         validated: &validated,
-        observed: &observed,
+        observed,
         settings,
         now,
     });
-    tracing::debug!(%instance, state = ?plan.state, steps = ?plan.steps, "planned");
+    tracing::debug!(instance = %validated.instance, state = ?plan.state, steps = ?plan.steps, "planned");
     let resources = build::build(&validated, &plan.ledger, plan.errand.as_ref());
     let world = apply::World {
-        resource: &resource,
+        resource,
         validated: &validated,
-        observed: &observed,
+        observed,
         resources: &resources,
     };
-    if let Err(error) = apply::apply(client, world, &plan).await {
+    if let Err(error) = apply::apply(&hands.client, world, &plan).await {
         if error.is_refusal() {
-            let trouble = error.trouble();
-            report::report_trouble(client, recorder, &resource, &trouble, now).await?;
+            report::report_trouble(hands, resource, &error.trouble(), now).await?;
         }
         return Err(error.into());
     }
-    report::report(client, recorder, &resource, &validated, &plan, now).await?;
+    report::report(hands, resource, &validated, &plan, now).await?;
     if plan.backed_up.is_some() {
         context.metrics.backed_up();
     }
@@ -131,7 +163,11 @@ async fn step(instance: &Instance, context: &Context) -> Result<(Outcome, Action
 )]
 pub fn on_error(trigger: Arc<MySQL>, error: &Error, context: Arc<Context>) -> Action {
     let instance = instance_of(&trigger);
-    let conflict = matches!(error, Error::Apply(error) if error.is_conflict());
+    let conflict = match error {
+        Error::Observe(_) => false,
+        Error::Apply(error) => error.is_conflict(),
+        Error::Report(error) => error.is_conflict(),
+    };
     let delay = context.retries.failed(&instance, conflict);
     context.metrics.reconciled(Outcome::Failed, Duration::ZERO);
     tracing::warn!(%instance, error = %telemetry::chain(error), ?delay, "reconcile failed");

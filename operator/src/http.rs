@@ -16,9 +16,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::metrics::Metrics;
 
-/// Serves until the guard is dropped.
-pub async fn start(address: SocketAddr, metrics: Metrics) -> io::Result<DropGuard> {
+/// Serves until the guard is dropped; gives the address, whose port may have been left open.
+pub async fn start(address: SocketAddr, metrics: Metrics) -> io::Result<(SocketAddr, DropGuard)> {
     let listener = TcpListener::bind(address).await?;
+    let address = listener.local_addr()?;
     let stop = CancellationToken::new();
     let stopped = stop.clone();
     tokio::spawn(async move {
@@ -46,7 +47,7 @@ pub async fn start(address: SocketAddr, metrics: Metrics) -> io::Result<DropGuar
             });
         }
     });
-    Ok(stop.drop_guard())
+    Ok((address, stop.drop_guard()))
 }
 
 fn answer(request: &Request<Incoming>, metrics: &Metrics) -> Response<Full<Bytes>> {
@@ -74,10 +75,8 @@ mod tests {
 
     #[tokio::test]
     async fn health_and_metrics_are_served_and_nothing_after_the_end() {
-        let probe = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = probe.local_addr().unwrap();
-        drop(probe);
-        let guard = start(address, Metrics::default()).await.unwrap();
+        let anywhere = "127.0.0.1:0".parse().unwrap();
+        let (address, guard) = start(anywhere, Metrics::default()).await.unwrap();
         for (path, expected) in [
             ("/healthz", "ok"),
             ("/metrics", "reconciles_total"),

@@ -16,12 +16,8 @@ use crate::names;
 use crate::telemetry::chain;
 use crate::written;
 
-/// A Lease that did not change for this long is free.
-const DURATION: Duration = Duration::from_secs(15);
-/// A holder that could not renew for this long gives up; well before anybody else may begin.
-const GIVE_UP: Duration = Duration::from_secs(10);
-/// Between two looks.
-const PERIOD: Duration = Duration::from_secs(2);
+/// What other operators of Kubernetes use, too.
+pub const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Where and as whom to be elected.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +26,20 @@ pub struct Election {
     pub namespace: String,
     /// This operator, different from all others.
     pub identity: String,
+    /// A Lease that did not change for this long is free; the same for all operators.
+    pub patience: Duration,
+}
+
+impl Election {
+    /// A holder that could not renew for this long gives up; well before anybody else may begin.
+    fn give_up(&self) -> Duration {
+        self.patience * 2 / 3
+    }
+
+    /// Between two looks.
+    fn period(&self) -> Duration {
+        self.patience * 2 / 15
+    }
 }
 
 /// A Lease that was seen, and when it was first seen so.
@@ -51,7 +61,7 @@ enum Verdict {
 #[expect(missing_debug_implementations, reason = "a client cannot be printed")]
 pub struct Elector {
     api: Api<Lease>,
-    identity: String,
+    election: Election,
 }
 
 impl Elector {
@@ -59,7 +69,7 @@ impl Elector {
     pub fn new(client: &Client, election: &Election) -> Self {
         Self {
             api: Api::namespaced(client.clone(), &election.namespace),
-            identity: election.identity.clone(),
+            election: election.clone(),
         }
     }
 
@@ -74,7 +84,7 @@ impl Elector {
             }
             tokio::select! {
                 () = shutdown.cancelled() => return false,
-                () = tokio::time::sleep(PERIOD) => {}
+                () = tokio::time::sleep(self.election.period()) => {}
             }
         }
     }
@@ -83,14 +93,14 @@ impl Elector {
     pub async fn hold(&self) {
         let mut renewed = Instant::now();
         loop {
-            tokio::time::sleep(PERIOD).await;
-            match tokio::time::timeout(PERIOD, self.renew()).await {
+            tokio::time::sleep(self.election.period()).await;
+            match tokio::time::timeout(self.election.period(), self.renew()).await {
                 Ok(Ok(true)) => renewed = Instant::now(),
                 Ok(Ok(false)) => return,
                 Ok(Err(error)) => tracing::warn!(error = %chain(&error), "cannot renew the Lease"),
                 Err(_) => tracing::warn!("renewing the Lease takes too long"),
             }
-            if renewed.elapsed() >= GIVE_UP {
+            if renewed.elapsed() >= self.election.give_up() {
                 return;
             }
         }
@@ -101,7 +111,7 @@ impl Elector {
         let Ok(Some(lease)) = self.api.get_opt(names::MANAGER).await else {
             return;
         };
-        if !is_held_by(&lease, &self.identity) {
+        if !is_held_by(&lease, &self.election.identity) {
             return;
         }
         let mut free = lease;
@@ -129,7 +139,7 @@ impl Elector {
         let unchanged = seen
             .as_ref()
             .map_or(Duration::ZERO, |seen| now - seen.since);
-        match judge(&lease, &self.identity, unchanged) {
+        match judge(&lease, &self.election, unchanged) {
             Verdict::Wait => Ok(false),
             Verdict::Take => unless_conflict(self.replace(&self.held(Some(&lease))).await),
         }
@@ -137,7 +147,7 @@ impl Elector {
 
     async fn renew(&self) -> Result<bool, kube::Error> {
         match self.api.get_opt(names::MANAGER).await? {
-            Some(lease) if is_held_by(&lease, &self.identity) => {
+            Some(lease) if is_held_by(&lease, &self.election.identity) => {
                 unless_conflict(self.replace(&self.held(Some(&lease))).await)
             }
             Some(_) => Ok(false),
@@ -157,7 +167,7 @@ impl Elector {
         let spec = before
             .and_then(|lease| lease.spec.clone())
             .unwrap_or_default();
-        let ours = before.is_some_and(|lease| is_held_by(lease, &self.identity));
+        let ours = before.is_some_and(|lease| is_held_by(lease, &self.election.identity));
         let now = MicroTime(Timestamp::now());
         let transitions = spec.lease_transitions.unwrap_or(0);
         Lease {
@@ -169,8 +179,8 @@ impl Elector {
                 |lease| lease.metadata.clone(),
             ),
             spec: Some(LeaseSpec {
-                holder_identity: Some(self.identity.clone()),
-                lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
+                holder_identity: Some(self.election.identity.clone()),
+                lease_duration_seconds: i32::try_from(self.election.patience.as_secs()).ok(),
                 acquire_time: if ours {
                     spec.acquire_time
                 } else {
@@ -198,10 +208,12 @@ fn holder(lease: &Lease) -> Option<&str> {
 }
 
 /// Free, ours, or not seen to change for longer than its holder would wait.
-fn judge(lease: &Lease, identity: &str, unchanged: Duration) -> Verdict {
+fn judge(lease: &Lease, election: &Election, unchanged: Duration) -> Verdict {
     match holder(lease) {
         None => Verdict::Take,
-        Some(holder) if holder == identity || unchanged >= DURATION => Verdict::Take,
+        Some(holder) if holder == election.identity || unchanged >= election.patience => {
+            Verdict::Take
+        }
         Some(_) => Verdict::Wait,
     }
 }
@@ -223,21 +235,31 @@ mod tests {
         serde_yaml::from_str(&format!("spec: {{holderIdentity: '{holder}'}}")).unwrap()
     }
 
+    fn me() -> Election {
+        Election {
+            namespace: "n".to_owned(),
+            identity: "me".to_owned(),
+            patience: PATIENCE,
+        }
+    }
+
     #[test]
     fn a_lease_that_changes_is_left_to_its_holder() {
-        assert_eq!(judge(&lease("other"), "me", Duration::ZERO), Verdict::Wait);
-        assert_eq!(judge(&lease("other"), "me", DURATION / 2), Verdict::Wait);
+        let judge = |unchanged| judge(&lease("other"), &me(), unchanged);
+        assert_eq!(judge(Duration::ZERO), Verdict::Wait);
+        assert_eq!(judge(PATIENCE / 2), Verdict::Wait);
     }
 
     #[test]
     fn a_lease_that_is_free_or_forgotten_is_taken() {
-        assert_eq!(judge(&lease(""), "me", Duration::ZERO), Verdict::Take);
-        assert_eq!(judge(&lease("me"), "me", Duration::ZERO), Verdict::Take);
-        assert_eq!(judge(&lease("other"), "me", DURATION), Verdict::Take);
+        assert_eq!(judge(&lease(""), &me(), Duration::ZERO), Verdict::Take);
+        assert_eq!(judge(&lease("me"), &me(), Duration::ZERO), Verdict::Take);
+        assert_eq!(judge(&lease("other"), &me(), PATIENCE), Verdict::Take);
     }
 
     #[test]
     fn a_holder_gives_up_before_another_one_begins() {
-        assert!(GIVE_UP + PERIOD * 2 < DURATION);
+        // One look may take a whole period, and the next one begins a period later.
+        assert!(me().give_up() + me().period() * 2 < me().patience);
     }
 }

@@ -3,11 +3,13 @@
 //! It speaks only to the Kubernetes API. Whatever touches MySQL is a Job that runs `mysql-job` in the
 //! instance's own image. Read [`controller`] first: it is one screen, and every step is a module of
 //! its own. [`crd`] is what users write, [`names`] what they find, [`ledger`] what is remembered,
-//! [`watch`] what wakes the operator up; [`schedule`], [`quantity`] and [`upgrade`] are small rules on their own.
+//! [`watch`] what wakes the operator up and [`cache`] what that has seen; [`schedule`], [`quantity`] and [`upgrade`] are small rules on their own.
 
 pub mod arguments;
+pub mod cache;
 pub mod controller;
 pub mod crd;
+pub mod hands;
 pub mod http;
 pub mod lease;
 pub mod ledger;

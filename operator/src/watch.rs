@@ -6,22 +6,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt as _;
-use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, Service};
+use futures::future::{BoxFuture, FutureExt as _};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use kube::api::ListParams;
-use kube::runtime::controller::Controller;
-use kube::runtime::events::{Recorder, Reporter};
-use kube::runtime::reflector::{ObjectRef, Store};
-use kube::runtime::watcher;
-use kube::{Api, Client, Resource, ResourceExt as _};
+use kube::runtime::controller::{Action, applier};
+use kube::runtime::events::Reporter;
+use kube::runtime::reflector::{self, ObjectRef, Store, reflector};
+use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Api, Client, ResourceExt as _};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument as _;
 
+use crate::cache::{self, Cache};
 use crate::controller::{self, Context};
 use crate::crd::MySQL;
+use crate::hands::Hands;
 use crate::http;
 use crate::lease::Elector;
 use crate::metrics::Metrics;
@@ -100,67 +101,48 @@ async fn lead(
     metrics: Metrics,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
-    let resources: Api<MySQL> = api(client, settings);
+    let resources: Api<MySQL> = cache::api(client, settings);
     tokio::select! {
         () = shutdown.cancelled() => return Ok(()),
         found = definition(&resources) => found?,
     }
-    let own =
-        watcher::Config::default().labels(&format!("{}={}", names::MANAGED_BY, names::MANAGER));
-    let controller = Controller::new(resources, watcher::Config::default());
-    let store = controller.store();
+    let (store, writer) = reflector::store();
+    let changes = watcher(resources, watcher::Config::default()).default_backoff();
+    let own = reflector(writer, changes)
+        .touched_objects()
+        .map_ok(|resource| ObjectRef::from_obj(&resource));
     metrics.watch(store.clone());
-    let context = Context {
-        client: client.clone(),
+    let (cache, events) = Cache::follow(client, settings);
+    let context = Arc::new(Context {
+        hands: Hands::free(client, reporter()),
+        tied: Hands::tied(reporter()),
+        cache,
         settings: settings.clone(),
-        recorder: Recorder::new(client.clone(), reporter()),
         retries: Retries::default(),
         metrics,
-    };
+    });
     let stopping = CancellationToken::new();
     let stop = {
-        let (stopping, grace) = (stopping.clone(), settings.shutdown_grace);
+        let (stopping, store, grace) = (stopping.clone(), store.clone(), settings.shutdown_grace);
         async move {
             stop(shutdown, store, grace).await;
             stopping.cancel();
         }
     };
-    let work = controller
-        .with_config(kube::runtime::controller::Config::default().concurrency(CONCURRENCY))
-        .watches(api::<Deployment>(client, settings), own.clone(), |object| {
-            owner(&object)
-        })
-        .watches(api::<Service>(client, settings), own.clone(), |object| {
-            owner(&object)
-        })
-        .watches(
-            api::<PersistentVolumeClaim>(client, settings),
-            own.clone(),
-            |object| owner(&object),
-        )
-        .watches(api::<Job>(client, settings), own.clone(), |object| {
-            owner(&object)
-        })
-        .watches(api::<Pod>(client, settings), own.clone(), |object| {
-            owner(&object)
-        })
-        .watches(
-            Api::<PersistentVolume>::all(client.clone()),
-            own,
-            |object| owner(&object),
-        )
-        .graceful_shutdown_on(stop)
-        .run(
-            controller::reconcile,
-            controller::on_error,
-            Arc::new(context),
-        )
-        .for_each(|result| {
-            if let Err(error) = result {
-                log(&error);
-            }
-            std::future::ready(())
-        });
+    let work = applier(
+        reconcile,
+        controller::on_error,
+        context,
+        store,
+        stream::select(own.boxed(), events).take_until(Box::pin(stop)),
+        kube::runtime::controller::Config::default().concurrency(CONCURRENCY),
+    )
+    .for_each(|result| {
+        if let Err(error) = result {
+            log(&error);
+        }
+        std::future::ready(())
+    });
     tokio::select! {
         () = work => {}
         // The runtime would also wait for reconciles that are only due later. Dropping one in the middle
@@ -173,14 +155,28 @@ async fn lead(
     Ok(())
 }
 
-fn api<K>(client: &Client, settings: &Settings) -> Api<K>
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
-{
-    match &settings.watch_namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
+/// A reconcile as a task of its own, so that many can run at once; it ends with whoever waits for it.
+fn reconcile(
+    trigger: Arc<MySQL>,
+    context: Arc<Context>,
+) -> BoxFuture<'static, Result<Action, controller::Error>> {
+    let instance = trigger.name_any();
+    let task = tokio::spawn(controller::reconcile(trigger, context).in_current_span());
+    let task = AbortOnDropHandle::new(task);
+    async move {
+        match task.await {
+            Ok(outcome) => outcome,
+            // The task is not ended while it is waited for, so it panicked; so do we.
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(error) => {
+                    tracing::error!(%instance, %error, "a reconcile was ended from outside");
+                    Ok(Action::requeue(DEFINITION_POLL))
+                }
+            },
+        }
     }
+    .boxed()
 }
 
 fn reporter() -> Reporter {
@@ -215,15 +211,6 @@ fn code(error: &kube::Error) -> u16 {
     } else {
         0
     }
-}
-
-/// The instance that an object belongs to.
-fn owner<K: Resource>(object: &K) -> Option<ObjectRef<MySQL>> {
-    let instance = object.labels().get(names::INSTANCE)?;
-    let namespace = object
-        .namespace()
-        .or_else(|| object.labels().get(names::INSTANCE_NAMESPACE).cloned())?;
-    Some(ObjectRef::new(instance).within(&namespace))
 }
 
 /// Ends when the operator shall stop. Removed together with the resources it serves, it would otherwise

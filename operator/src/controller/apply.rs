@@ -33,6 +33,8 @@ pub struct Error {
     pub action: &'static str,
     /// Kind and name.
     pub object: String,
+    /// It was to be changed only as it had been seen, and is different by now.
+    pub outdated: bool,
     /// What the API server said.
     #[source]
     pub source: Box<kube::Error>,
@@ -41,14 +43,15 @@ pub struct Error {
 impl Error {
     /// Somebody else was faster: what was seen is out of date, and looking again is all it takes.
     pub fn is_conflict(&self) -> bool {
-        matches!(&*self.source, kube::Error::Api(status) if status.code == 409)
+        self.outdated || matches!(&*self.source, kube::Error::Api(status) if status.code == 409)
     }
 }
 
 impl Error {
     /// The cluster does not want the object: a quota, an admission policy, a missing permission.
     pub fn is_refusal(&self) -> bool {
-        matches!(&*self.source, kube::Error::Api(status) if matches!(status.code, 400 | 403 | 413 | 422))
+        !self.outdated
+            && matches!(&*self.source, kube::Error::Api(status) if matches!(status.code, 400 | 403 | 413 | 422))
     }
 
     /// The same, in the words of the cluster.
@@ -215,8 +218,13 @@ fn without_finalizer(resource: &MySQL, finalizer: &str) -> Option<serde_json::Va
 async fn patch_resource(
     writer: &Writer<'_>,
     resource: &MySQL,
-    patch: serde_json::Value,
+    mut patch: serde_json::Value,
 ) -> Result<(), Error> {
+    // A namesake may have been made meanwhile; it is not meant.
+    let same = json!({ "op": "test", "path": "/metadata/uid", "value": resource.uid() });
+    if let Some(operations) = patch.as_array_mut() {
+        operations.insert(0, same);
+    }
     let patch = Patch::<()>::Json(
         serde_json::from_value(patch).expect("every operation above is written as RFC 6902 has it"),
     );
@@ -225,7 +233,11 @@ async fn patch_resource(
     api.patch(&name, &written::by_patch(), &patch)
         .await
         .map(drop)
-        .map_err(|source| writer.failed("change", &format!("MySQL {name}"), source))
+        .map_err(|source| Error {
+            // A test of the patch did not hold.
+            outdated: matches!(&source, kube::Error::Api(status) if status.code == 422),
+            ..writer.failed("change", &format!("MySQL {name}"), source)
+        })
 }
 
 /// Writes it only over the version that the plan was made from.

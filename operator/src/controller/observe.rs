@@ -1,4 +1,5 @@
-//! Reads the world: everything that belongs to one instance, live, in two rounds of requests.
+//! Reads the world: everything that belongs to one instance. [`observe`] reads the cluster itself, in two
+//! rounds of requests; [`cached`] takes what the watches have seen and reads only the Secrets.
 //!
 //! It does not judge what it sees.
 
@@ -19,6 +20,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use super::plan::growth::is_small;
+use crate::cache::Cache;
 use crate::crd::MySQL;
 use crate::names::{self, Instance};
 
@@ -92,6 +94,32 @@ pub async fn resource(client: &Client, instance: &Instance) -> Result<Option<MyS
         .await
 }
 
+/// What the watches have seen of the instance, if they are complete, with its Secrets as they are now. The
+/// namespace is not in it, and no resource that is going is looked at like this.
+pub async fn cached(
+    client: &Client,
+    instance: &Instance,
+    resource: &MySQL,
+    cache: &Cache,
+) -> Result<Option<Observed>, Error> {
+    if resource.metadata.deletion_timestamp.is_some() {
+        return Ok(None);
+    }
+    let Some(seen) = cache.observed(instance) else {
+        return Ok(None);
+    };
+    let reader = Reader { client, instance };
+    let (secret, password_secret) = futures::try_join!(
+        reader.namespaced("Secret", instance.secret()),
+        reader.password_secret(resource),
+    )?;
+    Ok(Some(Observed {
+        secret,
+        password_secret,
+        ..seen
+    }))
+}
+
 /// Everything else.
 pub async fn observe(
     client: &Client,
@@ -99,7 +127,6 @@ pub async fn observe(
     resource: &MySQL,
 ) -> Result<Observed, Error> {
     let reader = Reader { client, instance };
-    let reference = resource.spec.password_secret_ref.as_ref();
     let (volumes, claims, server, jobs, rest) = futures::try_join!(
         async {
             futures::try_join!(
@@ -133,14 +160,7 @@ pub async fn observe(
             futures::try_join!(
                 reader.cluster_wide("Namespace", instance.namespace.clone()),
                 reader.namespaced("Secret", instance.secret()),
-                async {
-                    match reference {
-                        Some(reference) => {
-                            reader.namespaced("Secret", reference.name.clone()).await
-                        }
-                        None => Ok(None),
-                    }
-                },
+                reader.password_secret(resource),
             )
         },
     )?;
@@ -202,6 +222,13 @@ impl Reader<'_> {
             .get_opt(&name)
             .await
             .map_err(|source| self.failed(kind, &name, source))
+    }
+
+    async fn password_secret(&self, resource: &MySQL) -> Result<Option<Secret>, Error> {
+        match &resource.spec.password_secret_ref {
+            Some(reference) => self.namespaced("Secret", reference.name.clone()).await,
+            None => Ok(None),
+        }
     }
 
     async fn apart(

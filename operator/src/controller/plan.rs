@@ -247,7 +247,10 @@ impl View<'_> {
 
     /// What keeps the server from running.
     pub fn server_trouble(&self) -> Option<Trouble> {
-        self.server_pods().find_map(trouble::of_pod)
+        let deployment = self.observed.deployment.as_ref();
+        self.server_pods()
+            .find_map(trouble::of_pod)
+            .or_else(|| deployment.and_then(trouble::of_deployment))
     }
 
     /// A pod of the server is being deleted, and is still there.

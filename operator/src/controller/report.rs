@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{Api, Patch};
 use kube::runtime::events::{Event, EventType, Recorder};
-use kube::{Client, Resource as _, ResourceExt as _};
+use kube::{Resource as _, ResourceExt as _};
 use serde_json::json;
 use thiserror::Error;
 
@@ -24,6 +24,8 @@ use super::plan::Plan;
 use super::trouble::Trouble;
 use super::validate::{Refusal, Validated};
 use crate::crd::{MySQL, MySQLStatus};
+use crate::hands::Hands;
+use crate::names::Instance;
 use crate::written;
 
 /// What could not be told.
@@ -36,10 +38,21 @@ pub struct Error {
     source: Box<kube::Error>,
 }
 
+impl Error {
+    /// It is another resource by now, or is to be looked at again: nothing was written.
+    pub fn is_conflict(&self) -> bool {
+        matches!(&*self.source, kube::Error::Api(status) if matches!(status.code, 409 | 422))
+    }
+
+    /// What the API server said.
+    pub fn source(&self) -> &kube::Error {
+        &self.source
+    }
+}
+
 /// Tells what is true after a plan was carried out.
 pub async fn report(
-    client: &Client,
-    recorder: &Recorder,
+    hands: &Hands,
     resource: &Arc<MySQL>,
     validated: &Validated,
     plan: &Plan,
@@ -48,8 +61,7 @@ pub async fn report(
     let before = resource.status.clone().unwrap_or_default();
     let after = describe::status(&before, resource.metadata.generation, validated, plan, now);
     tell(
-        client,
-        recorder,
+        hands,
         resource,
         &before,
         &after,
@@ -60,8 +72,7 @@ pub async fn report(
 
 /// Tells that nothing can be done until somebody acts.
 pub async fn report_refusal(
-    client: &Client,
-    recorder: &Recorder,
+    hands: &Hands,
     resource: &Arc<MySQL>,
     refusal: &Refusal,
     now: Timestamp,
@@ -69,8 +80,7 @@ pub async fn report_refusal(
     let before = resource.status.clone().unwrap_or_default();
     let after = describe::refused(&before, resource.metadata.generation, refusal, now);
     tell(
-        client,
-        recorder,
+        hands,
         resource,
         &before,
         &after,
@@ -81,8 +91,7 @@ pub async fn report_refusal(
 
 /// Tells that the cluster refuses something that the instance needs.
 pub async fn report_trouble(
-    client: &Client,
-    recorder: &Recorder,
+    hands: &Hands,
     resource: &Arc<MySQL>,
     trouble: &Trouble,
     now: Timestamp,
@@ -90,8 +99,7 @@ pub async fn report_trouble(
     let before = resource.status.clone().unwrap_or_default();
     let after = describe::troubled(&before, resource.metadata.generation, trouble, now);
     tell(
-        client,
-        recorder,
+        hands,
         resource,
         &before,
         &after,
@@ -101,8 +109,7 @@ pub async fn report_trouble(
 }
 
 async fn tell(
-    client: &Client,
-    recorder: &Recorder,
+    hands: &Hands,
     resource: &Arc<MySQL>,
     before: &MySQLStatus,
     after: &MySQLStatus,
@@ -117,9 +124,18 @@ async fn tell(
         }
     };
     if before != after {
-        let api: Api<MySQL> =
-            Api::namespaced(client.clone(), &resource.namespace().unwrap_or_default());
-        let patch = Patch::Merge(json!({ "status": after }));
+        let api: Api<MySQL> = Api::namespaced(
+            hands.client.clone(),
+            &resource.namespace().unwrap_or_default(),
+        );
+        // A namesake may have been made meanwhile: it must not be told what was true of this one.
+        let patch = Patch::<()>::Json(
+            serde_json::from_value(json!([
+                { "op": "test", "path": "/metadata/uid", "value": resource.uid() },
+                { "op": "add", "path": "/status", "value": after },
+            ]))
+            .expect("both operations are written as RFC 6902 has it"),
+        );
         match api
             .patch_status(&resource.name_any(), &written::by_patch(), &patch)
             .await
@@ -132,11 +148,26 @@ async fn tell(
     }
     let reference = resource.object_ref(&());
     for item in news {
-        publish(recorder, item, &reference)
+        publish(&hands.recorder, item, &reference)
             .await
             .map_err(failed("event"))?;
+        log(resource, item);
     }
     Ok(())
+}
+
+/// Whoever reads the log sees what whoever looks at the resource sees.
+fn log(resource: &MySQL, news: &news::News) {
+    let instance = Instance::new(
+        resource.namespace().unwrap_or_default(),
+        resource.name_any(),
+    );
+    let (reason, note) = (&news.reason, &news.note);
+    if news.warning {
+        tracing::warn!(%instance, %reason, "{note}");
+    } else {
+        tracing::info!(%instance, %reason, "{note}");
+    }
 }
 
 async fn publish(

@@ -1,5 +1,6 @@
 //! What keeps a pod from running, as a sentence with the cluster's own words. Pure.
 
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::ResourceExt as _;
 
@@ -13,6 +14,20 @@ pub struct Trouble {
     pub reason: String,
     /// Where, and what the cluster says about it.
     pub detail: String,
+}
+
+/// What keeps the Deployment from having its pod at all: a quota, an admission policy.
+pub fn of_deployment(deployment: &Deployment) -> Option<Trouble> {
+    let conditions = deployment.status.as_ref()?.conditions.as_ref()?;
+    let failure = conditions
+        .iter()
+        .find(|condition| condition.type_ == "ReplicaFailure" && condition.status == "True")?;
+    let reason = failure.reason.as_deref().unwrap_or("ReplicaFailure");
+    let message = failure.message.as_deref().unwrap_or_default();
+    Some(Trouble {
+        reason: reason.to_owned(),
+        detail: format!("deployment {}: {reason}: {message}", deployment.name_any()),
+    })
 }
 
 /// The first thing that is wrong with the pod; `None` if nothing is, or nothing is known yet.
@@ -108,6 +123,22 @@ mod tests {
             of_pod(&pull).unwrap().detail,
             "pod p: container mysql: ImagePullBackOff: Back-off"
         );
+    }
+
+    #[test]
+    fn a_deployment_that_may_not_have_its_pod_says_so() {
+        let deployment = |status: &str| -> Deployment {
+            serde_yaml::from_str(&format!(
+                "metadata: {{name: d}}\nstatus: {{conditions: [{{type: ReplicaFailure, status: '{status}', \
+                 reason: FailedCreate, message: 'exceeded quota: tight'}}]}}"
+            ))
+            .unwrap()
+        };
+        assert_eq!(
+            of_deployment(&deployment("True")).unwrap().detail,
+            "deployment d: FailedCreate: exceeded quota: tight"
+        );
+        assert_eq!(of_deployment(&deployment("False")), None);
     }
 
     #[test]

@@ -189,6 +189,7 @@ impl<'a> Writer<'a> {
             instance: self.instance.to_string(),
             action,
             object: object.to_owned(),
+            outdated: false,
             source: Box::new(source),
         }
     }

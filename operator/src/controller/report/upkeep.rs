@@ -23,17 +23,21 @@ pub(super) const RESIZED: &str = "Resized";
 /// What the ledger knows about backups and tests, in the status.
 pub(super) fn facts(after: &mut MySQLStatus, validated: &Validated, plan: &Plan, now: Timestamp) {
     let upkeep = &plan.ledger.record.upkeep;
-    if let Some(taken) = &upkeep.backup
-        && let Ok(at) = Timestamp::from_second(taken.at)
-    {
-        after.last_backup = Some(backup_status(&taken.backup, at));
-    }
-    if let (Some(backup), Some(_), true) = (
-        &plan.ledger.record.final_backup,
-        &plan.backed_up,
-        validated.deleting,
-    ) {
-        after.last_backup = Some(backup_status(backup, now));
+    match &plan.ledger.record.final_backup {
+        Some(backup) if validated.deleting => {
+            let told = after.last_backup.as_ref();
+            // Its time is that of its record, and stays.
+            if told.is_none_or(|told| told.generation != backup.generation) {
+                after.last_backup = Some(backup_status(backup, now));
+            }
+        }
+        _ => {
+            if let Some(taken) = &upkeep.backup
+                && let Ok(at) = Timestamp::from_second(taken.at)
+            {
+                after.last_backup = Some(backup_status(&taken.backup, at));
+            }
+        }
     }
     after.restore_test = upkeep.restore_test.as_ref().and_then(|test| {
         Some(RestoreTestStatus {

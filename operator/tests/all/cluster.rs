@@ -1,0 +1,170 @@
+//! A cluster without nodes, with the definition installed; a client that keeps account; waiting.
+
+use std::{
+    fmt::Debug,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use http::Request;
+use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{
+    Api, Client, Resource, ResourceExt as _,
+    api::{Patch, PatchParams, PostParams},
+    client::Body,
+    runtime::watcher,
+};
+use mysql_operator::crd::{self, MySQL};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+/// How long anything may take on a machine that is busy with something else.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Starts one.
+pub(crate) async fn start() -> simcluster::Cluster {
+    let cluster = simcluster::Cluster::builder()
+        .nodes(0)
+        .start()
+        .await
+        .expect("a cluster without nodes needs nothing");
+    let definitions: Api<CustomResourceDefinition> = Api::all(cluster.client());
+    definitions
+        .create(&PostParams::default(), &crd::crd())
+        .await
+        .expect("the definition is accepted");
+    until(&definitions, "the definition to be served", |definition| {
+        let status = definition.status.as_ref()?;
+        let conditions = status.conditions.as_ref()?;
+        conditions
+            .iter()
+            .any(|condition| condition.type_ == "Established" && condition.status == "True")
+            .then_some(())
+    })
+    .await;
+    cluster
+}
+
+/// An instance; `more` is merged into it.
+pub(crate) async fn create(client: &Client, name: &str, more: &Value) -> MySQL {
+    let mut resource = json!({
+        "apiVersion": "otus.homework/v1",
+        "kind": "MySQL",
+        "metadata": {"name": name},
+        "spec": {"image": "mysql:8.4", "database": "db", "password": "otuspassword", "storage_size": "1Gi"},
+    });
+    for (key, value) in more.as_object().into_iter().flatten() {
+        resource["spec"][key] = value.clone();
+    }
+    let resource: MySQL = serde_json::from_value(resource).expect("a resource");
+    let instances: Api<MySQL> = Api::default_namespaced(client.clone());
+    instances
+        .create(&PostParams::default(), &resource)
+        .await
+        .expect("the resource is accepted")
+}
+
+/// Watches until an object of a kind gives a value.
+pub(crate) async fn until<K, T>(api: &Api<K>, what: &str, test: impl Fn(&K) -> Option<T>) -> T
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let mut last = None;
+    let watched = async {
+        let mut changes = watcher(api.clone(), watcher::Config::default()).boxed();
+        while let Some(change) = changes.try_next().await.expect("the watch goes on") {
+            let (watcher::Event::InitApply(object) | watcher::Event::Apply(object)) = change else {
+                continue;
+            };
+            if let Some(value) = test(&object) {
+                return value;
+            }
+            last = Some(object);
+        }
+        panic!("the watch ended");
+    };
+    match tokio::time::timeout(LIMIT, watched).await {
+        Ok(value) => value,
+        Err(_) => panic!("waited {LIMIT:?} for {what}, in vain; last seen: {last:#?}"),
+    }
+}
+
+/// Says of a restore Job what its pod would have reported: that there was no backup.
+pub(crate) async fn finish_restore(client: &Client, instance: &str) {
+    let jobs: Api<Job> = Api::default_namespaced(client.clone());
+    let name = format!("restore-{instance}-job");
+    let job = until(&jobs, "the restore Job", |job| {
+        (job.name_any() == name).then(|| job.clone())
+    })
+    .await;
+    let report = r#"{"op":"restore","opId":"x","result":"no-backup","reason":"NoBackup","server":"mysql 8.4.2"}"#;
+    let pod: Pod = serde_json::from_value(json!({
+        "metadata": {
+            "name": format!("restored-{instance}"),
+            "labels": {
+                "otus.homework/instance": instance,
+                "app.kubernetes.io/managed-by": "mysql-operator",
+            },
+            "ownerReferences": [{
+                "apiVersion": "batch/v1", "kind": "Job", "name": name,
+                "uid": job.uid().expect("the server gives UIDs"),
+            }],
+        },
+        "spec": {"containers": [{"name": "mysql-job", "image": "i"}]},
+    }))
+    .expect("a pod");
+    let pods: Api<Pod> = Api::default_namespaced(client.clone());
+    pods.create(&PostParams::default(), &pod)
+        .await
+        .expect("the pod is accepted");
+    let ended = json!({"status": {"phase": "Succeeded", "containerStatuses": [{
+        "name": "mysql-job", "image": "i", "imageID": "i", "ready": false, "restartCount": 0,
+        "state": {"terminated": {"exitCode": 0, "message": report}},
+    }]}});
+    let parameters = PatchParams::default();
+    pods.patch_status(&pod.name_any(), &parameters, &Patch::Merge(ended))
+        .await
+        .expect("the pod's end is accepted");
+    let complete = json!({"status": {
+        "startTime": "2026-01-01T00:00:00Z", "completionTime": "2026-01-01T00:00:01Z", "succeeded": 1,
+        "conditions": [
+            {"type": "SuccessCriteriaMet", "status": "True", "lastTransitionTime": "2026-01-01T00:00:01Z"},
+            {"type": "Complete", "status": "True", "lastTransitionTime": "2026-01-01T00:00:01Z"},
+        ],
+    }});
+    jobs.patch_status(&name, &parameters, &Patch::Merge(complete))
+        .await
+        .expect("the Job's end is accepted");
+}
+
+/// What went through a client: method and path.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Account(Arc<Mutex<Vec<(String, String)>>>);
+
+impl Account {
+    /// A client that is kept account of.
+    pub(crate) fn client(&self, inner: Client) -> Client {
+        let account = self.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let entry = (
+                request.method().to_string(),
+                request.uri().path().to_owned(),
+            );
+            account
+                .0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(entry);
+            let inner = inner.clone();
+            async move { inner.send(request).await }
+        });
+        Client::new(service, "default")
+    }
+
+    /// All of it so far; it begins anew.
+    pub(crate) fn take(&self) -> Vec<(String, String)> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

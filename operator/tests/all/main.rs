@@ -1,0 +1,10 @@
+//! The operator on a cluster that has an API and controllers, and no node: what it asks of the API, and what
+//! it makes of what the API answers. What nodes would report, the tests write themselves.
+
+mod cluster;
+mod drift;
+mod failover;
+mod growth;
+mod refused;
+mod schema;
+mod unchanged;
