@@ -7,5 +7,6 @@
 
 mod accounts;
 mod backup_and_restore;
+mod full_volume;
 mod password;
 mod server;

@@ -5,6 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use mysql_job::arguments::{Backup, Job, Password, Restore, RestoreMode};
@@ -120,6 +121,19 @@ fn template() -> &'static (tempfile::TempDir, PathBuf) {
     })
 }
 
+/// A port that nobody listens at. It is not one of those that the kernel gives to connections: one of them
+/// could be taken again before the server has it.
+fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    (0..10_000)
+        .map(|_| {
+            let number = std::process::id() + NEXT.fetch_add(1, Ordering::Relaxed);
+            20_000 + u16::try_from(number % 10_000).unwrap()
+        })
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .unwrap()
+}
+
 fn server_command(root: &Path, data: &Path) -> Command {
     let mut command = command(root, &program(root, "mysqld").unwrap());
     command
@@ -174,11 +188,7 @@ impl Server {
             .arg(&data)
             .status();
         assert!(copied.unwrap().success());
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let port = free_port();
         let child = server_command(root, &data)
             .arg(format!("--port={port}"))
             .args(["--bind-address=127.0.0.1", "--skip-name-resolve"])
