@@ -13,6 +13,7 @@ use crate::{
     backend::existing::RUN,
     backend::{Backend, Capability, Leftovers},
     conditions::{self, Condition},
+    evidence::RunLog,
     journal::Journal,
     objects::{self, ObjectError},
     wait::{self, WaitError},
@@ -24,6 +25,7 @@ pub struct Cluster {
     client: Client,
     namespace: String,
     journal: Journal,
+    log: RunLog,
     /// What was applied to a cluster that is not our own, to be removed again.
     applied: Mutex<Vec<DynamicObject>>,
 }
@@ -49,8 +51,21 @@ impl Cluster {
             client,
             namespace: namespace.into(),
             journal: Journal::default(),
+            log: RunLog::default(),
             applied: Mutex::default(),
         }
+    }
+
+    /// The same, in a test whose log is kept there.
+    #[must_use]
+    pub fn logged_in(mut self, log: &RunLog) -> Self {
+        self.log = log.clone();
+        self
+    }
+
+    /// What this test's process has logged so far, the operator's task included; empty outside of tests.
+    pub fn run_log(&self) -> &RunLog {
+        &self.log
     }
 
     /// A client with all permissions.

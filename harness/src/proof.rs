@@ -56,6 +56,7 @@ pub fn prove_with<F>(
     let outcome = with_own_runtime(&log, async {
         let selection = Selection::from_environment()?;
         let cluster = selection.start(images().await?, carried).await?;
+        let cluster = cluster.logged_in(&log);
         let outcome = AssertUnwindSafe(body(&cluster)).catch_unwind().await;
         let failure = match outcome {
             Ok(Ok(())) => None,

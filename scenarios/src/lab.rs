@@ -35,6 +35,8 @@ pub struct Lab<'a> {
     /// Words of violations of invariants that this scenario commits on purpose.
     pub exceptions: Vec<&'static str>,
     watch: Option<Watch>,
+    /// The operator runs in the cluster.
+    deployed: bool,
     /// What the operator has asked of the API.
     pub requests: Requests,
 }
@@ -103,6 +105,7 @@ where
         &CARRIED,
         async |cluster| {
             let mut lab = Lab::new(cluster);
+            lab.deployed = true;
             scenario(&mut lab).await?;
             lab.check_invariants().await
         },
@@ -143,6 +146,7 @@ impl<'a> Lab<'a> {
             settings: Settings::default(),
             exceptions: Vec::new(),
             watch: None,
+            deployed: false,
             requests: Requests::default(),
         }
     }
@@ -154,15 +158,19 @@ impl<'a> Lab<'a> {
 
     /// Begins to watch what must be true at every moment; the CRD must be installed.
     pub fn watch_invariants(&mut self) {
-        self.watch = Some(Watch::start(&self.cluster.client()));
+        self.watch = Some(Watch::start(&self.cluster.client(), &self.requests));
     }
 
     /// Ends that, and fails if something was seen that must never be.
     pub async fn check_invariants(&mut self) -> Result<(), Failure> {
-        match self.watch.take() {
-            Some(watch) => watch.finish(&self.exceptions).await,
-            None => Ok(()),
+        let Some(watch) = self.watch.take() else {
+            return Ok(());
+        };
+        // Without an operator nothing comes to an end.
+        if self.deployed || self.operator.is_some() {
+            watch.rest().await?;
         }
+        watch.finish(self.cluster, &self.exceptions).await
     }
 
     /// Applies the CRD and waits until it is served.
@@ -267,6 +275,11 @@ impl<'a> Lab<'a> {
 
     /// Deletes an instance as `kubectl delete` does: it returns when the resource is gone.
     pub async fn delete(&self, name: &str) -> Result<(), Failure> {
+        if let Some(watch) = &self.watch
+            && let Some((instance, rows)) = self.rows_of(name).await?
+        {
+            watch.acknowledged(&instance, rows);
+        }
         self.instances()
             .delete(name, &kube::api::DeleteParams::default())
             .await?;
@@ -274,6 +287,38 @@ impl<'a> Lab<'a> {
             .wait(&self.instances(), name, conditions::absent())
             .await?;
         Ok(())
+    }
+
+    /// How many rows clients see in an instance; `None` if they cannot look, or not with a password that
+    /// is known here.
+    async fn rows_of(&self, name: &str) -> Result<Option<(MySQL, u64)>, Failure> {
+        let Some(instance) = self.instances().get_opt(name).await? else {
+            return Ok(None);
+        };
+        let (Some(password), Some(status)) = (&instance.spec.password, &instance.status) else {
+            return Ok(None);
+        };
+        let holds = |type_| {
+            status
+                .condition(type_)
+                .is_some_and(|said| said.status == "True")
+        };
+        if !holds("Ready") || !holds("PasswordSynced") {
+            return Ok(None);
+        }
+        let Ok(mut session) = self.login(name, password, &instance.spec.database).await else {
+            return Ok(None);
+        };
+        let tables = "SELECT table_name FROM information_schema.tables \
+             WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE'";
+        let mut rows = 0;
+        for table in session.rows(tables).await?.into_iter().flatten() {
+            let count = format!("SELECT count(*) FROM `{}`", table.replace('`', "``"));
+            let counted = session.rows(&count).await?;
+            rows += counted[0][0].parse::<u64>()?;
+        }
+        session.close().await?;
+        Ok(Some((instance, rows)))
     }
 
     /// The one pod of an instance, as the homework finds it: by the label `app`.

@@ -1,4 +1,5 @@
-//! What a client asks of the API, as permissions: who does not know what an operator uses grants it too much.
+//! What a client asks of the API: as permissions, because who does not know what an operator uses grants it
+//! too much; and its writes with their bodies, for those who judge them.
 
 use std::{
     collections::BTreeSet,
@@ -7,6 +8,7 @@ use std::{
 
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use kube::{Client, client::Body};
+use serde_json::Value;
 
 /// A verb on a resource: `patch pods/status`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,9 +27,35 @@ impl std::fmt::Display for Permission {
     }
 }
 
+/// A request that was to change something.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Write {
+    /// `create`, `patch`, …
+    pub verb: String,
+    /// Where.
+    pub path: String,
+    /// What was sent; `None` if nothing was, or nothing that is JSON.
+    pub body: Option<Value>,
+}
+
+/// Told of each write before it is sent.
+type Judge = Box<dyn Fn(&Write) + Send + Sync>;
+
 /// Keeps what goes through its clients.
-#[derive(Clone, Debug, Default)]
-pub struct Requests(Arc<Mutex<BTreeSet<Permission>>>);
+#[derive(Clone, Default)]
+pub struct Requests(Arc<Kept>);
+
+#[derive(Default)]
+struct Kept {
+    used: Mutex<BTreeSet<Permission>>,
+    judge: Mutex<Option<Judge>>,
+}
+
+impl std::fmt::Debug for Requests {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Requests").field(&self.used()).finish()
+    }
+}
 
 impl Requests {
     /// A client that does what `inner` does, and is kept account of.
@@ -35,26 +63,59 @@ impl Requests {
         let requests = self.clone();
         let namespace = inner.default_namespace().to_owned();
         let service = tower::service_fn(move |request: http::Request<Body>| {
-            if let Some(used) = permission(
-                request.method().as_str(),
-                request.uri().path(),
-                request.uri().query().unwrap_or_default(),
-            ) {
-                let mut all = requests.0.lock().unwrap_or_else(PoisonError::into_inner);
-                all.insert(used);
-            }
-            let inner = inner.clone();
-            async move { inner.send(request).await }
+            let (inner, requests) = (inner.clone(), requests.clone());
+            async move { inner.send(requests.note(request).await?).await }
         });
         Client::new(service, namespace)
+    }
+
+    /// Tells `judge` of each write from now on.
+    pub fn judge_writes(&self, judge: impl Fn(&Write) + Send + Sync + 'static) {
+        let mut place = self.0.judge.lock().unwrap_or_else(PoisonError::into_inner);
+        *place = Some(Box::new(judge));
     }
 
     /// All of it.
     pub fn used(&self) -> BTreeSet<Permission> {
         self.0
+            .used
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    fn keep(&self, used: Permission) {
+        let mut all = self.0.used.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(used);
+    }
+
+    fn judge(&self, write: &Write) {
+        let judge = self.0.judge.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(judge) = judge.as_ref() {
+            judge(write);
+        }
+    }
+
+    async fn note(&self, request: http::Request<Body>) -> Result<http::Request<Body>, kube::Error> {
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let query = uri.query().unwrap_or_default();
+        let Some(used) = permission(method.as_str(), uri.path(), query) else {
+            return Ok(request);
+        };
+        let verb = used.verb.clone();
+        self.keep(used);
+        if method == http::Method::GET {
+            return Ok(request);
+        }
+        let (head, body) = request.into_parts();
+        let bytes = body.collect_bytes().await?;
+        let write = Write {
+            verb,
+            path: uri.path().to_owned(),
+            body: serde_json::from_slice(&bytes).ok(),
+        };
+        self.judge(&write);
+        Ok(http::Request::from_parts(head, Body::from(bytes)))
     }
 }
 

@@ -136,3 +136,26 @@ fn documents_name_only_files_that_exist() {
     }
     assert!(dead.is_empty(), "{dead:#?}");
 }
+
+#[test]
+fn the_operators_promises_name_only_tests_that_exist() {
+    let text = fs::read_to_string(root().join("docs/operation.md")).expect("the document");
+    let (_, cases) = text
+        .split_once("## Corner cases")
+        .expect("the corner cases");
+    let (cases, _) = cases.split_once("\n## ").expect("what follows them");
+    let named: Vec<&str> = cases
+        .lines()
+        .filter_map(|line| line.trim_end_matches(" |").rsplit_once(" | "))
+        .flat_map(|(_, held_by)| held_by.split("<br>"))
+        .filter_map(|name| name.strip_prefix('`')?.strip_suffix('`'))
+        .collect();
+    assert!(named.len() > 100, "the tables are not read: {named:?}");
+    let code: String = all(".rs")
+        .iter()
+        .map(|path| fs::read_to_string(path).expect("source"))
+        .collect();
+    for name in named {
+        assert!(code.contains(&format!("fn {name}(")), "no test {name}");
+    }
+}

@@ -1,9 +1,12 @@
 //! The steps of the homework's grading script, with the operator in the cluster, from its own image and
 //! with its own permissions.
 
-use harness::{Failure, conditions, objects};
+use harness::{Failure, conditions, objects, port_forward::PortForward};
 use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
-use kube::{Api, ResourceExt as _};
+use kube::{
+    Api, ResourceExt as _,
+    api::{ListParams, LogParams},
+};
 use rstest::rstest;
 use scenarios::{
     Lab,
@@ -32,7 +35,8 @@ fn the_grading_script_passes(#[case] order: Order) {
         match order {
             Order::OneByOne => {
                 for (_, manifest) in deploy::OPERATOR {
-                    cluster.apply(manifest).await?;
+                    let manifest = manifest.replace("value: human", "value: json");
+                    cluster.apply(&manifest).await?;
                 }
                 cluster.apply(CR).await?;
             }
@@ -69,7 +73,7 @@ fn the_grading_script_passes(#[case] order: Order) {
             format!("MYSQL_PWD={PASSWORD} mysql -ss -e \"select count(*) from test;\" {DATABASE}");
         let count = succeeded(run(lab, &pod, &["bash", "-c", &script]).await?)?;
         assert_eq!(count.trim(), "2");
-        Ok(())
+        the_operator_shows_what_it_did(lab, order).await
     });
 }
 
@@ -109,6 +113,55 @@ fn every_file_of_deploy_can_be_applied_in_lexical_order() {
     for (name, text) in deploy::directory().expect("deploy/ can be read") {
         let parsed = objects::parse(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert!(!parsed.is_empty(), "{name}");
+    }
+}
+
+/// `/healthz`, `/metrics` and the log of the operator's pod, as monitoring sees them.
+async fn the_operator_shows_what_it_did(lab: &Lab<'_>, order: Order) -> Result<(), Failure> {
+    let pods: Api<Pod> = lab.cluster().namespaced();
+    let of_operator = ListParams::default().labels("app.kubernetes.io/name=mysql-operator");
+    let pod = pods.list(&of_operator).await?.items;
+    let pod = pod.first().ok_or("the operator has no pod")?.name_any();
+    assert_eq!(scrape(&pods, &pod, "/healthz").await?.trim(), "ok");
+    let metrics = scrape(&pods, &pod, "/metrics").await?;
+    let labels = format!("{{namespace=\"default\",name=\"{INSTANCE}\"}}");
+    for expected in [
+        "mysql_operator_reconciles_total{result=\"done\"} ".to_owned(),
+        "mysql_operator_backups_total 1".to_owned(),
+        format!("mysql_operator_instance_ready{labels} "),
+        format!("mysql_operator_deletion_blocked{labels} 0"),
+    ] {
+        assert!(metrics.contains(&expected), "no {expected:?} in {metrics}");
+    }
+    let log = pods.logs(&pod, &LogParams::default()).await?;
+    let story = log.lines().find(|line| line.contains("BackupCompleted"));
+    let story = story.ok_or_else(|| format!("the log does not tell of the backup:\n{log}"))?;
+    assert!(story.contains(&format!("default/{INSTANCE}")), "{story}");
+    if matches!(order, Order::OneByOne) {
+        // With LOG_FORMAT=json each line is an object, and says which instance it is about.
+        for line in log.lines() {
+            serde_json::from_str::<serde_json::Value>(line)
+                .map_err(|error| format!("a line of the log is not JSON: {error}: {line}"))?;
+        }
+        let story: serde_json::Value = serde_json::from_str(story)?;
+        assert_eq!(story["fields"]["instance"], format!("default/{INSTANCE}"));
+    }
+    Ok(())
+}
+
+async fn scrape(pods: &Api<Pod>, pod: &str, path: &str) -> Result<String, Failure> {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let forward = PortForward::open(pods.clone(), pod, 8080).await?;
+    let mut stream = tokio::net::TcpStream::connect(forward.address()).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: operator\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or("no answer")?;
+    if head.starts_with("HTTP/1.1 200 ") {
+        Ok(body.to_owned())
+    } else {
+        Err(format!("{path}: {head}").into())
     }
 }
 
