@@ -1,0 +1,7 @@
+# The operator's image from programs that are built already: static ones, in the folder that docker is given.
+#   docker build -f deploy/image/prebuilt.Dockerfile -t mysql-operator:latest FOLDER
+# It needs no base image and no network.
+FROM scratch
+COPY mysql-operator mysql-job /
+USER 65532:65532
+ENTRYPOINT ["/mysql-operator"]
