@@ -100,7 +100,8 @@ async fn step(
     context: &Context,
 ) -> Result<(Outcome, Action), Error> {
     let client = &context.hands.client;
-    if let Some(observed) = observe::cached(client, instance, trigger, &context.cache).await? {
+    let seen = Box::pin(observe::cached(client, instance, trigger, &context.cache)).await?;
+    if let Some(observed) = seen {
         match Box::pin(work(&context.tied, trigger, &observed, context)).await {
             Err(error) if error.is_tied() => {}
             nothing_to_write => return nothing_to_write,

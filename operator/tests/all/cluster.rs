@@ -85,10 +85,8 @@ where
         }
         panic!("the watch ended");
     };
-    match tokio::time::timeout(LIMIT, watched).await {
-        Ok(value) => value,
-        Err(_) => panic!("waited {LIMIT:?} for {what}, in vain; last seen: {last:#?}"),
-    }
+    let outcome = tokio::time::timeout(LIMIT, watched).await;
+    outcome.unwrap_or_else(|_| panic!("waited {LIMIT:?} for {what}, in vain; last seen: {last:#?}"))
 }
 
 /// Says of a restore Job what its pod would have reported: that there was no backup.
