@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use simcluster_machinery::field::{Error, Path};
 use simcluster_machinery::name;
+use simcluster_machinery::webhook_client::{validate_service, validate_url};
 
 use crate::admission_cel::match_conditions;
 use crate::checks::{label_selector, one_of};
@@ -157,21 +158,10 @@ fn validate(webhook: &Value, path: &Path, errors: &mut Vec<Error>) {
             &client,
             "exactly one of url or service is required",
         ));
-    } else if let Some(url) = url.and_then(Value::as_str)
-        && !url.starts_with("https://")
-    {
-        let detail = "'https' is the only allowed URL scheme; desired format: https://host[/path]";
-        errors.push(Error::invalid(&client.child("url"), url, detail));
+    } else if let Some(url) = url.and_then(Value::as_str) {
+        errors.extend(validate_url(url, &client.child("url")));
     } else if let Some(service) = service {
-        for field in ["name", "namespace"] {
-            if service.lacks(field) {
-                let detail = format!("service {field} is required");
-                errors.push(Error::required(
-                    &client.child("service").child(field),
-                    detail,
-                ));
-            }
-        }
+        errors.extend(validate_service(service, &client.child("service")));
     }
 }
 

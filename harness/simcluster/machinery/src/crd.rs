@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 
 use crate::field::{Error, Path};
 use crate::name;
+use crate::webhook_client::{validate_service, validate_url};
 
 pub use versions::schema_place;
 
@@ -260,6 +261,13 @@ fn conversion(conversion: Option<&Value>, path: &Path) -> Vec<Error> {
             } else if has("url") == has("service") {
                 let why = "exactly one of url or service is required";
                 errors.push(Error::required(&config_path, why));
+            } else if let Some(config) = config {
+                if let Some(url) = config.get("url").and_then(Value::as_str) {
+                    errors.extend(validate_url(url, &config_path.child("url")));
+                }
+                if let Some(service) = config.get("service").filter(|one| one.is_object()) {
+                    errors.extend(validate_service(service, &config_path.child("service")));
+                }
             }
             errors.extend(review_versions(&reviews, &reviews_path));
         }

@@ -38,3 +38,4 @@ pub mod schema;
 pub mod selector;
 pub mod status;
 pub mod validate;
+pub mod webhook_client;

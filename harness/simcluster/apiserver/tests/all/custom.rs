@@ -306,3 +306,38 @@ async fn versions_show_the_same_object() {
         "example.com/v1beta1"
     );
 }
+
+#[tokio::test]
+async fn formats_that_nothing_checks_are_warned_of() {
+    let world = World::start();
+    let mut odd = definition();
+    let properties = &mut odd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"];
+    properties["spec"]["properties"]["colour"]["format"] = "rgb-color".into();
+    properties["spec"]["properties"]["size"]["format"] = "int8".into();
+    properties["spec"]["properties"]["shape"] = json!({"type": "string", "format": "round"});
+    let made = world.post(DEFINITIONS, &odd).await;
+    let mut warnings = made.warnings();
+    warnings.sort_unstable();
+    assert_eq!(
+        warnings,
+        [
+            "299 - \"unrecognized format \\\"int8\\\"\"",
+            "299 - \"unrecognized format \\\"round\\\"\"",
+        ]
+    );
+    made.ok();
+    let path = format!("{DEFINITIONS}/widgets.example.com");
+    let label = json!({"metadata": {"labels": {"a": "b"}}});
+    let same = world.patch("merge", &path, &label).await;
+    assert!(same.warnings().is_empty(), "they were there before");
+    let conversion = json!({"spec": {"conversion": {"strategy": "Webhook", "webhook": {
+        "conversionReviewVersions": ["v1"], "clientConfig": {"url": "http://x/y?z"}}}}});
+    let refused = world.patch("merge", &path, &conversion).await;
+    for part in [
+        "spec.conversion.webhookClientConfig.url: Invalid value: \"http\": 'https' is the only \
+         allowed URL scheme",
+        "spec.conversion.webhookClientConfig.url: Invalid value: \"z\": query parameters",
+    ] {
+        assert!(refused.message().contains(part), "{}", refused.text);
+    }
+}
