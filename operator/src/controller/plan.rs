@@ -12,17 +12,21 @@ pub mod upkeep;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use mysql_job::report::Report;
 
 use super::observe::Observed;
-use super::observe::job::JobState;
+use super::observe::job::{JobState, is_pod_of};
 use super::trouble::{self, Trouble};
 use super::validate::Validated;
 use crate::ledger::Ledger;
 use crate::names;
 use crate::settings::Settings;
+
+/// A Job that has no pod for this long is said to have none.
+const POD_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where an instance is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +88,10 @@ pub enum State {
     },
     /// Nothing is left to be done.
     Releasing,
+}
+
+impl JobKind {
+    const ALL: [Self; 4] = [Self::Restore, Self::Backup, Self::Password, Self::Upkeep];
 }
 
 /// What a Job could not do.
@@ -225,19 +233,62 @@ pub fn plan(view: View<'_>) -> Plan {
         seen.push(step.clone());
         needed && first
     });
+    if JobKind::ALL
+        .into_iter()
+        .any(|kind| view.waits_for_a_pod(kind))
+    {
+        // No event tells that something does not happen.
+        plan.again = plan.again.min(POD_PATIENCE);
+    }
     plan
 }
 
 impl View<'_> {
     /// The Job as it is.
     pub fn job(&self, kind: JobKind) -> JobState {
-        let job = match kind {
-            JobKind::Restore => &self.observed.restore_job,
-            JobKind::Backup => &self.observed.backup_job,
-            JobKind::Password => &self.observed.password_job,
-            JobKind::Upkeep => &self.observed.upkeep_job,
-        };
-        JobState::of(job.as_ref(), &self.observed.pods)
+        match JobState::of(self.seen_job(kind), &self.observed.pods) {
+            JobState::Running {
+                identity,
+                trouble: None,
+            } => JobState::Running {
+                identity,
+                trouble: self.missing_pod(kind),
+            },
+            state => state,
+        }
+    }
+
+    fn seen_job(&self, kind: JobKind) -> Option<&Job> {
+        match kind {
+            JobKind::Restore => self.observed.restore_job.as_ref(),
+            JobKind::Backup => self.observed.backup_job.as_ref(),
+            JobKind::Password => self.observed.password_job.as_ref(),
+            JobKind::Upkeep => self.observed.upkeep_job.as_ref(),
+        }
+    }
+
+    /// The Job runs, and has no pod to run in.
+    fn waits_for_a_pod(&self, kind: JobKind) -> bool {
+        let pods = &self.observed.pods;
+        self.seen_job(kind).is_some_and(|job| {
+            matches!(JobState::of(Some(job), pods), JobState::Running { .. })
+                && !pods.iter().any(|pod| is_pod_of(pod, job))
+        })
+    }
+
+    /// A Job does not say why it gets no pod, only its events do; that it gets none for so long can be told.
+    fn missing_pod(&self, kind: JobKind) -> Option<Trouble> {
+        let job = self.seen_job(kind).filter(|_| self.waits_for_a_pod(kind))?;
+        let since = job.metadata.creation_timestamp.as_ref()?.0;
+        let waited = Duration::try_from(self.now.duration_since(since)).ok()?;
+        (waited >= POD_PATIENCE).then(|| Trouble {
+            reason: "JobHasNoPod".to_owned(),
+            detail: format!(
+                "job {0}: it has no pod since {since}; a quota or an admission policy may refuse it: \
+                 kubectl describe job {0}",
+                job.name_any()
+            ),
+        })
     }
 
     /// The pods of the server.

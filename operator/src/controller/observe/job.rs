@@ -123,7 +123,8 @@ impl JobState {
     }
 }
 
-fn is_pod_of(pod: &Pod, job: &Job) -> bool {
+/// The pod is one of this Job's.
+pub fn is_pod_of(pod: &Pod, job: &Job) -> bool {
     pod.owner_references().iter().any(|owner| {
         owner.kind == "Job"
             && job

@@ -424,3 +424,25 @@ fn a_lost_secret_does_not_make_an_instance_forget_that_it_was_filled() {
     let plan = planned(&resource, &observed(CHILDREN));
     assert!(plan.steps.contains(&Step::Start(JobKind::Backup)));
 }
+
+#[test]
+fn a_job_that_gets_no_pod_says_so_after_a_while() {
+    let running = |created: &str| {
+        let job = format!(
+            "kind: Job\nmetadata: {{name: restore-shop-db-job, uid: u, creationTimestamp: '{created}', \
+             annotations: {{otus.homework/instance-uid: {UID}, otus.homework/operation-id: {}}}}}",
+            filling()
+        );
+        let mut observed = observed(&format!("{CHILDREN}\n---\n{job}"));
+        store(&mut observed, &alive(), |_| {});
+        planned(&alive(), &observed)
+    };
+    let late = running("2026-01-01T11:59:50Z");
+    assert!(
+        matches!(&late.state, State::Restoring { trouble: Some(trouble) } if trouble.reason == "JobHasNoPod"),
+        "{late:?}"
+    );
+    let early = running("2026-01-01T11:59:55Z");
+    assert_eq!(early.state, State::Restoring { trouble: None });
+    assert!(early.again <= super::POD_PATIENCE, "{:?}", early.again);
+}
