@@ -14,6 +14,7 @@ use crate::{
     backend::{Backend, Capability, Leftovers},
     conditions::{self, Condition},
     evidence::RunLog,
+    faults::Faults,
     journal::Journal,
     objects::{self, ObjectError},
     wait::{self, WaitError},
@@ -26,6 +27,7 @@ pub struct Cluster {
     namespace: String,
     journal: Journal,
     log: RunLog,
+    faults: Faults,
     /// What was applied to a cluster that is not our own, to be removed again.
     applied: Mutex<Vec<DynamicObject>>,
 }
@@ -52,6 +54,7 @@ impl Cluster {
             namespace: namespace.into(),
             journal: Journal::default(),
             log: RunLog::default(),
+            faults: Faults::default(),
             applied: Mutex::default(),
         }
     }
@@ -73,9 +76,15 @@ impl Cluster {
         self.client.clone()
     }
 
-    /// A client whose requests are recorded as those of `who`, for the operator under test.
+    /// A client whose requests are recorded as those of `who`, for the operator under test; faults strike
+    /// at them.
     pub fn client_of(&self, who: &str) -> Client {
-        self.journal.client(&self.client, who)
+        self.journal.client(&self.faults.client(&self.client), who)
+    }
+
+    /// What goes wrong at the requests of the clients that [`Cluster::client_of`] gave.
+    pub fn faults(&self) -> &Faults {
+        &self.faults
     }
 
     /// The requests of the clients that [`Cluster::client_of`] gave.

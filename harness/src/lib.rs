@@ -26,6 +26,7 @@
 //! | [`port_forward`] | a local port that leads into a pod |
 //! | [`sql`] | a MySQL client through such a port |
 //! | [`journal`] | the requests of the operator under test, recorded |
+//! | [`faults`] | what goes wrong at the operator's requests, and the proof that it did |
 //! | [`scenario`] | scenarios as YAML: chainsaw's dialect, kuttl's folders, and what a laboratory adds |
 //! | [`operator`] | the operator under test, as a task or as a process |
 //! | [`history`] | every version of an object: what changed, when, by whom, why |
@@ -40,6 +41,7 @@ pub mod backend;
 pub mod cluster;
 pub mod conditions;
 pub mod evidence;
+pub mod faults;
 pub mod history;
 pub mod journal;
 pub mod objects;

@@ -1,8 +1,8 @@
 //! An operation as the one action it is; the [`Operation`] of the model may set none or several.
 
 use super::model::{
-    Apply, Assert, Command, Delete, Fault, Hold, Look, Operation, OperatorAction, Script, Sleep,
-    Sql, Wait,
+    Apply, Assert, Command, Delete, Fault, FaultsFired, Hold, Look, Operation, OperatorAction,
+    Script, Sleep, Sql, Wait,
 };
 
 /// What to do.
@@ -46,6 +46,8 @@ pub enum Action<'a> {
     Operator(OperatorAction),
     /// Something goes wrong.
     Fault(&'a Fault),
+    /// It did.
+    FaultsFired(FaultsFired),
 }
 
 impl<'a> Action<'a> {
@@ -72,6 +74,7 @@ impl<'a> Action<'a> {
             o.hold.as_ref().map(Self::Hold),
             o.operator.map(Self::Operator),
             o.fault.as_ref().map(Self::Fault),
+            o.faults_fired.map(Self::FaultsFired),
         ]
         .into_iter()
         .flatten()
@@ -100,6 +103,7 @@ impl<'a> Action<'a> {
             Self::Hold(_) => "hold",
             Self::Operator(_) => "operator",
             Self::Fault(_) => "fault",
+            Self::FaultsFired(_) => "faultsFired",
         }
     }
 
@@ -107,7 +111,11 @@ impl<'a> Action<'a> {
     pub fn is_ours(self) -> bool {
         matches!(
             self,
-            Self::Sql(_) | Self::Hold(_) | Self::Operator(_) | Self::Fault(_)
+            Self::Sql(_)
+                | Self::Hold(_)
+                | Self::Operator(_)
+                | Self::Fault(_)
+                | Self::FaultsFired(_)
         )
     }
 
@@ -151,15 +159,46 @@ impl<'a> Action<'a> {
             Self::Sql(sql) => sql_subject(sql),
             Self::Hold(hold) => hold.r#for.clone(),
             Self::Operator(action) => format!("{action:?}").to_lowercase(),
-            Self::Fault(fault) => if fault.crash_operator.is_some() {
-                "crashOperator"
-            } else if fault.kill_pod.is_some() {
-                "killPod"
-            } else {
-                "forgetHistory"
-            }
-            .to_owned(),
+            Self::Fault(fault) => fault.names().join(" and "),
+            Self::FaultsFired(FaultsFired::All) => "all".to_owned(),
         }
+    }
+}
+
+impl Fault {
+    /// What goes wrong; a valid one has one.
+    pub fn names(&self) -> Vec<&'static str> {
+        let mut names = self.not_yet();
+        let there = [
+            (self.crash_operator.is_some(), "crashOperator"),
+            (self.kill_pod.is_some(), "killPod"),
+            (self.forget_history.is_some(), "forgetHistory"),
+            (self.error.is_some(), "error"),
+            (self.lose_response.is_some(), "loseResponse"),
+            (self.conflict.is_some(), "conflict"),
+            (self.gone410.is_some(), "gone410"),
+        ];
+        names.extend(
+            there
+                .into_iter()
+                .filter(|(is, _)| *is)
+                .map(|(_, name)| name),
+        );
+        names
+    }
+
+    /// What no cluster here can do yet.
+    pub fn not_yet(&self) -> Vec<&'static str> {
+        [
+            (self.drop_events.is_some(), "dropEvents"),
+            (self.lag_watch.is_some(), "lagWatch"),
+            (self.expire_lease.is_some(), "expireLease"),
+            (self.advance_time.is_some(), "advanceTime"),
+        ]
+        .into_iter()
+        .filter(|(is, _)| *is)
+        .map(|(_, name)| name)
+        .collect()
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
     action::Action,
     assertion::expressions,
     duration, expression,
-    model::{Apply, Assert, Operation, Requirements, Step},
+    model::{Apply, Assert, Fault, FaultTime, Operation, Requirements, Step},
     parse::{Loaded, load_template},
 };
 
@@ -163,23 +163,71 @@ impl Linter<'_> {
                 }
                 self.time(place, sql.timeout.as_ref());
             }
-            Action::Fault(fault) => {
-                let faults = [
-                    fault.crash_operator.is_some(),
-                    fault.kill_pod.is_some(),
-                    fault.forget_history.is_some(),
-                ];
-                if faults.iter().filter(|is| **is).count() != 1 {
-                    self.say(place, "one fault at a time");
-                }
-            }
+            Action::Fault(fault) => self.fault(place, fault),
             Action::Command(command) => self.checked(place, command.check.as_ref()),
             Action::Script(script) => self.checked(place, script.check.as_ref()),
             Action::Events(_)
             | Action::PodLogs(_)
             | Action::Get(_)
             | Action::Describe(_)
-            | Action::Operator(_) => {}
+            | Action::Operator(_)
+            | Action::FaultsFired(_) => {}
+        }
+    }
+
+    fn fault(&mut self, place: &str, fault: &Fault) {
+        const VERBS: [&str; 8] = [
+            "create",
+            "update",
+            "patch",
+            "delete",
+            "deletecollection",
+            "get",
+            "list",
+            "watch",
+        ];
+        for name in fault.not_yet() {
+            self.say(place, &format!("`{name}` is not there yet"));
+        }
+        if fault.names().len() != 1 {
+            self.say(place, "one fault at a time");
+        }
+        let at_a_request = fault.error.is_some()
+            || fault.lose_response.is_some()
+            || fault.conflict.is_some()
+            || fault.gone410.is_some();
+        let Some(on) = &fault.on else {
+            if at_a_request {
+                self.say(place, "say at which request of the operator: `on`");
+            }
+            return;
+        };
+        if fault.forget_history.is_some() {
+            self.say(place, "`forgetHistory` happens at once, without `on`");
+        }
+        if let Some(verb) = &on.verb
+            && !VERBS.contains(&verb.as_str())
+        {
+            self.say(
+                place,
+                &format!("{verb:?} is no verb; they are {}", VERBS.join(", ")),
+            );
+        }
+        if fault.gone410.is_some() && on.verb.as_deref() != Some("watch") {
+            self.say(place, "`gone410` is for `verb: watch`");
+        }
+        let reads = ["get", "list", "watch"].map(Some);
+        if on.when == FaultTime::AfterCommit && reads.contains(&on.verb.as_deref()) {
+            self.say(place, "`afterCommit` is for writes");
+        }
+        if on.occurrence == Some(0) {
+            self.say(place, "occurrences are counted from 1");
+        }
+        if let Some(Err(problem)) = on.name.as_deref().map(crate::faults::name_pattern) {
+            self.say(place, &problem);
+        }
+        if fault.error.is_some_and(|code| !(400..600).contains(&code)) {
+            self.say(place, "an error is a code from 400 to 599");
         }
     }
 

@@ -260,4 +260,7 @@ pub struct Operation {
     /// Scenario only: make something go wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<Fault>,
+    /// Scenario only: wait until armed faults have fired, and show the proofs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub faults_fired: Option<FaultsFired>,
 }

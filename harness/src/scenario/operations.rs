@@ -310,15 +310,68 @@ pub enum OperatorAction {
 }
 
 /// What goes wrong: exactly one.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Fault {
-    /// The operator crashes and is started again.
+    /// The operator crashes and is started again; at a request of its own with `on`, else now.
     pub crash_operator: Option<Empty>,
-    /// Pods vanish without any grace.
+    /// Pods vanish without any grace; at a request with `on`, else now.
     pub kill_pod: Option<PodSelector>,
     /// The API server forgets the past: watches that resume get 410 Gone. Simulated clusters only.
     pub forget_history: Option<Empty>,
+    /// A request of the operator is answered with this code. Needs `on`.
+    pub error: Option<u16>,
+    /// A write of the operator is done, and its answer is lost. Needs `on`.
+    pub lose_response: Option<Empty>,
+    /// A request of the operator is answered with a conflict. Needs `on`.
+    pub conflict: Option<Empty>,
+    /// A watch of the operator begins with 410 Gone. Needs `on`.
+    pub gone410: Option<Empty>,
+    /// Not yet.
+    pub drop_events: Option<Value>,
+    /// Not yet.
+    pub lag_watch: Option<Value>,
+    /// Not yet.
+    pub expire_lease: Option<Value>,
+    /// Not yet.
+    pub advance_time: Option<Value>,
+    /// At which request of the operator.
+    pub on: Option<FaultTrigger>,
+}
+
+/// At which request of the operator a fault strikes. What is not given does not matter.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct FaultTrigger {
+    /// `create`, `update`, `patch`, `delete`, `deletecollection`, `get`, `list`, `watch`.
+    pub verb: Option<String>,
+    /// The resource with its group, and with a subresource if it is one: `jobs.batch`, `pods`, `mysqls.otus.homework/status`.
+    pub resource: Option<String>,
+    /// The name; after `~`, a regular expression.
+    pub name: Option<String>,
+    /// Before the cluster sees the request, or after it did what was asked.
+    pub when: FaultTime,
+    /// The first such request, unless told.
+    pub occurrence: Option<usize>,
+}
+
+/// On which side of the write a fault strikes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum FaultTime {
+    /// The cluster never sees the request.
+    #[default]
+    Before,
+    /// The cluster has done it.
+    AfterCommit,
+}
+
+/// Which faults shall have fired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum FaultsFired {
+    /// All that were armed.
+    All,
 }
 
 /// Pods by labels.

@@ -7,7 +7,7 @@
 //! | `see` | assert, error, wait, and the watching they need |
 //! | `program` | command, script |
 //! | `sql` | sql |
-//! | `lab` | hold, operator, fault |
+//! | `lab` | hold, operator, fault, faultsFired |
 //! | `look` | events, podLogs, get, describe |
 
 mod lab;
@@ -27,6 +27,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::api::{DynamicObject, PostParams};
 use serde_json::Value;
+use tokio::sync::Mutex;
 
 use super::{
     action::Action,
@@ -84,9 +85,11 @@ pub async fn run_with(
         return run;
     }
     let start = Instant::now();
+    let subject = Mutex::new(subject);
+    let happenings = cluster.faults().listen();
     let mut engine = Engine {
         cluster,
-        subject,
+        subject: &subject,
         observer,
         start,
         folder: loaded.folder.clone(),
@@ -101,13 +104,11 @@ pub async fn run_with(
         kubeconfig: None,
         output: None,
     };
-    let outcome = engine.scenario(loaded, options, &mut run).await;
-    run.verdict = outcome;
-    if !options.keep && !matches!(run.verdict, Verdict::Stopped(_)) {
-        engine.cleanup(loaded, &mut run).await;
-        if !spec.skip_delete {
-            run.left_behind = cluster.clean_up().await.0;
-        }
+    let namespace = engine.namespace.clone();
+    tokio::select! {
+        biased;
+        never = lab::disturb(cluster, &subject, &namespace, happenings) => match never {},
+        () = engine.whole(loaded, options, &mut run) => {}
     }
     run.took = start.elapsed();
     run
@@ -153,9 +154,9 @@ impl Loaded {
 }
 
 /// A scenario that is being run.
-struct Engine<'a> {
+struct Engine<'a, 's> {
     cluster: &'a Cluster,
-    subject: &'a mut dyn Subject,
+    subject: &'a Mutex<&'s mut (dyn Subject + 's)>,
     observer: &'a mut dyn Observer,
     start: Instant,
     folder: PathBuf,
@@ -171,7 +172,27 @@ struct Engine<'a> {
     output: Option<String>,
 }
 
-impl Engine<'_> {
+impl Engine<'_, '_> {
+    /// The steps, the verdict, the clean-up.
+    async fn whole(&mut self, loaded: &Loaded, options: &Options, run: &mut Run) {
+        run.verdict = self.scenario(loaded, options, run).await;
+        if matches!(run.verdict, Verdict::Stopped(_)) {
+            return;
+        }
+        let waiting = self.cluster.faults().disarm();
+        if run.verdict == Verdict::Passed && !waiting.is_empty() {
+            // Else nobody knows whether the scenario is about what it says.
+            run.verdict = Verdict::Failed(format!("a fault did not fire: {}", waiting.join("; ")));
+        }
+        if options.keep {
+            return;
+        }
+        self.cleanup(loaded, run).await;
+        if !loaded.document.spec.skip_delete {
+            run.left_behind = self.cluster.clean_up().await.0;
+        }
+    }
+
     async fn scenario(&mut self, loaded: &Loaded, options: &Options, run: &mut Run) -> Verdict {
         let spec = &loaded.document.spec;
         if let Err(failure) = self.prepare(loaded, options).await {
@@ -217,7 +238,7 @@ impl Engine<'_> {
             self.make_namespace().await?;
         }
         if spec.requires.operator.unwrap_or(true) {
-            self.subject.start(self.cluster).await?;
+            self.subject.lock().await.start(self.cluster).await?;
         }
         Ok(())
     }
@@ -380,6 +401,7 @@ impl Engine<'_> {
             Action::Hold(hold) => self.hold(hold).await,
             Action::Operator(action) => self.operator(action).await,
             Action::Fault(fault) => self.fault(fault).await,
+            Action::FaultsFired(_) => self.faults_fired().await,
         }
     }
 

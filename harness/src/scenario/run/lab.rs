@@ -1,4 +1,4 @@
-//! hold, operator, fault: what only a laboratory can do.
+//! hold, operator, fault, faultsFired: what only a laboratory can do.
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
@@ -6,16 +6,21 @@ use kube::{
     api::{DeleteParams, ListParams},
 };
 
+use tokio::sync::{Mutex, mpsc::UnboundedReceiver};
+
 use super::Engine;
 use crate::{
-    Failure,
+    Cluster, Failure,
+    faults::{self, Effect, Happening, Trigger, When},
+    proof::chain,
     scenario::{
         duration,
-        model::{Fault, Hold, OperatorAction},
+        model::{Fault, FaultTime, FaultTrigger, Hold, OperatorAction},
+        subject::Subject,
     },
 };
 
-impl Engine<'_> {
+impl Engine<'_, '_> {
     pub(super) async fn hold(&mut self, hold: &Hold) -> Result<(), Failure> {
         let time = duration::parse(&hold.r#for)?;
         let before = self.cluster.journal().entries().len();
@@ -51,23 +56,39 @@ impl Engine<'_> {
     }
 
     pub(super) async fn operator(&mut self, action: OperatorAction) -> Result<(), Failure> {
+        let mut subject = self.subject.lock().await;
         match action {
-            OperatorAction::Start => self.subject.start(self.cluster).await,
-            OperatorAction::Stop => self.subject.stop().await,
-            OperatorAction::Kill => self.subject.kill().await,
+            OperatorAction::Start => subject.start(self.cluster).await,
+            OperatorAction::Stop => subject.stop().await,
+            OperatorAction::Kill => subject.kill().await,
             OperatorAction::Restart => {
-                self.subject.kill().await?;
-                self.subject.start(self.cluster).await
+                subject.kill().await?;
+                subject.start(self.cluster).await
             }
         }
     }
 
     pub(super) async fn fault(&mut self, fault: &Fault) -> Result<(), Failure> {
+        if let [name, ..] = fault.not_yet().as_slice() {
+            return Err(format!("the fault `{name}` is not there yet").into());
+        }
+        if let Some(on) = &fault.on {
+            let armed = self.armed(fault, on)?;
+            self.cluster.faults().arm(armed);
+            self.output = Some("armed; `faultsFired: all` waits for it".to_owned());
+            return Ok(());
+        }
         if fault.crash_operator.is_some() {
             return self.operator(OperatorAction::Restart).await;
         }
         if let Some(pods) = &fault.kill_pod {
-            return self.kill_pods(&pods.selector).await;
+            let selector = self.text(&pods.selector)?;
+            let killed = kill_pods(self.cluster, &self.namespace, &selector).await?;
+            self.output = Some(format!("fired: killed {}", killed.join(", ")));
+            return Ok(());
+        }
+        if fault.forget_history.is_none() {
+            return Err("this fault needs `on`: at which request of the operator".into());
         }
         let Some(cluster) = self.cluster.backend().simulated() else {
             return Err(
@@ -81,21 +102,97 @@ impl Engine<'_> {
         Ok(())
     }
 
-    /// Without grace: the processes get SIGKILL and the objects go at once.
-    async fn kill_pods(&mut self, selector: &str) -> Result<(), Failure> {
-        let api: Api<Pod> = Api::namespaced(self.cluster.client(), &self.namespace);
-        let selector = self.text(selector)?;
-        let pods = api.list(&ListParams::default().labels(&selector)).await?;
-        if pods.items.is_empty() {
-            return Err(format!("the fault did not fire: no pod has the labels {selector}").into());
+    fn armed(&self, fault: &Fault, on: &FaultTrigger) -> Result<faults::Fault, Failure> {
+        let text = |text: &Option<String>| text.as_ref().map(|text| self.text(text)).transpose();
+        let mut when = match on.when {
+            FaultTime::Before => When::Before,
+            FaultTime::AfterCommit => When::AfterCommit,
+        };
+        let effect = if let Some(code) = fault.error {
+            Effect::Error(code)
+        } else if fault.lose_response.is_some() {
+            // What is lost is the answer of something that was done.
+            when = When::AfterCommit;
+            Effect::LoseResponse
+        } else if fault.conflict.is_some() {
+            Effect::Conflict
+        } else if fault.gone410.is_some() {
+            Effect::Gone
+        } else if fault.crash_operator.is_some() {
+            Effect::CrashOperator
+        } else if let Some(pods) = &fault.kill_pod {
+            Effect::KillPods(self.text(&pods.selector)?)
+        } else {
+            return Err("this fault happens at once, without `on`".into());
+        };
+        Ok(faults::Fault {
+            effect,
+            trigger: Trigger {
+                verb: on.verb.clone(),
+                resource: text(&on.resource)?,
+                name: text(&on.name)?,
+            },
+            when,
+            occurrence: on.occurrence.unwrap_or(1),
+        })
+    }
+
+    pub(super) async fn faults_fired(&mut self) -> Result<(), Failure> {
+        let limit = self.limit(None, |t| &t.assert, 30)?;
+        let proofs = self.cluster.faults().all_fired(limit).await?;
+        if proofs.is_empty() {
+            return Err("no fault was armed, so none has fired".into());
         }
-        let mut killed = Vec::new();
-        for pod in pods {
-            let now = DeleteParams::default().grace_period(0);
-            api.delete(&pod.name_any(), &now).await?;
-            killed.push(pod.name_any());
-        }
-        self.output = Some(format!("fired: killed {}", killed.join(", ")));
+        self.output = Some(proofs.join("\n"));
         Ok(())
     }
+}
+
+/// Carries out what a fault at a request cannot do itself; runs beside the scenario and never ends.
+pub(super) async fn disturb(
+    cluster: &Cluster,
+    subject: &Mutex<&mut (dyn Subject + '_)>,
+    namespace: &str,
+    mut happenings: UnboundedReceiver<Happening>,
+) -> std::convert::Infallible {
+    while let Some(happening) = happenings.recv().await {
+        let outcome = match happening {
+            Happening::Crash => {
+                let mut subject = subject.lock().await;
+                match subject.kill().await {
+                    Ok(()) => subject.start(cluster).await,
+                    failed => failed,
+                }
+            }
+            Happening::KillPods(selector, done) => {
+                let killed = kill_pods(cluster, namespace, &selector).await;
+                // A request that is gone by now waits for nothing.
+                killed.map(|_| done.send(()).unwrap_or_default())
+            }
+        };
+        if let Err(failure) = outcome {
+            cluster.faults().trouble(chain(&*failure));
+        }
+    }
+    std::future::pending().await
+}
+
+/// Without grace: the processes get SIGKILL and the objects go at once.
+async fn kill_pods(
+    cluster: &Cluster,
+    namespace: &str,
+    selector: &str,
+) -> Result<Vec<String>, Failure> {
+    let api: Api<Pod> = Api::namespaced(cluster.client(), namespace);
+    let pods = api.list(&ListParams::default().labels(selector)).await?;
+    if pods.items.is_empty() {
+        return Err(format!("the fault did not fire: no pod has the labels {selector}").into());
+    }
+    let mut killed = Vec::new();
+    for pod in pods {
+        let now = DeleteParams::default().grace_period(0);
+        api.delete(&pod.name_any(), &now).await?;
+        killed.push(pod.name_any());
+    }
+    Ok(killed)
 }

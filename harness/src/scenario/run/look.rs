@@ -13,7 +13,7 @@ use crate::{Failure, evidence, objects, scenario::model::Look};
 /// chainsaw's own number of lines.
 const TAIL: i64 = 10;
 
-impl Engine<'_> {
+impl Engine<'_, '_> {
     pub(super) async fn events(&mut self, look: &Look) -> Result<(), Failure> {
         let namespace = self.namespace_of(look)?;
         let api: Api<Event> = Api::namespaced(self.cluster.client(), &namespace);

@@ -35,7 +35,7 @@ struct Program<'a> {
     timeout: Option<&'a String>,
 }
 
-impl Engine<'_> {
+impl Engine<'_, '_> {
     pub(super) async fn command(&mut self, command: &Command) -> Result<(), Failure> {
         let arguments = command
             .args

@@ -45,7 +45,7 @@ struct Seen {
     trouble: Option<String>,
 }
 
-impl Engine<'_> {
+impl Engine<'_, '_> {
     pub(super) async fn assert(&mut self, assert: &Assert) -> Result<(), Failure> {
         let limit = self.limit(assert.timeout.as_ref(), |t| &t.assert, 30)?;
         let deadline = Instant::now() + limit;

@@ -27,7 +27,7 @@ pub(super) struct LedgerRow {
     values: Vec<String>,
 }
 
-impl Engine<'_> {
+impl Engine<'_, '_> {
     pub(super) async fn sql(&mut self, sql: &Sql) -> Result<(), Failure> {
         let limit = self.limit(sql.timeout.as_ref(), |t| &t.exec, 5)?;
         let deadline = Instant::now() + limit;
@@ -181,7 +181,8 @@ impl Engine<'_> {
         };
         let known = match (&target.kind, &target.selector) {
             (Some(_), _) => {
-                self.subject
+                let subject = self.subject.lock().await;
+                subject
                     .database(self.cluster, &self.namespace, &target)
                     .await?
             }

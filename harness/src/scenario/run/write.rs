@@ -18,7 +18,7 @@ use crate::{
     wait,
 };
 
-impl Engine<'_> {
+impl Engine<'_, '_> {
     pub(super) async fn write(&mut self, apply: &Apply, how: Write) -> Result<(), Failure> {
         let limit = self.limit(apply.timeout.as_ref(), |t| &t.apply, 5)?;
         let template = apply.template.unwrap_or(self.template);
