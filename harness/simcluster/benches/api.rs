@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{StreamExt, TryStreamExt as _, stream};
 use k8s_openapi::{
     api::core::v1::{ConfigMap, Namespace},
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
@@ -345,7 +345,7 @@ async fn growth() -> Result<(), Failure> {
     let maps: Api<ConfigMap> = Api::default_namespaced(client);
     let params = PostParams::default();
     let mut made = 0;
-    let mut costs = Vec::new();
+    let (mut costs, mut delays) = (Vec::new(), Vec::new());
     for size in [1_000, 100_000] {
         while made < size {
             maps.create(&params, &config_map(format!("m-{made}")))
@@ -361,12 +361,96 @@ async fn growth() -> Result<(), Failure> {
             made += 1;
         }
         costs.push(percentile(&mut times, 50));
+        let version = maps.list_metadata(&ListParams::default().limit(1)).await?;
+        let version = version.metadata.resource_version.unwrap_or_default();
+        let mut watch = Box::pin(maps.watch(&WatchParams::default(), &version).await?);
+        let mut times = Vec::new();
+        for _ in 0..ROUNDS {
+            let object = config_map(format!("m-{made}"));
+            let start = Instant::now();
+            maps.create(&params, &object).await?;
+            watch.next().await.ok_or("the watch ended")??;
+            times.push(start.elapsed());
+            made += 1;
+        }
+        delays.push(percentile(&mut times, 50));
     }
-    let shown: Vec<String> = costs.into_iter().map(shown).collect();
+    let both = |times: Vec<Duration>| times.into_iter().map(shown).collect::<Vec<_>>().join(" / ");
     row(
         "create among 1,000 / 100,000 objects, p50",
         "–",
-        &shown.join(" / "),
+        &both(costs),
+        "",
+    );
+    row(
+        "create to watch event among 1,000 / 100,000 objects, p50",
+        "–",
+        &both(delays),
+        "",
+    );
+    server.shutdown();
+    Ok(())
+}
+
+/// What the process has in memory, as the kernel counts it.
+fn resident() -> Result<u64, Failure> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kibibytes = line.and_then(|line| line.split_whitespace().next());
+    let kibibytes: u64 = kibibytes.ok_or("the kernel does not say")?.parse()?;
+    Ok(kibibytes / 1024)
+}
+
+/// Comes first: what others leave behind is not this one's.
+async fn memory() -> Result<(), Failure> {
+    let cluster = Cluster::builder().nodes(0).start().await?;
+    cluster.client().apiserver_version().await?;
+    row(
+        "resident memory, idle control plane",
+        "500 MiB",
+        &format!("{} MiB", resident()?),
+        "",
+    );
+    let maps: Api<ConfigMap> = Api::default_namespaced(cluster.client());
+    for number in 0..4_000 {
+        let object = config_map(format!("m-{number}"));
+        maps.create(&PostParams::default(), &object).await?;
+    }
+    row(
+        "… with 4,000 objects",
+        "850 MiB",
+        &format!("{} MiB", resident()?),
+        "",
+    );
+    cluster.shutdown().await;
+    Ok(())
+}
+
+/// How long it takes until a thousand watchers have all seen a change.
+async fn many_watchers() -> Result<(), Failure> {
+    let server = ApiServer::start(Config::default());
+    let client = server.client(&Identity::admin());
+    let maps: Api<ConfigMap> = Api::default_namespaced(client);
+    let params = WatchParams::default();
+    let mut watchers = Vec::new();
+    for _ in 0..1_000 {
+        watchers.push(Box::pin(maps.watch(&params, "0").await?));
+    }
+    let mut times = Vec::new();
+    for round in 0..10 {
+        let object = config_map(format!("m-{round}"));
+        let start = Instant::now();
+        maps.create(&PostParams::default(), &object).await?;
+        let seen = watchers.iter_mut().map(StreamExt::next);
+        for event in futures::future::join_all(seen).await {
+            event.ok_or("a watch ended")??;
+        }
+        times.push(start.elapsed());
+    }
+    row(
+        "create to event at the last of 1,000 watchers, p50",
+        "–",
+        &shown(percentile(&mut times, 50)),
         "",
     );
     server.shutdown();
@@ -397,6 +481,7 @@ async fn many_servers() -> Result<(), Failure> {
 async fn all() -> Result<(), Failure> {
     row("what", "real", "in process", "HTTPS");
     row("---", "---", "---", "---");
+    memory().await?;
     start_times().await?;
     let server = ApiServer::start(Config::default());
     let in_process = measure(server.client(&Identity::admin())).await?;
@@ -412,5 +497,6 @@ async fn all() -> Result<(), Failure> {
     }
     namespaces().await?;
     growth().await?;
+    many_watchers().await?;
     many_servers().await
 }
