@@ -160,3 +160,41 @@ fn the_operators_promises_name_only_tests_that_exist() {
         assert!(code.contains(&format!("fn {name}(")), "no test {name}");
     }
 }
+
+#[test]
+fn what_documents_say_is_held_by_a_test_is_held_by_one_that_exists() {
+    let code: String = all(".rs")
+        .iter()
+        .map(|path| fs::read_to_string(path).expect("source"))
+        .collect();
+    // A name of several words; in the table of complaints without its module, elsewhere with it.
+    let is_name = |text: &str| {
+        text.contains('_')
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    };
+    let (mut seen, mut dead) = (0, Vec::new());
+    for (document, with_module) in [
+        ("docs/complaints.md", false),
+        ("docs/fidelity.md", true),
+        ("docs/guide/reading-a-red-run.md", true),
+    ] {
+        let text = fs::read_to_string(root().join(document)).expect("the document");
+        for quoted in text.split('`').skip(1).step_by(2) {
+            let name = match quoted.rsplit_once("::") {
+                Some((_, name)) if with_module => name,
+                None if !with_module => quoted,
+                _ => continue,
+            };
+            if is_name(name) {
+                seen += 1;
+                if !code.contains(&format!("fn {name}(")) {
+                    dead.push(format!("{document}: {name}"));
+                }
+            }
+        }
+    }
+    assert!(seen > 100, "the tables are not read: {seen}");
+    assert!(dead.is_empty(), "no such tests: {dead:#?}");
+}
