@@ -84,7 +84,7 @@ fn a_red_run_tells_its_cause_and_no_secret() {
     let page = read("page.html");
     for part in [
         "What the cluster warned of",
-        "ImagePullBackOff",
+        "Failed to pull image",
         "<svg",
         "Run it again",
     ] {
