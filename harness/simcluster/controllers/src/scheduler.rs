@@ -223,6 +223,9 @@ impl Reconcile<ObjectKey> for Worker {
 
 impl Scheduler {
     async fn schedule(&self, pod: &Arc<Pod>) -> Result<Outcome, WriteError> {
+        if lock(&self.state).is_bound(pod) {
+            return Ok(Outcome::Bound);
+        }
         let node = match self.choose(pod) {
             Ok(node) => node,
             Err(failure) => {
@@ -335,6 +338,7 @@ impl Scheduler {
         });
         match self.pods.post_subresource(&key, "binding", &binding).await {
             Ok(_) => {
+                lock(&self.state).mark_bound(pod);
                 let text = format!("Successfully assigned {key} to {node}");
                 self.recorder
                     .record("Normal", reference(&**pod), "Scheduled", text, "Binding");

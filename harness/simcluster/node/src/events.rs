@@ -128,12 +128,13 @@ async fn write(
             reporting_instance: Some(node.clone()),
             ..Event::default()
         };
-        match api.create(&written::by_post(), &event).await {
-            Ok(created) => {
+        let name = event.metadata.name.clone().unwrap_or_default();
+        match written::create(&client, &api, &event).await {
+            Ok(()) => {
                 if known.len() >= REMEMBERED {
                     known.clear();
                 }
-                known.insert(key, (created.metadata.name.unwrap_or_default(), 1));
+                known.insert(key, (name, 1));
             }
             Err(error) => tracing::debug!(%error, reason = note.reason, "event not recorded"),
         }

@@ -1,7 +1,7 @@
 //! Which pods are on which nodes, as decided, whether or not it is written yet. Pure.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -31,6 +31,8 @@ pub(super) struct State {
     places: HashMap<String, String>,
     /// Pods that were given a node here and are not written yet, by uid.
     chosen: HashMap<String, String>,
+    /// Pods whose binding is written and has not been seen yet, by uid.
+    bound: HashSet<String>,
 }
 
 fn uid(pod: &Pod) -> String {
@@ -92,6 +94,17 @@ impl State {
         self.place(pod, node);
     }
 
+    /// The pod's binding is written: it is not to be written again, whatever changes before it is seen.
+    pub(super) fn mark_bound(&mut self, pod: &Pod) {
+        if self.chosen.contains_key(&uid(pod)) {
+            self.bound.insert(uid(pod));
+        }
+    }
+
+    pub(super) fn is_bound(&self, pod: &Pod) -> bool {
+        self.bound.contains(&uid(pod))
+    }
+
     pub(super) fn forget_choice(&mut self, pod: &Pod) {
         if self.chosen.contains_key(&uid(pod)) {
             self.take_off(&uid(pod));
@@ -104,6 +117,7 @@ impl State {
             return false;
         };
         self.chosen.remove(&uid(&pod));
+        self.bound.remove(&uid(&pod));
         let known = self.places.get(&uid(&pod)) == Some(&node);
         if known {
             if let Some(entry) = self.nodes.get_mut(&node) {
@@ -131,6 +145,7 @@ impl State {
 
     fn take_off(&mut self, uid: &str) -> bool {
         self.chosen.remove(uid);
+        self.bound.remove(uid);
         let Some(node) = self.places.remove(uid) else {
             return false;
         };

@@ -72,15 +72,27 @@ pub(super) async fn mount(
         return;
     }
     loop {
-        let now = Arc::clone(&pod.borrow_and_update());
+        let now = Arc::clone(&pod.borrow());
         tokio::select! {
             () = affected(&mut changes, &now) => {}
-            // The downward API shows labels and annotations.
-            Ok(()) = pod.changed() => {}
+            () = relabelled(&mut pod, &now) => {}
             () = tokio::time::sleep(LOOK_AGAIN) => {}
         }
         let now = Arc::clone(&pod.borrow());
         own.refresh(&now, &facts).await;
+    }
+}
+
+/// Waits until the pod has other labels or annotations, which the downward API shows; its many other changes are not
+/// worth a look at the API.
+async fn relabelled(pod: &mut watch::Receiver<Arc<Pod>>, shown: &Pod) {
+    let changed = |now: &Arc<Pod>| {
+        now.metadata.labels != shown.metadata.labels
+            || now.metadata.annotations != shown.metadata.annotations
+    };
+    if pod.wait_for(changed).await.is_err() {
+        // The worker has gone, and this task goes with it.
+        std::future::pending().await
     }
 }
 

@@ -24,7 +24,7 @@ pub(super) enum Report {
 pub(super) async fn write(client: Client, pod: Pod, mut reports: mpsc::UnboundedReceiver<Report>) {
     let meta = pod.metadata;
     let (name, uid) = (meta.name.unwrap_or_default(), meta.uid.unwrap_or_default());
-    let api: Api<Pod> = Api::namespaced(client, &meta.namespace.unwrap_or_default());
+    let api: Api<Pod> = Api::namespaced(client.clone(), &meta.namespace.unwrap_or_default());
     let mut written = serde_json::to_value(pod.status.unwrap_or_default()).unwrap_or_default();
     while let Some(first) = reports.recv().await {
         // While one status was being written, others may have come: only the last one counts.
@@ -44,8 +44,8 @@ pub(super) async fn write(client: Client, pod: Pod, mut reports: mpsc::Unbounded
                 "metadata": {"uid": uid},
                 "status": difference(&written, &wanted),
             });
-            let (params, patch) = (written::by_patch(), Patch::Strategic(patch));
-            let write = || api.patch_status(&name, &params, &patch);
+            let patch = Patch::Strategic(patch);
+            let write = || written::patch_status(&client, &api, &name, &patch);
             let gone = persist(&api, &name, &uid, "status", write).await;
             if gone {
                 return;
