@@ -24,8 +24,7 @@
 //!
 //! # What is not here
 //! The nodes of a cluster share one network, which has no way out.
-//! Limits of CPU and volumes in memory (`medium: Memory` lies on disk) are missing,
-//! and so are volumes other than emptyDir, hostPath, configMap, secret, projected, downwardAPI and claims
+//! Limits of CPU are missing, and so are volumes other than emptyDir, hostPath, configMap, secret, projected, downwardAPI and claims
 //! on hostPath or local volumes; a pod that asks for such a volume or probe is told so by an Event.
 
 mod addresses;

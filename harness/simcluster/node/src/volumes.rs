@@ -4,6 +4,7 @@
 //! pure. [`place`] makes directories, [`mod@write`] writes files so that readers see all of a change or
 //! nothing of it, [`setup`] fetches what a pod's volumes refer to and puts them in place.
 
+pub(crate) mod in_memory;
 pub(crate) mod mounts;
 pub(crate) mod payload;
 pub(crate) mod place;

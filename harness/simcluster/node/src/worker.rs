@@ -26,7 +26,7 @@ use crate::{
     pod::{Action, Event, PodState, Record},
     pod_files,
     runtime::{SIGKILL, SIGTERM, signal_number},
-    volumes::{mounts::Placed, setup::PodVolumes},
+    volumes::{in_memory, mounts::Placed, setup::PodVolumes},
 };
 
 mod grpc;
@@ -358,6 +358,7 @@ async fn make_sandbox(
         })
         .map_err(|error| format!("cannot write into {}: {error}", directory.display()))?;
     let spec = SandboxSpec {
+        memory: in_memory::volumes(pod, |volume| context.paths.volume(&uid, volume)),
         id: uid,
         hostname: name,
         address,

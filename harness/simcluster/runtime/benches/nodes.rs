@@ -164,6 +164,7 @@ fn sandbox(id: &str, host: u8) -> SandboxSpec {
         id: id.to_owned(),
         hostname: id.to_owned(),
         address: Some(Ipv4Addr::new(10, 42, 0, host)),
+        memory: Vec::new(),
     }
 }
 

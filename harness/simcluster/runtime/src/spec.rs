@@ -24,6 +24,19 @@ pub struct SandboxSpec {
     pub hostname: String,
     /// The pod's address, or `None` for the node's own network.
     pub address: Option<Ipv4Addr>,
+    /// Directories that are in memory for as long as the sandbox is.
+    pub memory: Vec<MemoryVolume>,
+}
+
+/// A directory of the host on which a file system in memory is mounted, for containers that bind it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryVolume {
+    /// On the host; it exists.
+    pub path: PathBuf,
+    /// Bytes; half of the machine's memory if absent.
+    pub size: Option<u64>,
+    /// The group that may write to it and gets what is made in it; everybody may write in any case.
+    pub group: Option<u32>,
 }
 
 /// One mount, made in order, `target` inside the container.

@@ -186,6 +186,7 @@ impl Container {
             id: "pod".to_owned(),
             hostname: "pod".to_owned(),
             address: Some(Ipv4Addr::new(10, 42, 0, 2)),
+            memory: Vec::new(),
         };
         runtime.create_sandbox(sandbox).await.unwrap();
         let scratch = tempfile::tempdir_in(self.scratch.path()).unwrap();

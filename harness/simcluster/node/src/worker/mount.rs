@@ -92,7 +92,7 @@ async fn relabelled(pod: &mut watch::Receiver<Arc<Pod>>, shown: &Pod) {
     };
     if pod.wait_for(changed).await.is_err() {
         // The worker has gone, and this task goes with it.
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

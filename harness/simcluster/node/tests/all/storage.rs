@@ -270,3 +270,23 @@ async fn an_empty_dir_beyond_its_limit_evicts_the_pod() {
     );
     cluster.end().await;
 }
+
+#[tokio::test]
+async fn an_empty_dir_in_memory_is_shared_and_full_at_its_limit() {
+    let cluster = Cluster::start().await;
+    let fills = "head -c 3000000 /dev/zero > /v/f || full=full; rm /v/f; \
+                 while read -r _ place kind _; do [ $place = /v ] && echo $kind $full; done \
+                 < /proc/mounts > /v/told; exit 0";
+    let mounts = json!([{"name": "v", "mountPath": "/v"}]);
+    let mut init = mounted(fills, mounts.clone());
+    init["name"] = json!("fills");
+    let spec = json!({
+        "restartPolicy": "Never",
+        "volumes": [{"name": "v", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}],
+        "initContainers": [init],
+        "containers": [mounted("cat /v/told", mounts)],
+    });
+    let (_, log) = cluster.run("m", spec).await;
+    assert_eq!(log, "tmpfs full\n");
+    cluster.end().await;
+}

@@ -72,6 +72,8 @@ struct Sandbox {
     network: SandboxNetwork,
     /// The mount that its containers share as `/dev/shm`.
     shared_memory: Option<PathBuf>,
+    /// Directories that are in memory.
+    memory: Vec<PathBuf>,
     /// The call that waits until all its processes are gone.
     removal: Option<u64>,
 }

@@ -49,6 +49,7 @@ impl Lab {
             id: "pod".to_owned(),
             hostname: format!("pod-{number}"),
             address: Some(Ipv4Addr::new(10, 42, number, 2)),
+            memory: Vec::new(),
         };
         let made = lab.runtime.create_sandbox(spec).await;
         made.expect("a fresh sandbox can be made");
@@ -80,6 +81,7 @@ impl Lab {
             id: id.to_owned(),
             hostname: format!("{id}-host"),
             address,
+            memory: Vec::new(),
         };
         self.runtime
             .create_sandbox(spec)

@@ -118,6 +118,7 @@ async fn sandboxes_must_exist_and_be_new() {
         id: "pod".to_owned(),
         hostname: "h".to_owned(),
         address: None,
+        memory: Vec::new(),
     };
     let refused = lab.runtime.create_sandbox(again).await.unwrap_err();
     assert_eq!(refused.to_string(), "sandbox pod exists already");

@@ -29,7 +29,7 @@ use crate::{
         program::Program,
     },
     protocol::{Answer, Call, Failure, Request},
-    spec::{ContainerSpec, ExecSpec, SandboxSpec, Target},
+    spec::{ContainerSpec, ExecSpec, MemoryVolume, SandboxSpec, Target},
 };
 
 impl Server {
@@ -132,10 +132,15 @@ impl Server {
             Sandbox {
                 network,
                 shared_memory,
+                memory: spec.memory.iter().map(|v| v.path.clone()).collect(),
                 removal: None,
             },
         );
-        Ok(())
+        let mounted = spec.memory.iter().try_for_each(memory_volume);
+        if mounted.is_err() {
+            self.forget_sandbox(&spec.id);
+        }
+        mounted
     }
 
     fn remove_sandbox(&mut self, call: u64, id: &str) -> Result<Response, Failure> {
@@ -180,6 +185,9 @@ impl Server {
                 // It all goes with the node in any case.
                 let _ = umount2(place, MntFlags::MNT_DETACH);
                 let _ = fs::remove_dir(place);
+            }
+            for path in &sandbox.memory {
+                let _ = umount2(path, MntFlags::MNT_DETACH);
             }
             // Whatever the kernel did not like about it, it takes all of it down in any case.
             let _ = NodeNetwork::remove_sandbox(sandbox.network, self.boot.network.prefix);
@@ -329,4 +337,25 @@ fn send_signal(pid: Pid, signal: i32, whom: &str) -> Result<(), Failure> {
         Ok(()) | Err(Errno::ESRCH) => Ok(()),
         Err(errno) => Err(errno).doing(doing).map_err(Failure::from),
     }
+}
+
+/// Mounts a directory that is in memory. It is seen by all containers that are started from now on.
+fn memory_volume(volume: &MemoryVolume) -> Result<(), Failure> {
+    let mut options = match volume.group {
+        None => "mode=0777".to_owned(),
+        Some(group) => format!("mode=2777,gid={group}"),
+    };
+    if let Some(bytes) = volume.size {
+        options.extend([",size=", &bytes.to_string()]);
+    }
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    mount(
+        Some("tmpfs"),
+        &volume.path,
+        Some("tmpfs"),
+        flags,
+        Some(options.as_str()),
+    )
+    .doing(format!("mount memory at {}", volume.path.display()))
+    .map_err(Failure::from)
 }
