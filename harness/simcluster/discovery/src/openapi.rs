@@ -3,6 +3,7 @@
 //! Enough for what clients do with it: kubectl's validation, explain and apply look for an operation by
 //! its kind, for the query parameter `fieldValidation`, and for the schema of the kind.
 
+mod descriptions;
 mod protobuf;
 mod swagger;
 
@@ -75,6 +76,7 @@ pub fn v3(
         insert_paths(&mut paths, resource, schema.as_ref());
     }
     collect(&mut schemas, wanted, custom, "#/components/schemas/");
+    schemas.values_mut().for_each(wrap_references);
     Some(json!({
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": "v1.36"},
@@ -164,7 +166,11 @@ fn collect(
             .iter()
             .find(|schema| schema.name == name)
             .map(|schema| schema.schema.clone())
-            .or_else(|| builtin::definition(&name).map(builtin::Definition::json));
+            .or_else(|| {
+                let mut schema = builtin::definition(&name)?.json();
+                descriptions::describe(&name, &mut schema);
+                Some(schema)
+            });
         let Some(mut schema) = schema else { continue };
         rewrite(&mut schema, prefix, &mut wanted);
         into.insert(name, schema);
@@ -192,6 +198,19 @@ fn rewrite(schema: &mut Value, prefix: &str, wanted: &mut BTreeSet<String>) {
     }
 }
 
+/// In v3 nothing may stand beside a reference: one that is described becomes part of a schema.
+fn wrap_references(schema: &mut Value) {
+    let fields = schema.get_mut("properties").and_then(Value::as_object_mut);
+    for field in fields.into_iter().flat_map(Map::values_mut) {
+        if let Some(map) = field.as_object_mut()
+            && map.contains_key("description")
+            && let Some(reference) = map.remove("$ref")
+        {
+            map.insert("allOf".to_owned(), json!([{"$ref": reference}]));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,6 +227,21 @@ mod tests {
             assert!(schemas.contains_key(name), "{name} is missing");
         }
         assert!(schemas.contains_key("io.k8s.api.core.v1.PodSpec"));
+    }
+
+    #[test]
+    fn a_described_reference_stands_within_all_of() {
+        let document = v3(builtin::resources(), "", "v1", &[]).expect("v1");
+        let spec =
+            &document["components"]["schemas"]["io.k8s.api.core.v1.Pod"]["properties"]["spec"];
+        let reference = "#/components/schemas/io.k8s.api.core.v1.PodSpec";
+        assert_eq!(spec["allOf"], json!([{"$ref": reference}]));
+        assert_eq!(spec.get("$ref"), None);
+        let text = spec["description"].as_str().unwrap_or_default();
+        assert!(
+            text.starts_with("Specification of the desired behavior"),
+            "{text}"
+        );
     }
 
     #[test]
