@@ -32,6 +32,10 @@ use simcluster::{
     model::{ModelContainer, Programs},
 };
 
+/// As in `cargo lab`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const ROUNDS: usize = 20;
 const IMAGE: &str = "busybox:1.36";
 

@@ -21,9 +21,17 @@ mod up;
 mod verify;
 mod why;
 
+/// A cluster makes and drops small trees of JSON all the time, at which this allocator is better by a sixth.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What the shell is told.
+const EXIT_CODES: &str = "Exit codes: 0 all went well, or a cluster was ended as asked; 1 something failed, \
+    which is said; 2 the command line is not understood.";
+
 /// The laboratory in which mysql-operator is proved.
 #[derive(Debug, Parser)]
-#[command(name = "lab", bin_name = "cargo lab", version)]
+#[command(name = "lab", bin_name = "cargo lab", version, after_help = EXIT_CODES)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
