@@ -12,6 +12,7 @@ mod atom;
 mod compare;
 mod conflict;
 mod fields;
+mod lay_over;
 mod managers;
 mod merge;
 mod order;
@@ -19,6 +20,8 @@ mod path;
 mod remove;
 mod scale;
 mod set;
+
+use std::borrow::Cow;
 
 use serde_json::{Map, Value, json};
 
@@ -29,9 +32,10 @@ use crate::status::Status;
 use atom::Type;
 use compare::Comparison;
 use conflict::Conflict;
+pub use lay_over::lay_over;
 pub use managers::{Entry, ManagedFields, Operation};
 pub use path::PathElement;
-pub use scale::scale;
+pub use scale::{apply_scale, put_managers, scale};
 pub use set::FieldSet;
 
 /// What is known about the shape of the objects.
@@ -120,9 +124,10 @@ impl ApplyError {
 /// resets them, and none leaves them as they are.
 pub fn update(live: Option<&Value>, new: &mut Value, object: &ObjectType, writer: &Writer<'_>) {
     let brought = take_managed_fields(new);
-    let mut live = live.map_or_else(|| object.absent(new), Value::clone);
-    let stored = take_managed_fields(&mut live);
-    let mut managed = starting_point(stored.as_ref(), brought.as_ref(), writer);
+    let live = live.map_or_else(|| Cow::Owned(object.absent(new)), Cow::Borrowed);
+    // The live object's managers stay in the comparison, as one field that nobody can own.
+    let stored = live.pointer("/metadata/managedFields");
+    let mut managed = starting_point(stored, brought.as_ref(), writer);
     let comparison = Comparison::of(&live, new, object.root()).without(writer.reset);
     managed.drop_fields(&comparison.changed());
     managed.drop_fields(&comparison.removed);
@@ -297,6 +302,9 @@ fn last_applied(live: &Value, root: Type<'_>, writer: &Writer<'_>) -> FieldSet {
 /// Takes back the new times of managed fields where nothing else has changed, so that a write
 /// without effect has none.
 pub fn keep_times_if_same(live: &Value, new: &mut Value) {
+    if !same_but_managed_fields(live, new) {
+        return;
+    }
     let entries = |object: &'_ Value| {
         object
             .pointer("/metadata/managedFields")
@@ -321,11 +329,19 @@ pub fn keep_times_if_same(live: &Value, new: &mut Value) {
     if before != after {
         return;
     }
-    let kept = live["metadata"]["managedFields"].clone();
-    let replaced = std::mem::replace(&mut new["metadata"]["managedFields"], kept);
-    if live != new {
-        new["metadata"]["managedFields"] = replaced;
-    }
+    new["metadata"]["managedFields"] = live["metadata"]["managedFields"].clone();
+}
+
+/// Whether two objects differ by their managers at most. Most writes are told apart by their first fields.
+fn same_but_managed_fields(one: &Value, other: &Value) -> bool {
+    without(one, "metadata").eq(without(other, "metadata"))
+        && without(&one["metadata"], "managedFields")
+            .eq(without(&other["metadata"], "managedFields"))
+}
+
+fn without<'a>(object: &'a Value, field: &'a str) -> impl Iterator<Item = (&'a String, &'a Value)> {
+    let fields = object.as_object().into_iter().flatten();
+    fields.filter(move |(name, _)| *name != field)
 }
 
 fn take_managed_fields(object: &mut Value) -> Option<Value> {

@@ -5,6 +5,7 @@
 //! fields and names, arguments of the wrong type, rules that are no condition. What a rule may cost
 //! is not estimated.
 
+mod authorizer;
 mod check;
 mod expression;
 mod path;
@@ -22,6 +23,7 @@ use crate::field::{Error, ErrorKind, Path};
 use crate::schema::{AdditionalProperties, SchemaRef, Type, ValidationRule};
 use crate::validate::correlated;
 
+pub use authorizer::{Authorizer, Question};
 pub use check::{CheckError, Checked, check};
 pub use expression::{Expression, Gives, Kind, Known, Variables};
 pub use path::field_path;

@@ -46,6 +46,7 @@ fn coerce_metadata(metadata: &mut Value, place: &str) -> Result<Vec<Problem>, De
             let problems = decoded.problems.iter().map(|problem| match problem {
                 Problem::Unknown(path) => Problem::Unknown(below(path)),
                 Problem::Duplicate(path) => Problem::Duplicate(below(path)),
+                problem @ Problem::JsonPatch(_) => problem.clone(),
             });
             Ok(problems.collect())
         }

@@ -26,6 +26,8 @@ pub enum Problem {
     Unknown(String),
     /// The path of a field that is given twice.
     Duplicate(String),
+    /// One of these in a JSON patch, not in the object.
+    JsonPatch(Box<Problem>),
 }
 
 impl fmt::Display for Problem {
@@ -33,6 +35,7 @@ impl fmt::Display for Problem {
         match self {
             Self::Unknown(path) => write!(f, "unknown field {path:?}"),
             Self::Duplicate(path) => write!(f, "duplicate field {path:?}"),
+            Self::JsonPatch(problem) => write!(f, "json patch {problem}"),
         }
     }
 }
@@ -147,13 +150,15 @@ pub fn type_meta(body: &[u8]) -> Result<TypeMeta, String> {
             &format!("struct field .{field} of type string"),
         )),
     };
+    // A list would be read as the fields of a struct in their order.
+    let is_list = body.trim_start().starts_with('[');
     match serde_json::from_str::<Head>(&body) {
-        Ok(head) => Ok(TypeMeta {
+        Ok(head) if !is_list => Ok(TypeMeta {
             api_version: text(head.api_version, "apiVersion")?,
             kind: text(head.kind, "kind")?,
         }),
         // Given twice, the last one counts.
-        Err(_) => match untyped(body.as_bytes()) {
+        _ => match untyped(body.as_bytes()) {
             Err(error) => Err(format!("json parse error: {error}")),
             Ok(Decoded {
                 value: Value::Null, ..

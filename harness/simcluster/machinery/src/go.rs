@@ -44,6 +44,33 @@ pub fn duration(text: &str) -> Option<i64> {
     Some((sign * seconds * 1e9).round() as i64)
 }
 
+/// The same, or what Go says is wrong with it.
+pub fn parse_duration(text: &str) -> Result<i64, String> {
+    if let Some(nanoseconds) = duration(text) {
+        return Ok(nanoseconds);
+    }
+    let quoted = serde_json::Value::from(text);
+    let invalid = format!("time: invalid duration {quoted}");
+    let is_number = |char: char| char.is_ascii_digit() || char == '.';
+    let mut rest = text.strip_prefix(['-', '+']).unwrap_or(text);
+    while !rest.is_empty() {
+        let tail = rest.trim_start_matches(is_number);
+        if !rest.starts_with(|char: char| char.is_ascii_digit()) {
+            break;
+        }
+        let (unit, after) = tail.split_at(tail.find(is_number).unwrap_or(tail.len()));
+        if unit.is_empty() {
+            return Err(format!("time: missing unit in duration {quoted}"));
+        }
+        if !["ns", "us", "\u{b5}s", "\u{3bc}s", "ms", "s", "m", "h"].contains(&unit) {
+            let unit = serde_json::Value::from(unit);
+            return Err(format!("time: unknown unit {unit} in duration {quoted}"));
+        }
+        rest = after;
+    }
+    Err(invalid)
+}
+
 /// A value as `%v` prints it: `map[a:1 b:[x y]]`.
 pub fn verb_v(value: &Value) -> String {
     match value {

@@ -24,6 +24,9 @@ pub enum PatchError {
     /// A JSON patch does not fit the object.
     #[error("{0}")]
     DoesNotFit(String),
+    /// A test in a JSON patch does not hold.
+    #[error("{0}")]
+    TestFailed(String),
     /// Too many operations.
     #[error("{0}")]
     TooLarge(String),
@@ -33,11 +36,16 @@ pub enum PatchError {
 }
 
 impl PatchError {
+    /// Whether the patch itself says that it is not for this object.
+    pub fn is_failed_test(&self) -> bool {
+        matches!(self, Self::TestFailed(_))
+    }
+
     /// What the API answers.
     pub fn status(&self) -> Status {
         match self {
             Self::Malformed(message) => Status::bad_request(message.as_str()),
-            Self::DoesNotFit(_) => Status::unprocessable(),
+            Self::DoesNotFit(_) | Self::TestFailed(_) => Status::unprocessable(),
             Self::TooLarge(message) => Status::too_large(message),
             Self::Unexpected(message) => Status::unexpected(message.as_str()),
         }

@@ -15,9 +15,9 @@ use crate::kind::GroupResource;
 pub struct Status {
     /// Always `v1`.
     pub api_version: String,
-    /// Always empty.
+    /// Empty, but for a list that cannot go on as it began.
     #[serde(default)]
-    pub metadata: EmptyMetadata,
+    pub metadata: StatusMetadata,
     /// `Failure`, or `Success` for a finished deletion.
     pub status: String,
     /// For people.
@@ -33,9 +33,13 @@ pub struct Status {
     pub code: u16,
 }
 
-/// The list metadata of a Status, which is never filled.
+/// The list metadata of a Status, which is hardly ever filled.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct EmptyMetadata {}
+pub struct StatusMetadata {
+    /// Where a list whose parts are forgotten can go on, with what there is now.
+    #[serde(default, rename = "continue", skip_serializing_if = "String::is_empty")]
+    pub go_on: String,
+}
 
 /// What a [`Status`] is about.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -93,7 +97,7 @@ impl Status {
     pub fn failure(code: u16, reason: &str, message: impl Into<String>) -> Self {
         Self {
             api_version: "v1".to_owned(),
-            metadata: EmptyMetadata {},
+            metadata: StatusMetadata::default(),
             status: "Failure".to_owned(),
             message: message.into(),
             reason: reason.to_owned(),

@@ -5,10 +5,14 @@
 //! nothing but the replicas and without a time. Clients see that, and so does whoever compares
 //! revisions: even a scale to the same number is a change then.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{Entry, FieldSet, ManagedFields, Operation, PathElement, Writer};
-use super::{put_managed_fields, take_managed_fields};
+use super::{
+    ApplyError, Entry, FieldSet, ManagedFields, ObjectType, Operation, PathElement, Writer,
+};
+use super::{apply, put_managed_fields, take_managed_fields};
+use crate::kind::GroupVersionKind;
+use crate::schema::builtin;
 
 /// Writes into `new` who manages its fields, after its replicas at `path` were written through
 /// `scale`; the writer says the version of the object itself.
@@ -53,4 +57,91 @@ pub fn scale(live: &Value, new: &mut Value, path: &[&str], writer: &Writer<'_>) 
         });
     }
     put_managed_fields(new, &after);
+}
+
+/// Applies a configuration of an object's `scale`, whose replicas stand at `path`: the merged scale,
+/// and who manages the fields of the object then. The writer says the version of the object itself.
+pub fn apply_scale(
+    live: &Value,
+    scale: &Value,
+    configuration: &Value,
+    path: &[&str],
+    writer: &Writer<'_>,
+    force: bool,
+) -> Result<(Value, ManagedFields), ApplyError> {
+    const VERSION: &str = "autoscaling/v1";
+    let steps: Vec<PathElement> = path.iter().map(|name| PathElement::field(name)).collect();
+    let stored = live.pointer("/metadata/managedFields");
+    let before = ManagedFields::decode(stored).unwrap_or_default();
+    let mut owners = ManagedFields::default();
+    for entry in before
+        .entries()
+        .iter()
+        .filter(|entry| entry.fields.has(&steps))
+    {
+        owners.push(Entry {
+            api_version: VERSION.to_owned(),
+            fields: FieldSet::of(&[&["spec", "replicas"]]),
+            ..entry.clone()
+        });
+    }
+    let mut scale = scale.clone();
+    put_managed_fields(&mut scale, &owners);
+    let kind = GroupVersionKind::new("autoscaling", "v1", "Scale");
+    let shape = builtin::schema(&kind).map_or(ObjectType::Untyped, ObjectType::Builtin);
+    let speaks = Writer {
+        api_version: VERSION,
+        ..*writer
+    };
+    let mut merged = apply(Some(&scale), configuration, &shape, &speaks, force)?;
+    let owners = take_managed_fields(&mut merged);
+    let owners = ManagedFields::decode(owners.as_ref()).unwrap_or_default();
+    let of_replicas = [PathElement::field("spec"), PathElement::field("replicas")];
+    let mut owners: Vec<Entry> = (owners.entries().iter())
+        .filter(|entry| entry.fields.has(&of_replicas))
+        .cloned()
+        .collect();
+
+    let replicas = FieldSet::of(&[path]);
+    let mut after = ManagedFields::default();
+    for entry in before.entries() {
+        // An applier is the same one in every version; who updates is another one in each.
+        let same = |owner: &Entry| {
+            owner.operation == Operation::Apply
+                && entry.operation == Operation::Apply
+                && (&owner.manager, &owner.subresource) == (&entry.manager, &entry.subresource)
+        };
+        if !entry.fields.has(&steps) {
+            after.push(entry.clone());
+        } else if let Some(place) = owners.iter().position(same) {
+            owners.remove(place);
+            after.push(entry.clone());
+        } else {
+            let fields = entry.fields.difference(&replicas);
+            if !fields.is_empty() {
+                after.push(Entry {
+                    fields,
+                    ..entry.clone()
+                });
+            }
+        }
+    }
+    for owner in owners {
+        after.push(Entry {
+            api_version: writer.api_version.to_owned(),
+            time: None,
+            fields: replicas.clone(),
+            ..owner
+        });
+    }
+    Ok((merged, after))
+}
+
+/// Writes who manages its fields into an object.
+pub fn put_managers(object: &mut Value, managed: &ManagedFields) {
+    if !object["metadata"].is_object() {
+        object["metadata"] = json!({});
+    }
+    drop(take_managed_fields(object));
+    put_managed_fields(object, managed);
 }

@@ -507,6 +507,23 @@ proptest! {
     }
 
     #[test]
+    fn owners_together_own_what_they_said(one in rack_spec(), two in rack_spec()) {
+        let object = rack();
+        let said = |spec: &Value| {
+            let all = fields::set_of(&with_meta(spec.clone()), object.root());
+            all.difference(set::never_managed())
+        };
+        let live = applied(None, &with_meta(one.clone()), &object, "one", false).unwrap();
+        let both = applied(Some(&live), &with_meta(two.clone()), &object, "two", true).unwrap();
+        let managed = ManagedFields::decode(both.pointer("/metadata/managedFields")).unwrap();
+        let owned = managed.all_fields();
+        let beyond = owned.difference(&said(&one).union(&said(&two)));
+        prop_assert_eq!(beyond, FieldSet::default(), "nobody owns what nobody said");
+        let lost = said(&two).difference(&owned);
+        prop_assert_eq!(lost, FieldSet::default(), "who forces owns all that it said");
+    }
+
+    #[test]
     fn sets_of_fields_are_read_as_they_are_written(spec in rack_spec()) {
         let object = rack();
         let set = fields::set_of(&with_meta(spec), object.root());

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use kube_cel::cel::IdedExpr;
 use kube_cel::cel::common::ast::{
-    CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValue, SelectExpr, operators,
+    CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValue, SelectExpr, StructExpr, operators,
 };
 
+use super::authorizer::RESOURCE_CHECK;
 use super::source::{self, Target};
 use super::types::{Call, Ty, call};
 use crate::schema::{SchemaRef, ValidationRule};
@@ -68,10 +69,20 @@ pub(super) fn compile(
     text: &str,
     variables: BTreeMap<String, Ty>,
 ) -> Result<(IdedExpr, Ty), String> {
+    compile_with(text, variables, false)
+}
+
+/// The same; `messages` says that it may make an `Object` or a `JSONPatch`.
+pub(super) fn compile_with(
+    text: &str,
+    variables: BTreeMap<String, Ty>,
+    messages: bool,
+) -> Result<(IdedExpr, Ty), String> {
     let expression = source::parse(text)?;
     let mut checker = Checker {
         text,
         variables,
+        messages,
         errors: Vec::new(),
     };
     let result = checker.expression(&expression);
@@ -85,6 +96,7 @@ pub(super) fn compile(
 struct Checker<'a> {
     text: &'a str,
     variables: BTreeMap<String, Ty>,
+    messages: bool,
     errors: Vec<String>,
 }
 
@@ -99,7 +111,8 @@ impl Checker<'_> {
 
     fn expression(&mut self, expression: &IdedExpr) -> Ty {
         match &expression.expr {
-            Expr::Unspecified | Expr::Struct(_) => Ty::Dyn,
+            Expr::Unspecified => Ty::Dyn,
+            Expr::Struct(message) => self.message(message),
             Expr::Literal(literal) => match literal {
                 LiteralValue::Boolean(_) => Ty::Bool,
                 LiteralValue::Bytes(_) => Ty::Bytes,
@@ -156,7 +169,42 @@ impl Checker<'_> {
         }
     }
 
+    /// `Object.spec{replicas: 1}`
+    fn message(&mut self, message: &StructExpr) -> Ty {
+        let name = message.type_name.trim_start_matches('.');
+        let is_patch = name == "JSONPatch";
+        if !self.messages || !(is_patch || name == "Object" || name.starts_with("Object.")) {
+            let why = format!("undeclared reference to '{name}' (in container '')");
+            return self.error(Target::Ident(name), &why);
+        }
+        for entry in &message.entries {
+            let EntryExpr::StructField(field) = &entry.expr else {
+                continue;
+            };
+            let given = self.expression(&field.value);
+            let wanted = match (is_patch, field.field.as_str()) {
+                (true, "op" | "path" | "from") => Ty::String,
+                (true, "value") | (false, _) => continue,
+                (true, other) => {
+                    self.error(Target::Field(other), &format!("undefined field '{other}'"));
+                    continue;
+                }
+            };
+            if !given.fits(&wanted) {
+                let why = format!(
+                    "expected type of field '{}' is '{wanted}' but provided type is '{given}'",
+                    field.field
+                );
+                self.error(Target::Ident(&field.field), &why);
+            }
+        }
+        Ty::Message(name.to_owned())
+    }
+
     fn select(&mut self, select: &SelectExpr) -> Ty {
+        if source::is_request_resource(select) && self.variables.contains_key("authorizer") {
+            return Ty::Library(RESOURCE_CHECK);
+        }
         let operand = self.expression(&select.operand);
         let field = &select.field;
         let found = match operand.field(field) {
@@ -189,6 +237,7 @@ impl Checker<'_> {
             .iter()
             .map(|argument| self.expression(argument))
             .collect();
+        self.literal_argument(one);
         let name = qualified.as_deref().unwrap_or(&one.func_name);
         if let Some(result) = self.operator(name, &arguments) {
             return result;
@@ -209,6 +258,25 @@ impl Checker<'_> {
                 let why = format!("found no matching overload for '{name}' applied to '{applied}'");
                 self.error(Target::Call(&one.func_name), &why)
             }
+        }
+    }
+
+    /// Literals that a function could never make sense of are told before it runs.
+    fn literal_argument(&mut self, one: &CallExpr) {
+        let name = one.func_name.as_str();
+        let first = one.args.first().map(|own| &own.expr);
+        let Some(Expr::Literal(LiteralValue::String(text))) = first else {
+            return;
+        };
+        let text: &str = text;
+        let sensible = match name {
+            "matches" => crate::pattern::compile(text).is_ok(),
+            "duration" => crate::go::duration(text).is_some(),
+            "timestamp" => text.parse::<jiff::Timestamp>().is_ok(),
+            _ => return,
+        };
+        if !sensible {
+            self.error(Target::Argument(name), &format!("invalid {name} argument"));
         }
     }
 

@@ -1,8 +1,7 @@
 //! Expressions with variables of the caller's choice, as admission has them: conditions, messages,
 //! and values that other expressions use.
 //!
-//! Values have no schema here, so their fields are reached by their own names. What `authorizer`
-//! offers is not there: who uses it is told so by [`Expression::asks_authorizer`].
+//! Values have no schema here, so their fields are reached by their own names.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,6 +12,7 @@ use kube_cel::cel::{Context, IdedExpr, Value as Cel, common::ast::Expr, objects:
 use serde_json::Value;
 
 use super::{
+    authorizer::{self, Authorizer, Question},
     check,
     run::{self, LIBRARY, MAX_MESSAGE},
     source,
@@ -26,6 +26,8 @@ use crate::schema::Schema;
 pub enum Known {
     /// Nothing: any field may be selected.
     Anything,
+    /// It answers what somebody may do.
+    Authorizer,
     /// The fields, as an `OpenAPI` schema has them.
     Fields(Value),
     /// The result of another expression, by the name of this variable's field.
@@ -45,6 +47,10 @@ pub enum Gives {
     Text,
     /// `string` or `null`
     TextOrNull,
+    /// An `Object`
+    Configuration,
+    /// A list of `JSONPatch`
+    JsonPatch,
     /// Whatever it is.
     Anything,
 }
@@ -55,7 +61,6 @@ pub struct Expression {
     text: String,
     program: IdedExpr,
     kind: Kind,
-    asks_authorizer: bool,
 }
 
 impl Expression {
@@ -65,40 +70,24 @@ impl Expression {
         known: &BTreeMap<String, Known>,
         gives: Gives,
     ) -> Result<Self, String> {
-        let mut variables: BTreeMap<String, Ty> = known
+        let variables: BTreeMap<String, Ty> = known
             .iter()
             .map(|(name, known)| (name.clone(), type_of(known)))
             .collect();
-        let parsed = source::parse(text).map_err(|why| format!("compilation failed: {why}"))?;
-        let asks_authorizer = source::mentions(&parsed, "authorizer");
-        if asks_authorizer {
-            variables.insert("authorizer".to_owned(), Ty::Dyn);
-        }
-        // What the library can do depends on its types; without them nothing can be said.
-        let result = if asks_authorizer {
-            Ty::Dyn
-        } else {
-            check::compile(text, variables)
-                .map_err(|why| format!("compilation failed: {why}"))?
-                .1
-        };
+        let messages = matches!(gives, Gives::Configuration | Gives::JsonPatch);
+        let (parsed, result) = check::compile_with(text, variables, messages)
+            .map_err(|why| format!("compilation failed: {why}"))?;
         expect(&parsed, &result, gives)?;
         Ok(Self {
             text: text.to_owned(),
             program: source::prepare(parsed),
             kind: Kind(result),
-            asks_authorizer,
         })
     }
 
     /// The type of the result, for expressions that use it.
     pub fn kind(&self) -> Kind {
         self.kind.clone()
-    }
-
-    /// Whether it asks what somebody may do, which is not evaluated.
-    pub fn asks_authorizer(&self) -> bool {
-        self.asks_authorizer
     }
 
     /// Whether the condition holds.
@@ -125,6 +114,14 @@ impl Expression {
         }
     }
 
+    /// What it gives, as JSON.
+    pub fn value(&self, scope: &Variables) -> Result<Value, String> {
+        value::to_json(&self.run(scope)?).map_err(|why| {
+            let text = &self.text;
+            format!("expression '{text}' resulted in error: {why}")
+        })
+    }
+
     fn run(&self, scope: &Variables) -> Result<Cel, String> {
         let result = Cel::resolve(&self.program, &scope.context);
         result.map_err(|error| {
@@ -137,6 +134,7 @@ impl Expression {
 fn type_of(known: &Known) -> Ty {
     match known {
         Known::Anything => Ty::Dyn,
+        Known::Authorizer => Ty::Library(authorizer::AUTHORIZER),
         Known::Fields(openapi) => Ty::of(&Schema::from_openapi(openapi), false),
         Known::Results(results) => Ty::Results(
             results
@@ -159,6 +157,11 @@ fn expect(parsed: &IdedExpr, result: &Ty, gives: Gives) -> Result<(), String> {
         | (Gives::Condition, Ty::Bool)
         | (Gives::Text | Gives::TextOrNull, Ty::String)
         | (Gives::TextOrNull, Ty::Null) => true,
+        (Gives::Configuration, Ty::Message(name)) => name == "Object",
+        (Gives::JsonPatch, Ty::List(each)) => match &**each {
+            Ty::Message(name) => name == "JSONPatch",
+            each => matches!(each, Ty::Dyn),
+        },
         (_, Ty::Dyn) => !bare,
         _ => false,
     };
@@ -172,6 +175,8 @@ fn expect(parsed: &IdedExpr, result: &Ty, gives: Gives) -> Result<(), String> {
     Err(match gives {
         Gives::Condition => format!("must evaluate to bool but got {result}"),
         Gives::Text => format!("must evaluate to string but got {result}"),
+        Gives::Configuration => format!("must evaluate to Object but got {result}"),
+        Gives::JsonPatch => format!("must evaluate to list(JSONPatch) but got {result}"),
         _ => format!("must evaluate to one of [string null_type] but got {result}"),
     })
 }
@@ -204,6 +209,15 @@ impl Variables {
     pub fn set(&mut self, name: &str, value: &Value) {
         let value = value::convert(value, &Schema::default(), false);
         self.context.add_variable_from_value(name, value);
+    }
+
+    /// Gives `authorizer` its value, and `authorizer.requestResource` the question about the
+    /// request itself.
+    pub fn set_authorizer(&mut self, authorizer: &Arc<dyn Authorizer>, request: Question) {
+        let (anyone, request) = authorizer::variables(authorizer, request);
+        self.context.add_variable_from_value("authorizer", anyone);
+        self.context
+            .add_variable_from_value(authorizer::REQUEST_RESOURCE, request);
     }
 
     /// Gives the field `name` of `variables` the result of an expression. When that fails, those

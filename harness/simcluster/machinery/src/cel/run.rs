@@ -6,6 +6,7 @@ use kube_cel::KubeCelExt;
 use kube_cel::cel::objects::{Key, OptionalValue};
 use kube_cel::cel::{Context, ExecutionError, IdedExpr, Value};
 
+use super::authorizer;
 use super::source::{OPTIONAL_ENTRY, OPTIONAL_FIELD};
 
 /// A message that is longer than this is not used.
@@ -16,6 +17,7 @@ pub(super) static LIBRARY: LazyLock<Context<'static>> = LazyLock::new(|| {
     let mut context = Context::default().with_all();
     context.add_function(OPTIONAL_FIELD, optional_entry);
     context.add_function(OPTIONAL_ENTRY, optional_entry);
+    authorizer::register(&mut context);
     context
 });
 

@@ -1,8 +1,13 @@
 //! The text of a rule: parsing it, and pointing into it.
 
 use kube_cel::cel::IdedExpr;
-use kube_cel::cel::common::ast::{CallExpr, EntryExpr, Expr, LiteralValue, operators};
+use kube_cel::cel::common::ast::{
+    CallExpr, EntryExpr, Expr, IdedEntryExpr, LiteralValue, MapEntryExpr, MapExpr, SelectExpr,
+    operators,
+};
 use kube_cel::cel::parser::Parser;
+
+use super::authorizer::REQUEST_RESOURCE;
 
 /// Parses an expression; the error is what the real server's compiler says.
 pub(super) fn parse(source: &str) -> Result<IdedExpr, String> {
@@ -29,6 +34,10 @@ pub(super) fn prepare(mut expression: IdedExpr) -> IdedExpr {
 fn rewrite(expression: &mut IdedExpr) -> bool {
     let replaced = match &mut expression.expr {
         Expr::Unspecified | Expr::Literal(_) | Expr::Ident(_) => None,
+        Expr::Select(select) if is_request_resource(select) => {
+            expression.expr = Expr::Ident(REQUEST_RESOURCE.to_owned());
+            return false;
+        }
         Expr::Select(select) => {
             let optional = rewrite(&mut select.operand) && !select.test;
             optional.then(|| {
@@ -71,11 +80,10 @@ fn rewrite(expression: &mut IdedExpr) -> bool {
             None
         }
         Expr::Struct(object) => {
-            object
-                .entries
-                .iter_mut()
-                .for_each(|entry| rewrite_entry(&mut entry.expr));
-            None
+            let entries = std::mem::take(&mut object.entries);
+            let entries = entries.into_iter().map(as_map_entry).collect();
+            expression.expr = Expr::Map(MapExpr { entries });
+            return false;
         }
         Expr::Comprehension(one) => {
             for part in [
@@ -99,6 +107,29 @@ fn rewrite(expression: &mut IdedExpr) -> bool {
         args,
     });
     true
+}
+
+/// The interpreter knows no messages; a map of their fields does as well.
+fn as_map_entry(mut entry: IdedEntryExpr) -> IdedEntryExpr {
+    rewrite_entry(&mut entry.expr);
+    if let EntryExpr::StructField(field) = entry.expr {
+        let name = LiteralValue::String(field.field.into());
+        entry.expr = EntryExpr::MapEntry(MapEntryExpr {
+            key: IdedExpr {
+                id: entry.id,
+                expr: Expr::Literal(name),
+            },
+            value: field.value,
+            optional: field.optional,
+        });
+    }
+    entry
+}
+
+/// Whether it is `authorizer.requestResource`, which is a variable by itself.
+pub(super) fn is_request_resource(select: &SelectExpr) -> bool {
+    let authorizer = matches!(&select.operand.expr, Expr::Ident(name) if name == "authorizer");
+    authorizer && select.field == "requestResource" && !select.test
 }
 
 fn rewrite_entry(entry: &mut EntryExpr) {
@@ -156,6 +187,8 @@ pub(super) enum Target<'a> {
     Ident(&'a str),
     /// the parenthesis of `name(`
     Call(&'a str),
+    /// what follows the parenthesis of `name(`
+    Argument(&'a str),
     /// an operator
     Operator(&'a str),
 }
@@ -202,12 +235,13 @@ fn find(source: &str, target: Target<'_>) -> Option<usize> {
                 .strip_prefix('.')
                 .is_some_and(|rest| word(rest.trim_start_matches('?').trim_start(), name)),
             Target::Ident(name) => word(rest, name) && !is_ident(before) && before != '.',
-            Target::Call(name) => word(rest, name) && !is_ident(before),
+            Target::Call(name) | Target::Argument(name) => word(rest, name) && !is_ident(before),
             Target::Operator(operator) => rest.starts_with(operator),
         };
         if found {
             return Some(match target {
                 Target::Call(name) => index + rest.find('(').unwrap_or(name.len()),
+                Target::Argument(name) => index + rest.find('(').map_or(name.len(), |at| at + 1),
                 _ => index,
             });
         }

@@ -224,6 +224,16 @@ fn mistakes_in_a_rule_are_pointed_at() {
          | ....^"
     );
     assert_eq!(
+        why("self.a.matches('[')"),
+        "compilation failed: ERROR: <input>:1:16: invalid matches argument\n | \
+         self.a.matches('[')\n | ...............^"
+    );
+    assert_eq!(
+        why("duration('soon') > duration('1h')"),
+        "compilation failed: ERROR: <input>:1:10: invalid duration argument\n | \
+         duration('soon') > duration('1h')\n | .........^"
+    );
+    assert_eq!(
         why("slef.a == 'x'"),
         "compilation failed: ERROR: <input>:1:1: undeclared reference to 'slef' (in container \
          '')\n | slef.a == 'x'\n | ^"

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use super::value::escape;
+use super::{authorizer, value::escape};
 use crate::schema::{AdditionalProperties, Schema, SchemaRef, Type};
 
 /// The type of an expression.
@@ -30,6 +30,8 @@ pub(super) enum Ty {
     Results(BTreeMap<String, Ty>),
     /// A type of an extension library: `kubernetes.Quantity`.
     Library(&'static str),
+    /// What a mutation makes: `Object`, a part of it such as `Object.spec`, or `JSONPatch`.
+    Message(String),
 }
 
 impl Ty {
@@ -121,6 +123,7 @@ impl Ty {
                 true
             }
             (Self::Library(left), Self::Library(right)) => left == right,
+            (Self::Message(left), Self::Message(right)) => left == right,
             _ => std::mem::discriminant(self) == std::mem::discriminant(other),
         }
     }
@@ -154,6 +157,7 @@ impl fmt::Display for Ty {
             Self::Object(..) | Self::Metadata | Self::Results(_) => f.write_str("object"),
             Self::Optional(inner) => write!(f, "optional_type({inner})"),
             Self::Library(name) => f.write_str(name),
+            Self::Message(name) => f.write_str(name),
         }
     }
 }
@@ -168,8 +172,23 @@ const FORMAT: Ty = Ty::Library("kubernetes.NamedFormat");
 /// Functions by name, with their signatures: the receiver before a dot, arguments, the result after
 /// a colon. Letters: b bool, i int, u uint, d double, s string, y bytes, D duration, T timestamp,
 /// L list, M map, * anything, S a list of strings, O an optional, and the libraries' Q quantity,
-/// U url, P ip, C cidr, V semver, F format.
-const FUNCTIONS: [(&str, &str); 129] = [
+/// U url, P ip, C cidr, V semver, F format, and of the authorizer A itself, H its check of a path,
+/// G of a group, R of a resource, and E its decision.
+const FUNCTIONS: [(&str, &str); 143] = [
+    ("path", "A.s:H"),
+    ("group", "A.s:G"),
+    ("serviceAccount", "A.ss:A"),
+    ("resource", "G.s:R"),
+    ("subresource", "R.s:R"),
+    ("namespace", "R.s:R"),
+    ("name", "R.s:R"),
+    ("fieldSelector", "R.s:R"),
+    ("labelSelector", "R.s:R"),
+    ("check", "H.s:E R.s:E"),
+    ("allowed", "E.:b"),
+    ("errored", "E.:b"),
+    ("reason", "E.:s"),
+    ("error", "E.:s"),
     ("size", "s:i y:i L:i M:i s.:i y.:i L.:i M.:i"),
     ("contains", "s.s:b L.*:b"),
     ("startsWith", "s.s:b"),
@@ -321,6 +340,11 @@ fn letter(letter: char) -> Ty {
         'C' => CIDR,
         'V' => SEMVER,
         'F' => FORMAT,
+        'A' => Ty::Library(authorizer::AUTHORIZER),
+        'H' => Ty::Library(authorizer::PATH_CHECK),
+        'G' => Ty::Library(authorizer::GROUP_CHECK),
+        'R' => Ty::Library(authorizer::RESOURCE_CHECK),
+        'E' => Ty::Library(authorizer::DECISION),
         _ => Ty::Dyn,
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use base64::Engine;
 use chrono::{DateTime, Duration, FixedOffset, NaiveDate, NaiveTime, TimeZone};
 use kube_cel::cel;
-use kube_cel::cel::objects::{Key, Map};
+use kube_cel::cel::objects::{Key, Map, OptionalValue};
 use serde_json::Value;
 
 use crate::go;
@@ -50,6 +50,43 @@ pub(super) fn convert(value: &Value, schema: &Schema, is_object: bool) -> cel::V
             })
         }
     }
+}
+
+/// A value of an expression as JSON.
+pub(super) fn to_json(value: &cel::Value) -> Result<Value, String> {
+    Ok(match value {
+        cel::Value::Null => Value::Null,
+        cel::Value::Bool(flag) => (*flag).into(),
+        cel::Value::Int(number) => (*number).into(),
+        cel::Value::UInt(number) => (*number).into(),
+        cel::Value::Float(number) => (*number).into(),
+        cel::Value::String(text) => text.as_str().into(),
+        cel::Value::Bytes(bytes) => base64::engine::general_purpose::STANDARD
+            .encode(&**bytes)
+            .into(),
+        cel::Value::Timestamp(time) => time
+            .to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)
+            .into(),
+        cel::Value::List(items) => {
+            let items = items.iter().map(to_json);
+            Value::Array(items.collect::<Result<_, _>>()?)
+        }
+        cel::Value::Map(map) => {
+            let entries = map.map.iter().map(|(key, value)| match key {
+                Key::String(name) => Ok(((**name).clone(), to_json(value)?)),
+                other => Err(format!("unsupported type of key: {other:?}")),
+            });
+            Value::Object(entries.collect::<Result<_, _>>()?)
+        }
+        cel::Value::Opaque(opaque) => {
+            let optional = opaque.downcast_ref::<OptionalValue>();
+            match optional.map(OptionalValue::value) {
+                Some(inner) => inner.map_or(Ok(Value::Null), to_json)?,
+                None => return Err(format!("unsupported type {}", opaque.runtime_type_name())),
+            }
+        }
+        other => return Err(format!("unsupported type of value: {other:?}")),
+    })
 }
 
 /// The old value with entries of sets and keyed lists in the order of the new one: their order

@@ -1,6 +1,6 @@
 //! JSON patches (RFC 6902): operations in order, all of them or none.
 
-use json_patch::PatchOperation;
+use json_patch::{PatchErrorKind, PatchOperation};
 use serde_json::{Map, Value};
 
 use super::{MAX_JSON_PATCH_OPERATIONS, PatchError};
@@ -57,7 +57,11 @@ pub fn parse(body: &[u8]) -> Result<(JsonPatch, Vec<Problem>), PatchError> {
             }
         }
     }
-    Ok((JsonPatch { operations }, problems))
+    let problems = problems.into_iter().map(Box::new);
+    Ok((
+        JsonPatch { operations },
+        problems.map(Problem::JsonPatch).collect(),
+    ))
 }
 
 impl JsonPatch {
@@ -70,8 +74,10 @@ impl JsonPatch {
             }
             let operation = known(operation, &patched)
                 .ok_or_else(|| PatchError::DoesNotFit("unknown operation".to_owned()))?;
-            json_patch::patch(&mut patched, &[operation])
-                .map_err(|error| PatchError::DoesNotFit(error.to_string()))?;
+            json_patch::patch(&mut patched, &[operation]).map_err(|error| match error.kind {
+                PatchErrorKind::TestFailed => PatchError::TestFailed(error.to_string()),
+                _ => PatchError::DoesNotFit(error.to_string()),
+            })?;
         }
         *target = patched;
         Ok(())
@@ -217,6 +223,29 @@ mod tests {
         #[test]
         fn no_patch_panics(target in arbitrary::object(), patch in arbitrary::value()) {
             let _ = patched(target, &json!([patch]));
+        }
+
+        #[test]
+        fn a_difference_makes_one_of_the_other(
+            from in arbitrary::object(), to in arbitrary::object(),
+        ) {
+            let there = json_patch::diff(&from, &to);
+            let patch = serde_json::to_value(&there).expect("patches are JSON");
+            prop_assert_eq!(patched(from, &patch).unwrap(), to);
+        }
+
+        #[test]
+        fn a_patch_whose_last_test_fails_changes_nothing(
+            from in arbitrary::object(), to in arbitrary::object(),
+        ) {
+            let there = json_patch::diff(&from, &to);
+            let mut patch = serde_json::to_value(&there).expect("patches are JSON");
+            let fails = json!({"op": "test", "path": "", "value": "no object"});
+            patch.as_array_mut().expect("a patch is a list").push(fails);
+            let (patch, _) = parse(patch.to_string().as_bytes()).unwrap();
+            let mut target = from.clone();
+            prop_assert!(patch.apply(&mut target).is_err_and(|error| error.is_failed_test()));
+            prop_assert_eq!(target, from);
         }
 
         #[test]

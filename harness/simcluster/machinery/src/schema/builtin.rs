@@ -153,6 +153,13 @@ pub fn object_meta() -> SchemaRef {
     SchemaRef(Inner::Definition(definition))
 }
 
+/// The schema of the options of a deletion.
+pub fn delete_options() -> SchemaRef {
+    let name = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
+    let definition = definition(name).expect("the embedded schemas hold DeleteOptions");
+    SchemaRef(Inner::Definition(definition))
+}
+
 /// A built-in resource, as discovery tells it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
