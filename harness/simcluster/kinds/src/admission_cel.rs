@@ -69,6 +69,7 @@ pub fn known(has_params: bool) -> BTreeMap<String, Known> {
             "namespaceObject".to_owned(),
             Known::Fields(NAMESPACE.clone()),
         ),
+        ("authorizer".to_owned(), Known::Authorizer),
     ]);
     if has_params {
         known.insert("params".to_owned(), Known::Anything);

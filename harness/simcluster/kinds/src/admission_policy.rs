@@ -31,7 +31,8 @@ pub(crate) struct Policy;
 /// Where and with which parameters a policy is in force.
 pub(crate) struct Binding;
 
-fn default_match(resources: &mut Value) {
+/// Which resources, unless it is said otherwise.
+pub(crate) fn default_match(resources: &mut Value) {
     resources.fill("matchPolicy", "Equivalent");
     resources.fill("namespaceSelector", json!({}));
     resources.fill("objectSelector", json!({}));
@@ -118,16 +119,10 @@ impl KindRules for Binding {
     }
 
     fn row(&self, binding: &Value, now: Timestamp) -> Row {
-        let param = match binding.at("spec.paramRef") {
-            Some(param) if param.lacks("name") => "*".to_owned(),
-            Some(param) if param.lacks("namespace") => param.text("name").to_owned(),
-            Some(param) => format!("{}/{}", param.text("namespace"), param.text("name")),
-            None => "<unset>".to_owned(),
-        };
         Row::new(vec![
             table::name(binding),
             json!(binding.text("spec.policyName")),
-            json!(param),
+            json!(param_ref_cell(binding)),
             table::age(binding, now),
         ])
     }
@@ -141,16 +136,7 @@ fn validate_policy(policy: &Value, errors: &mut Vec<Error>) {
     if let Some(kind) = spec.at("paramKind") {
         validate_param_kind(kind, &path.child("paramKind"), errors);
     }
-    match spec.at("matchConstraints") {
-        None => errors.push(Error::required(&path.child("matchConstraints"), "")),
-        Some(resources) => {
-            let place = path.child("matchConstraints");
-            validate_match(resources, &place, errors);
-            if resources.list("resourceRules").is_empty() {
-                errors.push(Error::required(&place.child("resourceRules"), ""));
-            }
-        }
-    }
+    validate_constraints(spec, &path, errors);
     let place = path.child("matchConditions");
     match_conditions(spec.list("matchConditions"), has_params, &place, errors);
     let mut known = known(has_params);
@@ -171,7 +157,7 @@ fn validate_policy(policy: &Value, errors: &mut Vec<Error>) {
 }
 
 /// Variables in their order: each may use those before it.
-fn validate_variables(
+pub(crate) fn validate_variables(
     spec: &Value,
     path: &Path,
     known: &mut BTreeMap<String, Known>,
@@ -202,6 +188,30 @@ fn validate_variables(
             kinds.insert(own.to_owned(), expression.kind());
             known.insert("variables".to_owned(), Known::Results(kinds.clone()));
         }
+    }
+}
+
+/// What a policy concerns; without rules its expressions would have no types.
+pub(crate) fn validate_constraints(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
+    match spec.at("matchConstraints") {
+        None => errors.push(Error::required(&path.child("matchConstraints"), "")),
+        Some(resources) => {
+            let place = path.child("matchConstraints");
+            validate_match(resources, &place, errors);
+            if resources.list("resourceRules").is_empty() {
+                errors.push(Error::required(&place.child("resourceRules"), ""));
+            }
+        }
+    }
+}
+
+/// The parameters of a binding, as a table shows them.
+pub(crate) fn param_ref_cell(binding: &Value) -> String {
+    match binding.at("spec.paramRef") {
+        Some(param) if param.lacks("name") => "*".to_owned(),
+        Some(param) if param.lacks("namespace") => param.text("name").to_owned(),
+        Some(param) => format!("{}/{}", param.text("namespace"), param.text("name")),
+        None => "<unset>".to_owned(),
     }
 }
 
@@ -279,7 +289,7 @@ fn validate_annotations(
     }
 }
 
-fn validate_param_kind(kind: &Value, path: &Path, errors: &mut Vec<Error>) {
+pub(crate) fn validate_param_kind(kind: &Value, path: &Path, errors: &mut Vec<Error>) {
     let (place, text) = (path.child("apiVersion"), kind.text("apiVersion"));
     let (group, version) = text.split_once('/').unwrap_or(("", text));
     if text.is_empty() {
@@ -343,23 +353,7 @@ fn validate_match(resources: &Value, path: &Path, errors: &mut Vec<Error>) {
 fn validate_binding(binding: &Value, errors: &mut Vec<Error>) {
     let (empty, path) = (json!({}), Path::new("spec"));
     let spec = binding.at("spec").unwrap_or(&empty);
-    let policy = spec.text("policyName");
-    if policy.is_empty() {
-        errors.push(Error::required(&path.child("policyName"), ""));
-    } else {
-        complain(
-            errors,
-            &path.child("policyName"),
-            policy,
-            name::dns1123_subdomain(policy),
-        );
-    }
-    if let Some(param) = spec.at("paramRef") {
-        validate_param_ref(param, &path.child("paramRef"), errors);
-    }
-    if let Some(resources) = spec.at("matchResources") {
-        validate_match(resources, &path.child("matchResources"), errors);
-    }
+    validate_bound(spec, &path, errors);
     let (place, actions) = (
         path.child("validationActions"),
         spec.texts("validationActions"),
@@ -382,6 +376,27 @@ fn validate_binding(binding: &Value, errors: &mut Vec<Error>) {
     if actions.is_empty() {
         let detail = "at least one validation action is required";
         errors.push(Error::required(&place, detail));
+    }
+}
+
+/// What bindings of either kind of policy say.
+pub(crate) fn validate_bound(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
+    let policy = spec.text("policyName");
+    if policy.is_empty() {
+        errors.push(Error::required(&path.child("policyName"), ""));
+    } else {
+        complain(
+            errors,
+            &path.child("policyName"),
+            policy,
+            name::dns1123_subdomain(policy),
+        );
+    }
+    if let Some(param) = spec.at("paramRef") {
+        validate_param_ref(param, &path.child("paramRef"), errors);
+    }
+    if let Some(resources) = spec.at("matchResources") {
+        validate_match(resources, &path.child("matchResources"), errors);
     }
 }
 

@@ -1,10 +1,14 @@
 //! HorizontalPodAutoscaler: it is stored and shown; nothing scales by it here.
 
+mod metrics;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use simcluster_machinery::field::{Error, Path};
+use simcluster_machinery::name;
 
 use crate::checks::{NOT_POSITIVE, required};
+use crate::meta::complain;
 use crate::read::{Fill, Read};
 use crate::rules::KindRules;
 use crate::table::{self, AGE, Column, NAME, Row};
@@ -62,8 +66,14 @@ impl KindRules for HorizontalPodAutoscaler {
             errors.push(Error::invalid(&place, most, detail));
         }
         let target = spec.get("scaleTargetRef").unwrap_or(&Value::Null);
-        for field in ["kind", "name"] {
-            required(target, field, &path.child("scaleTargetRef"), &mut errors);
+        reference(target, &path.child("scaleTargetRef"), &mut errors);
+        metrics::validate(spec, &path, &mut errors);
+        let percent = spec.integer("targetCPUUtilizationPercentage");
+        if let Some(percent) = percent.filter(|percent| *percent < 1) {
+            // Version 1 is a metric inside the server, and refused as one.
+            let place = path.child("metrics").index(0).child("resource");
+            let place = place.child("target").child("averageUtilization");
+            errors.push(Error::invalid(&place, percent, NOT_POSITIVE));
         }
         errors
     }
@@ -98,6 +108,17 @@ impl KindRules for HorizontalPodAutoscaler {
             json!(autoscaler.integer("status.currentReplicas").unwrap_or(0)),
             table::age(autoscaler, now),
         ])
+    }
+}
+
+/// Kind and name of something that is referred to.
+fn reference(target: &Value, path: &Path, errors: &mut Vec<Error>) {
+    for field in ["kind", "name"] {
+        let own = target.text(field);
+        required(target, field, path, errors);
+        if !own.is_empty() {
+            complain(errors, &path.child(field), own, name::path_segment(own));
+        }
     }
 }
 

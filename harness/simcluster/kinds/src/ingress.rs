@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use simcluster_machinery::field::{Error, Path};
 use simcluster_machinery::name;
 
-use crate::checks::{port_number, required};
+use crate::checks::{immutable, port_number, required};
 use crate::meta::complain;
 use crate::read::{Read, text_or};
 use crate::rules::KindRules;
@@ -250,7 +250,53 @@ fn validate_backend(backend: &Value, path: &Path, errors: &mut Vec<Error>) {
 
 pub(crate) struct IngressClass;
 
+/// A path behind a domain: `acme.io/foo`.
+fn validate_controller(class: &Value, errors: &mut Vec<Error>) {
+    const LONGEST: usize = 250;
+    let (controller, path) = (
+        class.text("spec.controller"),
+        Path::new("spec").child("controller"),
+    );
+    if controller.len() > LONGEST {
+        errors.push(Error::too_long(&path, LONGEST));
+    }
+    if controller.is_empty() {
+        errors.push(Error::required(&path, ""));
+        return;
+    }
+    match controller.split_once('/') {
+        Some((domain, rest)) if !domain.is_empty() && !rest.is_empty() => {
+            let complaints = name::dns1123_subdomain(domain);
+            complain(errors, &path, domain, complaints);
+        }
+        _ => {
+            let detail = "must be a domain-prefixed path (such as \"acme.io/foo\")";
+            errors.push(Error::invalid(&path, controller, detail));
+        }
+    }
+}
+
 impl KindRules for IngressClass {
+    fn validate_create(&self, class: &Value) -> Vec<Error> {
+        let mut errors = Vec::new();
+        validate_controller(class, &mut errors);
+        errors
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value) -> Vec<Error> {
+        let mut errors = self.validate_create(new);
+        let path = Path::new("spec");
+        let empty = json!({});
+        immutable(
+            new.at("spec").unwrap_or(&empty),
+            old.at("spec").unwrap_or(&empty),
+            &["controller"],
+            &path,
+            &mut errors,
+        );
+        errors
+    }
+
     fn has_generation(&self) -> bool {
         true
     }

@@ -33,6 +33,7 @@ mod job;
 mod lease;
 mod limit_range;
 mod meta;
+mod mutating_policy;
 pub mod namespace;
 mod network_policy;
 mod node;
@@ -59,8 +60,8 @@ pub mod table;
 mod webhook_configuration;
 
 pub use meta::{
-    NameRule, Scope, carry_server_fields, keep_all_but_status, validate as validate_meta,
-    validate_update as validate_meta_update,
+    NameRule, Scope, carry_server_fields, dedup_owner_references, finalizer_warnings,
+    keep_all_but_status, validate as validate_meta, validate_update as validate_meta_update,
 };
 pub use registry::rules;
 pub use rules::KindRules;

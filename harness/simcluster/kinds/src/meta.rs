@@ -181,6 +181,64 @@ pub(crate) fn validate_standard_finalizers(object: &Value, path: &Path) -> Vec<E
     strange.collect()
 }
 
+/// What custom resources are only warned of: finalizers that others could use, too.
+pub fn finalizer_warnings(new: &Value, old: Option<&Value>) -> Vec<String> {
+    let known = old.map_or_else(Vec::new, |old| old.texts("metadata.finalizers"));
+    let added: BTreeSet<&str> = (new.texts("metadata.finalizers").into_iter())
+        .filter(|one| !known.contains(one))
+        .collect();
+    let mut warnings = Vec::new();
+    for own in added {
+        let mut warn = |why: &str| warnings.push(format!("metadata.finalizers: {own:?}: {why}"));
+        for complaint in name::qualified_name(own) {
+            warn(&complaint);
+        }
+        if own.contains('/') || STANDARD_FINALIZERS.contains(&own) {
+            continue;
+        }
+        let path = if own.contains('.') {
+            " including a path (/)"
+        } else {
+            ""
+        };
+        warn(&format!(
+            "prefer a domain-qualified finalizer name{path} to avoid accidental conflicts with \
+             other finalizer writers"
+        ));
+    }
+    warnings
+}
+
+/// Takes out owner references that are given twice; what to say about it, if there were any.
+pub fn dedup_owner_references(object: &mut Value, after_admission: bool) -> Option<String> {
+    let references = object.get_mut("metadata")?.get_mut("ownerReferences")?;
+    let references = references.as_array_mut()?;
+    let mut twice: Vec<String> = Vec::new();
+    let mut kept: Vec<Value> = Vec::new();
+    for reference in references.drain(..) {
+        if kept.contains(&reference) {
+            twice.push(reference.text("uid").to_owned());
+        } else {
+            kept.push(reference);
+        }
+    }
+    *references = kept;
+    if twice.is_empty() {
+        return None;
+    }
+    let when = if after_admission {
+        " after mutating admission happens"
+    } else {
+        ""
+    };
+    Some(format!(
+        ".metadata.ownerReferences contains duplicate entries{when}; API server dedups owner \
+         references in 1.20+, and may reject such requests as early as 1.24; please fix your \
+         requests; duplicate UID(s) observed: {}",
+        twice.join(", ")
+    ))
+}
+
 /// Each complaint as an invalid value at `path`.
 pub(crate) fn complain(
     errors: &mut Vec<Error>,
@@ -297,7 +355,7 @@ fn validate_finalizers(meta: &Value, path: &Path, errors: &mut Vec<Error>) {
         errors.push(Error::invalid(
             path,
             meta["finalizers"].clone(),
-            "orphan and foregroundDeletion finalizers cannot be both set",
+            "finalizer orphan and foregroundDeletion cannot be both set",
         ));
     }
 }
@@ -344,12 +402,17 @@ pub(crate) fn keep(new: &mut Value, old: &Value, field: &str) {
 
 /// All but metadata and status as in `old`, and the generation too.
 pub(crate) fn keep_for_status_update(new: &mut Value, old: &Value) {
-    let mut kept = old.clone();
-    for field in ["metadata", "status"] {
-        keep(&mut kept, new, field);
+    if let (Value::Object(new), Value::Object(old)) = (&mut *new, old) {
+        let own = |field: &str| matches!(field, "metadata" | "status");
+        new.retain(|field, _| own(field) || old.contains_key(field));
+        for (field, value) in old.iter().filter(|(field, _)| !own(field)) {
+            // Nearly always it is the same, and comparing is cheaper than copying.
+            if new.get(field) != Some(value) {
+                new.insert(field.clone(), value.clone());
+            }
+        }
     }
-    keep(&mut kept, old, "metadata.generation");
-    *new = kept;
+    keep(new, old, "metadata.generation");
 }
 
 /// What an update of the status of a custom resource keeps: all but the status. Of the metadata,

@@ -123,8 +123,11 @@ fn validate_port(port: &Value, path: &Path, errors: &mut Vec<Error>) {
     }
 }
 
+/// What is said of a text that is no network.
+pub(crate) const NO_CIDR: &str = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+
 /// A range of addresses: address and length of the prefix.
-fn cidr(text: &str) -> Option<(IpAddr, u8)> {
+pub(crate) fn cidr(text: &str) -> Option<(IpAddr, u8)> {
     let (address, length) = text.split_once('/')?;
     let address: IpAddr = address.parse().ok()?;
     let most = if address.is_ipv4() { 32 } else { 128 };
@@ -143,7 +146,6 @@ fn contains(outer: (IpAddr, u8), inner: (IpAddr, u8)) -> bool {
 }
 
 fn validate_block(block: &Value, path: &Path, errors: &mut Vec<Error>) {
-    const NO_CIDR: &str = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
     let (text, place) = (block.text("cidr"), path.child("cidr"));
     if text.is_empty() {
         errors.push(Error::required(&place, ""));

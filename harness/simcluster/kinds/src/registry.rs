@@ -151,6 +151,12 @@ fn other(group: &str, kind: &str) -> Known {
         ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => {
             &crate::admission_policy::Policy
         }
+        ("admissionregistration.k8s.io", "MutatingAdmissionPolicy") => {
+            &crate::mutating_policy::Policy
+        }
+        ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding") => {
+            &crate::mutating_policy::Binding
+        }
         ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding") => {
             &crate::admission_policy::Binding
         }

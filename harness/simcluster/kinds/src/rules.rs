@@ -63,7 +63,9 @@ pub trait KindRules: Sync {
     fn check_create(&self, object: &Value, scope: Scope) -> Vec<Error> {
         let path = Path::new("metadata");
         let mut errors = meta::validate(object, scope, self.name_rule(), &path);
-        errors.extend(meta::validate_standard_finalizers(object, &path));
+        if self.finalizers_are_qualified() {
+            errors.extend(meta::validate_standard_finalizers(object, &path));
+        }
         errors.extend(self.validate_create(object));
         errors
     }
@@ -74,7 +76,9 @@ pub trait KindRules: Sync {
         let mut errors = of_metadata(new, old, scope);
         if self.update_validates_whole_metadata() {
             errors.extend(meta::validate(new, scope, self.name_rule(), &path));
-            errors.extend(meta::validate_standard_finalizers(new, &path));
+            if self.finalizers_are_qualified() {
+                errors.extend(meta::validate_standard_finalizers(new, &path));
+            }
         }
         errors.extend(self.validate_update(new, old));
         errors
@@ -105,6 +109,11 @@ pub trait KindRules: Sync {
 
     /// Whether an update is held against all rules of metadata, or only against those of updates.
     fn update_validates_whole_metadata(&self) -> bool {
+        true
+    }
+
+    /// Whether finalizers must have a domain or be Kubernetes' own.
+    fn finalizers_are_qualified(&self) -> bool {
         true
     }
 

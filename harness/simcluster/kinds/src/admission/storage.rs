@@ -2,6 +2,7 @@
 //! is in use.
 
 use serde_json::Value;
+use simcluster_machinery::quantity::Quantity;
 
 use crate::persistent_volume_claim::class;
 use crate::read::{Fill, Read};
@@ -24,6 +25,32 @@ pub fn default_storage_class<'a>(claim: &mut Value, classes: impl IntoIterator<I
     if let Some(newest) = newest {
         claim.put("spec.storageClassName", newest.text("metadata.name"));
     }
+}
+
+/// Why a claim may not grow, if it wants to; `class_of` finds a storage class by its name.
+pub fn refused_growth<'a>(
+    new: &Value,
+    old: &Value,
+    class_of: impl FnOnce(&str) -> Option<&'a Value>,
+) -> Option<&'static str> {
+    let size = |claim: &Value| {
+        let text = claim.text("spec.resources.requests.storage");
+        text.parse::<Quantity>().ok()
+    };
+    if size(new) <= size(old) {
+        return None;
+    }
+    if old.text("status.phase") != "Bound" {
+        return Some("Only bound persistent volume claims can be expanded");
+    }
+    let name = class(new).filter(|name| !name.is_empty() && Some(*name) == class(old));
+    let may_grow = name
+        .and_then(class_of)
+        .is_some_and(|class| class.flag("allowVolumeExpansion"));
+    (!may_grow).then_some(
+        "only dynamically provisioned pvc can be resized and the storageclass that provisions the \
+         pvc must support resize",
+    )
 }
 
 /// A claim stays while a pod uses it.

@@ -11,6 +11,7 @@ use super::is_external;
 use crate::checks::{one_of, port_number, port_number_or_name, required_one_of};
 use crate::endpoints::validate_address;
 use crate::meta::{complain, validate_labels};
+use crate::network_policy::{NO_CIDR, cidr};
 use crate::read::Read;
 
 const TYPES: [&str; 4] = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
@@ -38,6 +39,7 @@ pub(super) fn service(service: &Value) -> Vec<Error> {
         validate_address(address, &place, &mut errors);
     }
     required_one_of(spec, "type", &TYPES, &path, &mut errors);
+    source_ranges(spec, &path, &mut errors);
     traffic(spec, kind, &path, &mut errors);
     errors
 }
@@ -237,6 +239,17 @@ fn cluster_ips(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
         if !matches!(family, "IPv4" | "IPv6") {
             let place = path.child("ipFamilies").index(index);
             errors.push(Error::not_supported(&place, family, &["IPv4", "IPv6"]));
+        }
+    }
+}
+
+/// From where a load balancer may be reached; the real server writes the field with a capital here.
+fn source_ranges(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
+    let path = path.child("LoadBalancerSourceRanges");
+    let ranges = spec.texts("loadBalancerSourceRanges");
+    for (index, range) in ranges.into_iter().enumerate() {
+        if cidr(range.trim()).is_none() {
+            errors.push(Error::invalid(&path.index(index), range, NO_CIDR));
         }
     }
 }

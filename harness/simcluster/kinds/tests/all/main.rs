@@ -5,6 +5,7 @@ mod cluster;
 mod config;
 mod networking;
 mod pods;
+mod scaling;
 mod storage;
 mod workloads;
 
