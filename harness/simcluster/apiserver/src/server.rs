@@ -240,6 +240,6 @@ impl Inner {
 
 impl Handler for ApiServer {
     fn handle(&self, request: Request<Body>, peer: Peer) -> BoxFuture<'static, Response<Body>> {
-        Box::pin(dispatch::handle(Arc::clone(&self.inner), request, peer))
+        Box::pin(dispatch::guarded(Arc::clone(&self.inner), request, peer))
     }
 }

@@ -4,6 +4,7 @@
 
 mod escalation;
 mod matching;
+mod mutating;
 mod pods;
 mod policies;
 mod quota;
@@ -12,7 +13,7 @@ pub(crate) mod webhooks;
 use serde_json::Value;
 use simcluster_kinds::admission;
 use simcluster_machinery::{
-    kind::GroupResource,
+    kind::{GroupResource, GroupVersionKind},
     status::{Cause, Details, Status},
 };
 
@@ -72,8 +73,27 @@ pub(crate) fn validate_update(
     if part == Part::Whole {
         one_default_priority(call, new)?;
         escalation::check(call, new, Some(old))?;
+        may_grow(call, new, old)?;
     }
     Ok(())
+}
+
+/// Whether a claim that wants a larger volume may have it.
+fn may_grow(call: &Call, new: &Value, old: &Value) -> Result<(), Failure> {
+    if !call.resource.is("", "persistentvolumeclaims") {
+        return Ok(());
+    }
+    let classes = values(call, "storage.k8s.io/storageclasses", "");
+    let class_of = |name: &str| {
+        let mut classes = classes.iter();
+        classes
+            .find(|class| class.name() == name)
+            .map(|class| class.value())
+    };
+    let name = new["metadata"]["name"].as_str().unwrap_or_default();
+    admission::refused_growth(new, old, class_of).map_or(Ok(()), |why| {
+        Err(Box::new(Status::forbidden(call.resource_name(), name, why)))
+    })
 }
 
 /// Before a deletion.
@@ -84,6 +104,38 @@ pub(crate) fn delete(call: &Call, object: &Object) -> Result<(), Failure> {
             object.name(),
             "this namespace may not be deleted",
         )));
+    }
+    Ok(())
+}
+
+/// Lets policies and then webhooks change what is written.
+pub(crate) async fn mutate(
+    call: &mut Call,
+    write: webhooks::Write<'_>,
+    object: &mut Value,
+) -> Result<(), Failure> {
+    let curious = mutating::mutate(call, write, object).await?;
+    webhooks::mutate(call, write, object).await?;
+    mutating::again(call, write, curious, object).await
+}
+
+/// Lets policies and webhooks change and then judge what is sent to a part of an object: a binding, an
+/// eviction, the options of a stream.
+pub(crate) async fn through(
+    call: &mut Call,
+    kind: &GroupVersionKind,
+    object: &mut Value,
+    write: webhooks::Write<'_>,
+) -> Result<(), Failure> {
+    let name = call.route.name.clone();
+    let write = webhooks::Write {
+        kind: Some(kind),
+        name: &name,
+        ..write
+    };
+    mutate(call, write, object).await?;
+    if is_judged(call) {
+        judge(call, write, Some(object)).await?;
     }
     Ok(())
 }

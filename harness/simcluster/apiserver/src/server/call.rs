@@ -70,6 +70,12 @@ impl Call {
         )))
     }
 
+    /// Takes out owner references that are given twice, and warns of them.
+    pub(crate) fn dedup_owner_references(&mut self, object: &mut Value, after_admission: bool) {
+        let warning = simcluster_kinds::dedup_owner_references(object, after_admission);
+        self.warnings.extend(warning);
+    }
+
     /// Who the client says it is when it owns fields: `fieldManager`, else its program's name.
     pub(crate) fn field_manager(&self) -> String {
         let given = self.query.get("fieldManager");

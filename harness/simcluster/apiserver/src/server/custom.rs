@@ -125,21 +125,28 @@ impl CustomVersion {
 
     /// Custom resources must say what they are.
     pub(crate) fn check_type(&self, object: &Value) -> Result<(), Failure> {
-        let kind = object["kind"].as_str().unwrap_or_default();
-        if kind == self.kind.kind {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let (kind, version) = (text(&object["kind"]), text(&object["apiVersion"]));
+        let mut errors = Vec::new();
+        for (field, given, own) in [
+            ("kind", &kind, self.kind.kind.clone()),
+            ("apiVersion", &version, self.kind.api_version()),
+        ] {
+            if *given != own {
+                let why = format!("must be {own}");
+                errors.push(Error::invalid(&Path::new(field), given.as_str(), why));
+            }
+        }
+        if errors.is_empty() {
             return Ok(());
         }
-        let error = Error::invalid(
-            &Path::new("kind"),
-            kind,
-            format!("must be {}", self.kind.kind),
-        );
-        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        let claimed = GroupVersionKind::from_api_version(&version, &kind);
+        let name = text(&object["metadata"]["name"]);
         Err(Box::new(Status::invalid(
-            &self.kind.group,
-            kind,
-            name,
-            &[error],
+            &claimed.group,
+            &kind,
+            &name,
+            &errors,
         )))
     }
 
@@ -357,6 +364,15 @@ impl KindRules for CustomVersion {
 
     fn validate_create(&self, object: &Value) -> Vec<Error> {
         self.check(object, None)
+    }
+
+    /// They are warned of instead.
+    fn finalizers_are_qualified(&self) -> bool {
+        false
+    }
+
+    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
+        simcluster_kinds::finalizer_warnings(new, old)
     }
 
     fn validate_update(&self, new: &Value, old: &Value) -> Vec<Error> {

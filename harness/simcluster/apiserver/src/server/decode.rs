@@ -1,5 +1,7 @@
 //! From a request's body to an object of the kind that the path names.
 
+use std::fmt::Write as _;
+
 use bytes::Bytes;
 use http::header;
 use serde_json::Value;
@@ -46,22 +48,70 @@ impl FieldValidation {
 /// The body as JSON, whatever it was written in.
 pub(crate) fn json(call: &Call) -> Result<Bytes, Failure> {
     let content_type = call.header(header::CONTENT_TYPE);
-    let media_type = content_type.split(';').next().unwrap_or_default().trim();
-    match media_type {
-        "" | "application/json" => Ok(call.body.clone()),
-        "application/yaml" => yaml_to_json(&call.body),
-        "application/vnd.kubernetes.protobuf" if call.resource.custom.is_none() => {
-            protobuf::to_json(&call.body)
-                .map(Bytes::from)
-                .map_err(|error| Box::new(Status::bad_request(error.to_string())))
+    let accepted: &[&str] = if call.resource.custom.is_some() {
+        &ACCEPTED_CUSTOM
+    } else {
+        &ACCEPTED
+    };
+    read_as(call, content_type, accepted)?.map_err(|why| {
+        if call.body.starts_with(b"k8s\0") || content_type.contains("protobuf") {
+            Box::new(Status::bad_request(why))
+        } else {
+            unrecognized(&call.resource.kind, &why, &call.body)
         }
-        _ => Err(Box::new(Status::unsupported_media_type(
-            if call.resource.custom.is_some() {
-                &ACCEPTED_CUSTOM
-            } else {
-                &ACCEPTED
-            },
-        ))),
+    })
+}
+
+/// The body as JSON, if it is of an accepted type; why it cannot be read is left to be told.
+fn read_as(
+    call: &Call,
+    content_type: &str,
+    accepted: &[&str],
+) -> Result<Result<Bytes, String>, Failure> {
+    let media_type = content_type.split(';').next().unwrap_or_default().trim();
+    let media_type = media_type.to_ascii_lowercase();
+    let media_type = match media_type.as_str() {
+        "" => "application/json",
+        other => other,
+    };
+    if !accepted.contains(&media_type) {
+        return Err(Box::new(Status::unsupported_media_type(accepted)));
+    }
+    Ok(match media_type {
+        "application/json" => Ok(call.body.clone()),
+        "application/yaml" => decode::yaml(&call.body)
+            .map(Bytes::from)
+            .map_err(|error| error.to_string()),
+        _ => protobuf::to_json(&call.body)
+            .map(Bytes::from)
+            .map_err(|error| error.to_string()),
+    })
+}
+
+/// A body of which not even the type is known.
+fn unrecognized(kind: &GroupVersionKind, why: &str, body: &[u8]) -> Failure {
+    Box::new(Status::bad_request(format!(
+        "the object provided is unrecognized (must be of type {}): {why} ({})",
+        kind.kind,
+        summary(body)
+    )))
+}
+
+/// The beginning of a body: as text if it may be JSON, else in hexadecimal digits.
+fn summary(body: &[u8]) -> String {
+    const SHOWN: usize = 30;
+    let shown = &body[..body.len().min(SHOWN)];
+    let end = if body.len() > SHOWN { " ..." } else { "" };
+    match shown.first() {
+        None => "<empty>".to_owned(),
+        Some(b'{') => format!("{}{end}", String::from_utf8_lossy(shown)),
+        Some(_) => {
+            let mut digits = String::with_capacity(2 * SHOWN + end.len());
+            for byte in shown {
+                _ = write!(digits, "{byte:02x}");
+            }
+            digits + end
+        }
     }
 }
 
@@ -121,11 +171,12 @@ pub(crate) fn patched(
     strategic: Option<&Value>,
 ) -> Result<Value, Failure> {
     let resource = call.resource.clone();
-    let shown = match strategic {
-        Some(patch) => go::verb_v(patch),
-        None => value.to_string(),
-    };
+    let text = strategic.is_none().then(|| value.to_string());
     let refuse = |why: String| {
+        let shown = match strategic {
+            Some(patch) => go::verb_v(patch),
+            None => text.clone().unwrap_or_default(),
+        };
         let error = Error::invalid(&Path::new("patch"), shown.as_str(), why);
         Box::new(Status::invalid("", "", "", &[error]))
     };
@@ -163,6 +214,32 @@ pub(crate) fn patched(
     Ok(value)
 }
 
+/// What a patch made of something of another kind than the resource's own.
+pub(crate) fn patched_other(
+    call: &mut Call,
+    value: Value,
+    problems: &[Problem],
+    kind: &GroupVersionKind,
+) -> Result<Value, Failure> {
+    let schema = simcluster_machinery::schema::builtin::schema(kind)
+        .ok_or_else(|| Box::new(Status::internal(&format!("no schema for {kind}"))))?;
+    let shown = value.to_string();
+    let refuse = |why: String| {
+        let error = Error::invalid(&Path::new("patch"), shown.as_str(), why);
+        Box::new(Status::invalid("", "", "", &[error]))
+    };
+    let decoded = decode::typed_value(value, &schema).map_err(|error| refuse(error.to_string()))?;
+    let all: Vec<Problem> = problems.iter().chain(&decoded.problems).cloned().collect();
+    match FieldValidation::of(call) {
+        FieldValidation::Strict if !all.is_empty() => {
+            return Err(refuse(decode::strict_error(&all)));
+        }
+        FieldValidation::Warn => call.warnings.extend(all.iter().map(ToString::to_string)),
+        FieldValidation::Ignore | FieldValidation::Strict => {}
+    }
+    Ok(decoded.value)
+}
+
 /// What server-side apply made of an object.
 pub(crate) fn merged(call: &mut Call, value: Value) -> Result<Value, Failure> {
     let kind = call.resource.kind.clone();
@@ -180,6 +257,12 @@ pub(crate) fn merged(call: &mut Call, value: Value) -> Result<Value, Failure> {
 
 /// The configuration of a server-side apply: kept as it was sent.
 pub(crate) fn configuration(call: &mut Call) -> Result<Value, Failure> {
+    let kind = call.resource.kind.clone();
+    configuration_of(call, &kind)
+}
+
+/// The same of another kind than the resource's own.
+pub(crate) fn configuration_of(call: &mut Call, kind: &GroupVersionKind) -> Result<Value, Failure> {
     let bad = |why: String| Box::new(Status::bad_request(format!("error decoding YAML: {why}")));
     let body = if call.body.first() == Some(&b'{') && decode::untyped(&call.body).is_ok() {
         call.body.clone()
@@ -187,8 +270,7 @@ pub(crate) fn configuration(call: &mut Call) -> Result<Value, Failure> {
         yaml_to_json(&call.body).map_err(|failure| bad(failure.message))?
     };
     let decoded = decode::untyped(&body).map_err(|error| bad(error.to_string()))?;
-    let kind = call.resource.kind.clone();
-    let value = report(call, &kind, decoded)?;
+    let value = report(call, kind, decoded)?;
     let text = |field: &str| value[field].as_str().unwrap_or_default();
     // A version that is not the path's is told by the engine.
     let claimed = GroupVersionKind::from_api_version(text("apiVersion"), text("kind"));
@@ -202,27 +284,29 @@ pub(crate) fn configuration(call: &mut Call) -> Result<Value, Failure> {
 }
 
 /// `DeleteOptions`, which any version of any group may call its own.
-pub(crate) fn delete_options(call: &mut Call, kind: &GroupVersionKind) -> Result<Value, Failure> {
-    let body = json(call)?;
-    let claimed = decode::type_meta(&body).unwrap_or_default();
-    if !claimed.kind.is_empty() && claimed.kind != "DeleteOptions" {
-        return Err(Box::new(Status::bad_request(format!(
-            "decoded object cannot be converted to DeleteOptions: {}",
-            claimed.kind
-        ))));
+pub(crate) fn delete_options(call: &mut Call) -> Result<Value, Failure> {
+    let kind = GroupVersionKind::new("", "v1", "DeleteOptions");
+    let bad = |why: String| Box::new(Status::bad_request(why));
+    let content_type = call.header(header::CONTENT_TYPE);
+    let body = read_as(call, content_type, &ACCEPTED)?.map_err(bad)?;
+    let claimed =
+        decode::type_meta(&body).map_err(|why| bad(format!("couldn't get version/kind; {why}")))?;
+    if !claimed.kind.is_empty() && claimed.kind != kind.kind {
+        let version = match claimed.api_version.as_str() {
+            "" => "meta.k8s.io/v1",
+            own => own,
+        };
+        return Err(bad(format!(
+            "no kind {:?} is registered for version {version:?} in scheme \
+             \"k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27\"",
+            claimed.kind,
+        )));
     }
-    let value = decode::untyped(&body)
+    let schema = simcluster_machinery::schema::builtin::delete_options();
+    // Nobody tells of fields that these options do not have.
+    decode::typed(&body, &schema)
         .map(|decoded| decoded.value)
-        .map_err(|error| cannot_be_handled(kind, &error.to_string()))?;
-    if !value.is_object() {
-        let why = format!(
-            "json: cannot unmarshal {} into Go value of type v1.{}",
-            go::json_kind(&value),
-            kind.kind
-        );
-        return Err(cannot_be_handled(kind, &why));
-    }
-    Ok(value)
+        .map_err(|error| bad(error.to_string()))
 }
 
 fn finish(
@@ -282,14 +366,8 @@ fn cannot_be_handled(kind: &GroupVersionKind, why: &str) -> Failure {
 
 /// The body may leave out its type, but not claim another one.
 fn check_type(body: &[u8], kind: &GroupVersionKind) -> Result<(), Failure> {
-    let claimed = decode::type_meta(body).map_err(|why| {
-        let text = String::from_utf8_lossy(body);
-        let shown = if text.trim().is_empty() { "<empty>" } else { &text };
-        Box::new(Status::bad_request(format!(
-            "the object provided is unrecognized (must be of type {}): couldn't get version/kind; {why} ({shown})",
-            kind.kind
-        )))
-    })?;
+    let claimed = decode::type_meta(body)
+        .map_err(|why| unrecognized(kind, &format!("couldn't get version/kind; {why}"), body))?;
     let api_version = if claimed.api_version.is_empty() {
         kind.api_version()
     } else {
@@ -341,23 +419,13 @@ fn internal_package(group: &str) -> &str {
 
 /// Custom resources must say what they are.
 fn check_custom_type(body: &[u8], kind: &GroupVersionKind) -> Result<(), Failure> {
-    let unrecognized = |why: &str| {
-        let text = String::from_utf8_lossy(body);
-        let shown = if text.trim().is_empty() {
-            "<empty>"
-        } else {
-            &text
-        };
-        Box::new(Status::bad_request(format!(
-            "the object provided is unrecognized (must be of type {}): couldn't get version/kind; {why} ({shown})",
-            kind.kind
-        )))
-    };
-    let claimed = decode::type_meta(body).map_err(|why| unrecognized(&why))?;
-    if claimed.api_version == kind.api_version() {
-        return Ok(());
+    let claimed = decode::type_meta(body)
+        .map_err(|why| unrecognized(kind, &format!("couldn't get version/kind; {why}"), body))?;
+    if claimed.kind.is_empty() {
+        let why = "Object 'Kind' is missing in 'object has no kind field '";
+        return Err(Box::new(Status::bad_request(why)));
     }
-    if claimed.kind.is_empty() || claimed.api_version.is_empty() {
+    if claimed.api_version == kind.api_version() {
         return Ok(());
     }
     let claimed = GroupVersionKind::from_api_version(&claimed.api_version, &claimed.kind);

@@ -8,6 +8,10 @@ use simcluster_machinery::{crd, field::Error};
 pub(crate) struct DefinitionRules;
 
 impl KindRules for DefinitionRules {
+    fn finalizers_are_qualified(&self) -> bool {
+        false
+    }
+
     fn default(&self, definition: &mut Value) {
         crd::set_defaults(definition);
     }

@@ -1,13 +1,14 @@
 //! From a request to its answer: who, may they, what; then the verb or the document.
 
-use std::sync::Arc;
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
+use futures::FutureExt as _;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::upgrade::OnUpgrade;
 use simcluster_http::{Body, Peer};
-use simcluster_machinery::status::Status;
+use simcluster_machinery::{go, status::Status};
 
 use super::{
     Failure, Inner, authenticate, authorize,
@@ -24,8 +25,20 @@ use super::{
 /// A body may be no longer than this, as on a real server.
 const BODY_LIMIT: usize = 3 * 1024 * 1024;
 
+/// Answers one request, also when answering it panics: the mistake is the server's, and costs no other
+/// request its connection.
+pub(crate) async fn guarded(server: Arc<Inner>, request: Request<Body>, peer: Peer) -> Reply {
+    let asked = format!("{} {}", request.method(), request.uri().path());
+    let answered = AssertUnwindSafe(handle(server, request, peer)).catch_unwind();
+    answered.await.unwrap_or_else(|_| {
+        tracing::error!(request = %asked, "answering a request panicked");
+        let why = "This request caused apiserver to panic. Look in the logs for details.\n";
+        reply::text(StatusCode::INTERNAL_SERVER_ERROR, why)
+    })
+}
+
 /// Answers one request; never fails, because failures are answers.
-pub(crate) async fn handle(server: Arc<Inner>, request: Request<Body>, peer: Peer) -> Reply {
+async fn handle(server: Arc<Inner>, request: Request<Body>, peer: Peer) -> Reply {
     answer(server, request, peer)
         .await
         .unwrap_or_else(|failure| reply::status(&failure))
@@ -99,6 +112,7 @@ async fn resource(
         return Err(authorize::forbidden(&asked));
     }
     server.usage.note(&asked);
+    check_timeout(&route, verb, &query)?;
     let registry = server.registry();
     let Some(resource) = registry.find(&route.group, &route.version, &route.resource) else {
         return unknown(&route);
@@ -127,6 +141,23 @@ async fn resource(
         warnings: Vec::new(),
     })
     .await
+}
+
+/// How long a client wants to wait must be a duration; only requests that may go on for long ignore it.
+fn check_timeout(route: &ResourceRoute, verb: &str, query: &Query) -> Result<(), Failure> {
+    let long_running = matches!(verb, "watch" | "proxy")
+        || matches!(
+            route.subresource.as_str(),
+            "attach" | "exec" | "proxy" | "log" | "portforward"
+        );
+    let given = query.get("timeout");
+    if long_running || given.is_empty() {
+        return Ok(());
+    }
+    go::parse_duration(given).map(drop).map_err(|why| {
+        let message = format!("invalid timeout specified in the request URL - {why}");
+        Box::new(Status::bad_request(message))
+    })
 }
 
 /// The group of a built-in kind answers in the API's words, anything else as a path without meaning.

@@ -14,7 +14,7 @@ static ALL_BUT_STATUS: LazyLock<FieldSet> =
     LazyLock::new(|| FieldSet::of(&[&["spec"], &["metadata"]]));
 
 /// How objects of the resource are merged.
-fn object_type(resource: &Resource) -> ObjectType {
+pub(crate) fn object_type(resource: &Resource) -> ObjectType {
     match &resource.custom {
         Some(version) => version.object_type(),
         None => ObjectType::Builtin(resource.schema.clone()),
@@ -69,6 +69,29 @@ pub(crate) fn record_scale(call: &Call, live: &Value, new: &mut Value, path: &[&
         };
         apply::scale(live, new, path, &writer);
     });
+}
+
+/// Merges an applied configuration into the scale of an object whose replicas stand at `path`; writes
+/// who owns them into `new`, and gives the merged scale.
+pub(crate) fn merge_scale(
+    call: &Call,
+    live: &Value,
+    scale: &Value,
+    configuration: &Value,
+    new: &mut Value,
+    path: &[&str],
+) -> Result<Value, Failure> {
+    let force = call.query.flag("force");
+    let (merged, managed) = with_writer(call, Part::Whole, |writer| {
+        let writer = Writer {
+            subresource: "scale",
+            ..*writer
+        };
+        apply::apply_scale(live, scale, configuration, path, &writer, force)
+    })
+    .map_err(|error| Box::new(error.status()))?;
+    apply::put_managers(new, &managed);
+    Ok(merged)
 }
 
 /// Merges an applied configuration into an object, which may be absent.

@@ -116,6 +116,12 @@ const MEDIA_TYPES: [&str; 3] = [
     "application/vnd.kubernetes.protobuf",
 ];
 
+/// What events of a watch can be written in.
+const STREAM_TYPES: [&str; 2] = [
+    "application/json;stream=watch",
+    "application/vnd.kubernetes.protobuf;stream=watch",
+];
+
 /// What the client wants of an answer about objects; a failure if nothing it accepts is served.
 pub(crate) fn object(
     headers: &HeaderMap,
@@ -170,8 +176,7 @@ pub(crate) fn object(
 fn not_served(streams: bool) -> Status {
     let mut available = MEDIA_TYPES.to_vec();
     if streams {
-        available.push("application/json;stream=watch");
-        available.push("application/vnd.kubernetes.protobuf;stream=watch");
+        available.extend(STREAM_TYPES);
     }
     let message = format!(
         "406: Not Acceptable\n\nAvailable representations: {}",
@@ -201,6 +206,9 @@ fn form(clause: &Clause<'_>, offer: Offer, list: bool) -> Option<Form> {
 /// What a client wants of a watch: one object's forms, in a stream.
 pub(crate) fn stream(headers: &HeaderMap, query: &Query) -> Result<Wanted, Failure> {
     let wanted = object(headers, query, Offer::Forms, false)?;
+    if wanted.encoding == Encoding::Yaml {
+        return Err(Box::new(Status::not_acceptable(&STREAM_TYPES)));
+    }
     Ok(Wanted {
         pretty: false,
         gzip: false,

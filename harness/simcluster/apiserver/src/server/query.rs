@@ -1,5 +1,7 @@
 //! The query of a request: its pairs, decoded, and the API's way of reading flags and numbers.
 
+use std::num::{IntErrorKind, ParseIntError};
+
 /// The pairs of a query, in order.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Query(Vec<(String, String)>);
@@ -50,12 +52,18 @@ impl Query {
         self.find(name).map(|_| self.flag(name))
     }
 
-    /// A number, or the text that is none.
-    pub(crate) fn number(&self, name: &str) -> Result<Option<i64>, &str> {
-        match self.find(name) {
-            None | Some("") => Ok(None),
-            Some(text) => text.parse().map(Some).map_err(|_| text),
-        }
+    /// A number, or what Go says of the text that is none.
+    pub(crate) fn number(&self, name: &str) -> Result<Option<i64>, String> {
+        let Some(text) = self.find(name).filter(|text| !text.is_empty()) else {
+            return Ok(None);
+        };
+        text.parse().map(Some).map_err(|error: ParseIntError| {
+            let why = match error.kind() {
+                IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
+                _ => "invalid syntax",
+            };
+            format!("strconv.ParseInt: parsing {text:?}: {why}")
+        })
     }
 }
 
@@ -103,6 +111,7 @@ mod tests {
         assert_eq!(query.number("limit"), Ok(Some(5)));
         assert_eq!(query.get("x"), "1 2");
         assert_eq!(query.get("bad"), "%zz");
-        assert_eq!(query.number("x"), Err("1 2"));
+        let refused = "strconv.ParseInt: parsing \"1 2\": invalid syntax";
+        assert_eq!(query.number("x"), Err(refused.to_owned()));
     }
 }

@@ -94,11 +94,35 @@ pub(crate) fn status(status: &Status) -> Reply {
     reply
 }
 
-/// Adds `Warning` headers: code 299, no agent, the text quoted.
+/// All warnings together may be this long before each is cut.
+const WARNINGS_LIMIT: usize = 4 * 1024;
+/// What is left of a warning when there are too many.
+const CUT_WARNING: usize = 256;
+
+/// Adds `Warning` headers: code 299, no agent, the text quoted. Each is said once; when all are too
+/// long together, each is cut, and then those beyond the limit are not said at all.
 pub(crate) fn warn(headers: &mut HeaderMap, warnings: &[String]) {
+    let mut said: Vec<&str> = Vec::new();
     for warning in warnings {
+        if !warning.is_empty() && !said.contains(&warning.as_str()) {
+            said.push(warning);
+        }
+    }
+    let length: usize = said.iter().map(|text| text.chars().count()).sum();
+    let cut = if length > WARNINGS_LIMIT {
+        CUT_WARNING
+    } else {
+        usize::MAX
+    };
+    let mut written = 0;
+    for warning in said {
+        if written >= WARNINGS_LIMIT && cut < usize::MAX {
+            break;
+        }
+        let shown: String = warning.chars().take(cut).collect();
+        written += shown.chars().count();
         let mut quoted = String::from("299 - \"");
-        for c in warning.chars().filter(|c| !c.is_control()) {
+        for c in shown.chars().filter(|c| !c.is_control()) {
             if matches!(c, '"' | '\\') {
                 quoted.push('\\');
             }

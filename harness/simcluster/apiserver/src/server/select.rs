@@ -35,6 +35,15 @@ impl Selection {
         self.labels.is_empty() && self.fields.is_empty()
     }
 
+    /// Refuses a selection of other objects than the one that the path names, if it names one.
+    pub(crate) fn agrees_with(&self, name: &str) -> Result<(), Failure> {
+        if name.is_empty() || self.fields.is_empty() || self.name() == Some(name) {
+            return Ok(());
+        }
+        let why = "fieldSelector metadata.name doesn't match requested name";
+        Err(Box::new(Status::bad_request(why)))
+    }
+
     /// The one name that is selected, if there is only one.
     pub(crate) fn name(&self) -> Option<&str> {
         self.fields.exact("metadata.name")
@@ -44,9 +53,7 @@ impl Selection {
     pub(crate) fn matches(&self, resource: &Resource, object: &Object) -> bool {
         self.labels.matches_object(object.value())
             && (self.fields.is_empty()
-                || self
-                    .fields
-                    .matches(|field| value(resource, object.value(), field)))
+                || self.fields.matches(|field| value(resource, object, field)))
     }
 }
 
@@ -72,18 +79,18 @@ fn known(resource: &Resource, field: &str) -> Result<String, String> {
     }
 }
 
-fn value(resource: &Resource, object: &Value, field: &str) -> Option<String> {
+fn value(resource: &Resource, object: &Object, field: &str) -> Option<String> {
+    let metadata = &object.value()["metadata"];
     match field {
-        "metadata.name" => object["metadata"]["name"].as_str().map(str::to_owned),
-        "metadata.namespace" => object["metadata"]["namespace"].as_str().map(str::to_owned),
+        "metadata.name" => metadata["name"].as_str().map(str::to_owned),
+        "metadata.namespace" => metadata["namespace"].as_str().map(str::to_owned),
         _ => match &resource.custom {
-            Some(version) => version.field(object, field),
-            None => resource
-                .rules()
-                .selectable_fields(object)
-                .into_iter()
+            Some(version) => version.field(object.value(), field),
+            None => object
+                .selectable(|value| resource.rules().selectable_fields(value))
+                .iter()
                 .find(|(own, _)| *own == field)
-                .map(|(_, value)| value),
+                .map(|(_, value)| value.clone()),
         },
     }
 }

@@ -85,7 +85,7 @@ async fn dispatch(call: &mut Call) -> Result<Reply, Failure> {
             ("/pods", "log", "get") => streams::log(call).await,
             ("/pods", "exec", "get" | "create") => streams::session(call, false).await,
             ("/pods", "attach", "get" | "create") => streams::session(call, true).await,
-            ("/pods", "portforward", "get" | "create") => streams::port_forward(call),
+            ("/pods", "portforward", "get" | "create") => streams::port_forward(call).await,
             ("/pods", "ephemeralcontainers", _) => {
                 part(call, verb, Part::EphemeralContainers).await
             }
@@ -93,7 +93,7 @@ async fn dispatch(call: &mut Call) -> Result<Reply, Failure> {
             ("certificates.k8s.io/certificatesigningrequests", "approval", _) => {
                 part(call, verb, Part::Approval).await
             }
-            ("/serviceaccounts", "token", "create") => tokens::request(call),
+            ("/serviceaccounts", "token", "create") => tokens::request(call).await,
             _ => Err(Box::new(Status::not_implemented(&format!(
                 "{verb} of {}/{other}",
                 call.resource.name

@@ -1,6 +1,7 @@
-//! One immutable version of an object, with its JSON text made at most once.
+//! One immutable version of an object, with its JSON text and what it is selected by made at most once.
 //!
-//! Lists and watches send the same version to many clients; they share the text.
+//! Lists and watches send the same version to many clients; they share the text. Each node's watch asks
+//! of each change of each pod whether it is its own; they share the answer's first half.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -13,9 +14,13 @@ pub(crate) struct Object {
     value: Value,
     revision: u64,
     text: OnceLock<Text>,
+    selectable: OnceLock<Selectable>,
     /// The same object in other versions of its kind, where making them was costly.
     converted: OnceLock<Box<Mutex<Vec<Converted>>>>,
 }
+
+/// Fields that field selectors may name, with their values.
+pub(crate) type Selectable = Vec<(&'static str, String)>;
 
 #[derive(Debug)]
 struct Converted {
@@ -45,6 +50,7 @@ impl Object {
             value,
             revision,
             text: OnceLock::new(),
+            selectable: OnceLock::new(),
             converted: OnceLock::new(),
         }
     }
@@ -55,6 +61,7 @@ impl Object {
             value,
             revision: 0,
             text: OnceLock::new(),
+            selectable: OnceLock::new(),
             converted: OnceLock::new(),
         }
     }
@@ -97,6 +104,14 @@ impl Object {
     pub(crate) fn json_without_type(&self) -> &[u8] {
         let text = self.text();
         &text.json[text.rest..]
+    }
+
+    /// The fields that it is selected by, which `make` finds in it.
+    pub(crate) fn selectable(
+        &self,
+        make: impl FnOnce(&Value) -> Selectable,
+    ) -> &[(&'static str, String)] {
+        self.selectable.get_or_init(|| make(&self.value))
     }
 
     /// The object in another version, if that was kept for this state of the definition.

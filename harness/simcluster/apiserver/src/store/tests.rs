@@ -29,6 +29,28 @@ fn one_revision_orders_all_collections() {
 }
 
 #[test]
+fn versions_beyond_the_history_are_let_go() {
+    const REMEMBERED: usize = 16;
+    let mut store = Store::new(REMEMBERED);
+    let (configmaps, key) = ("/configmaps".into(), "ns/a".into());
+    let mut last = store.create(&configmaps, &key, map("a", "0")).unwrap();
+    let mut versions = vec![Arc::downgrade(&last)];
+    for change in 1..20 * REMEMBERED {
+        let data = change.to_string();
+        last = store
+            .update(&configmaps, &key, last.revision(), map("a", &data))
+            .unwrap();
+        versions.push(Arc::downgrade(&last));
+    }
+    let alive = versions.iter().filter(|one| one.strong_count() > 0).count();
+    assert!(
+        (1..=4 * REMEMBERED).contains(&alive),
+        "{alive} of {} versions are kept",
+        versions.len()
+    );
+}
+
+#[test]
 fn stale_update_is_a_conflict() {
     let mut store = Store::new(10);
     let (configmaps, key) = ("/configmaps".into(), "ns/a".into());

@@ -114,6 +114,83 @@ async fn apply_creates_merges_and_gives_up() {
 }
 
 #[tokio::test]
+async fn who_applies_a_scale_owns_the_replicas() {
+    let world = World::start();
+    let path = "/apis/apps/v1/namespaces/default/deployments";
+    let object = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"},
+        "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": {
+            "metadata": {"labels": {"a": "b"}},
+            "spec": {"containers": [{"name": "c", "image": "i"}]}}}});
+    world.post(path, &object).await.ok();
+    let scale =
+        |manager: &str, force: bool| format!("{path}/d/scale?fieldManager={manager}&force={force}");
+    let wanted = |replicas: Value| {
+        json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "d"},
+            "spec": {"replicas": replicas}})
+    };
+    let one = scale("one", true);
+    let made = world.patch("apply", &one, &wanted(json!(2))).await.ok();
+    assert_eq!(made["spec"]["replicas"], 2);
+    let two = scale("two", false);
+    let refused = world.patch("apply", &two, &wanted(json!(3))).await;
+    refused.fails(
+        409,
+        "Apply failed with 1 conflict: conflict with \"one\" with subresource \"scale\": \
+         .spec.replicas",
+    );
+    let two = scale("two", true);
+    world.patch("apply", &two, &wanted(json!(3))).await.ok();
+    let object = world.get(&format!("{path}/d")).await.ok();
+    assert_eq!(object["spec"]["replicas"], 3);
+    let managers = object["metadata"]["managedFields"].as_array();
+    let owners: Vec<&Value> = (managers.into_iter().flatten())
+        .filter(|entry| entry["subresource"] == "scale")
+        .collect();
+    assert_eq!(owners.len(), 1, "{owners:?}");
+    assert_eq!(
+        (
+            &owners[0]["manager"],
+            &owners[0]["apiVersion"],
+            &owners[0]["fieldsV1"]
+        ),
+        (
+            &json!("two"),
+            &json!("apps/v1"),
+            &json!({"f:spec": {"f:replicas": {}}})
+        )
+    );
+    let merge = format!("{path}/d/scale");
+    let words = json!({"spec": {"replicas": "many"}});
+    let refused = world.patch("merge", &merge, &words).await;
+    assert!(
+        refused.code == 422 && refused.message().contains("of type int32"),
+        "{}",
+        refused.text
+    );
+    let scale = world.get(&merge).await.ok();
+    assert_eq!(scale["spec"]["replicas"], 3, "words are not zero");
+}
+
+#[tokio::test]
+async fn applying_the_same_twice_makes_no_revision() {
+    let world = World::start();
+    let path = format!("{CONFIG_MAPS}/a?fieldManager=one");
+    let wanted = json!({"apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "a", "labels": {"x": "y"}}, "data": {"k": "1"}});
+    let once = world.patch("apply", &path, &wanted).await.ok();
+    let twice = world.patch("apply", &path, &wanted).await.ok();
+    assert_eq!(once, twice);
+    let other = format!("{CONFIG_MAPS}/a?fieldManager=two");
+    let shared = world.patch("apply", &other, &wanted).await.ok();
+    assert_ne!(
+        shared["metadata"]["resourceVersion"], once["metadata"]["resourceVersion"],
+        "another owner is a change"
+    );
+    let again = world.patch("apply", &other, &wanted).await.ok();
+    assert_eq!(again, shared);
+}
+
+#[tokio::test]
 async fn a_conflict_names_the_other_manager() {
     let world = World::start();
     let wanted = |k: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"k": k}});

@@ -245,12 +245,48 @@ async fn policies_and_bindings_are_validated() {
 }
 
 #[tokio::test]
-async fn what_a_policy_asks_the_authorizer_answers_501() {
+async fn a_policy_may_ask_what_somebody_may_do() {
     let world = in_force(
-        &json!({"validations": [{
-            "expression": "authorizer.group('').resource('pods').check('get').allowed()"}]}),
+        &json!({"validations": [
+            {"expression": "authorizer.group('').resource('secrets').namespace('default')\
+                            .check('get').allowed()",
+             "message": "who writes must read secrets"},
+            {"expression": "!authorizer.serviceAccount('default', 'default').path('/metrics')\
+                            .check('get').allowed()", "message": "the service account may not"},
+            {"expression": "authorizer.requestResource.check('create').allowed() && \
+                            !authorizer.requestResource.subresource('x').check('odd').errored()",
+             "message": "the request itself"},
+        ]}),
         &json!({}),
     )
     .await;
-    assert_eq!(create(&world, "a", &json!({})).await.code, 501);
+    create(&world, "a", &json!({})).await.ok();
+    let group = "/apis/rbac.authorization.k8s.io/v1";
+    let role = json!({"metadata": {"name": "writer"}, "rules": [
+        {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create"]}]});
+    let path = format!("{group}/namespaces/default/roles");
+    world.post(&path, &role).await.ok();
+    let binding = json!({"metadata": {"name": "jan"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "writer"},
+        "subjects": [{"kind": "User", "name": "jan"}]});
+    let path = format!("{group}/namespaces/default/rolebindings");
+    world.post(&path, &binding).await.ok();
+    let refused = create(&world.as_user("jan"), "b", &json!({})).await;
+    assert!(
+        refused.message().ends_with("who writes must read secrets"),
+        "{}",
+        refused.text
+    );
+    let wrong = policy(&json!({"validations": [
+        {"expression": "authorizer.resource('pods').check('get').allowed()"}]}));
+    let path = format!("{GROUP}/validatingadmissionpolicies");
+    let refused = world.post(&path, &wrong).await;
+    assert!(
+        refused.message().contains(
+            "found no matching overload for 'resource' applied to \
+             'kubernetes.authorization.Authorizer.(string)'"
+        ),
+        "{}",
+        refused.text
+    );
 }

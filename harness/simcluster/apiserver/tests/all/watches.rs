@@ -1,6 +1,7 @@
 //! Watches.
 
 use serde_json::json;
+use simcluster_apiserver::Config;
 
 use crate::support::{CONFIG_MAPS, World, revision};
 
@@ -59,6 +60,34 @@ async fn a_forgotten_revision_ends_the_watch_with_410() {
     );
     assert_eq!(event["object"]["reason"], "Expired");
     assert_eq!(watch.next().await, None);
+}
+
+#[tokio::test]
+async fn who_does_not_read_a_watch_is_told_so_and_costs_no_history() {
+    let world = World::with(Config {
+        log_limit: 16,
+        service_account_admission: false,
+        ..Config::default()
+    });
+    let made = world.config_map("a", &json!({})).await;
+    let from = revision(&made);
+    let path = format!("{CONFIG_MAPS}?watch=true&resourceVersion={from}");
+    let mut watch = world.watch(&path).await;
+    let object = format!("{CONFIG_MAPS}/a");
+    for change in 0..100 {
+        let data = json!({"data": {"k": change.to_string()}});
+        world.patch("merge", &object, &data).await.ok();
+    }
+    let mut seen = 0;
+    let last = loop {
+        match watch.next().await {
+            Some(event) if event["type"] == "ERROR" => break event,
+            Some(_) => seen += 1,
+            None => panic!("the watch ended after {seen} events without a word"),
+        }
+    };
+    assert_eq!((&last["object"]["code"], seen), (&json!(410), 0));
+    assert!(watch.next().await.is_none());
 }
 
 #[tokio::test]

@@ -6,15 +6,17 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::{Value, json};
+use simcluster_auth::rbac::{Attributes, Policy};
 use simcluster_kinds::admission_cel;
 use simcluster_machinery::{
-    cel::{Expression, Gives, Known, Variables},
+    cel::{Authorizer, Expression, Gives, Known, Question, Variables},
+    kind::GroupVersionKind,
     selector::LabelSelector,
     status::Status,
 };
 
 use super::webhooks::Write;
-use crate::server::{Failure, call::Call, convert, registry::Resource};
+use crate::server::{Failure, call::Call, convert, identity::Identity, registry::Resource};
 
 /// A write as somebody sees it: perhaps in another version than it was made in.
 #[derive(Clone, Debug)]
@@ -120,8 +122,8 @@ pub(super) async fn seen_as(
     object: Option<&Value>,
 ) -> Result<Seen, Failure> {
     Ok(Seen {
-        object: in_version(call, resource, object).await?,
-        old: in_version(call, resource, write.old).await?,
+        object: in_version(call, resource, write.kind, object).await?,
+        old: in_version(call, resource, write.kind, write.old).await?,
         resource: Arc::clone(resource),
     })
 }
@@ -129,10 +131,12 @@ pub(super) async fn seen_as(
 async fn in_version(
     call: &Call,
     resource: &Arc<Resource>,
+    kind: Option<&GroupVersionKind>,
     value: Option<&Value>,
 ) -> Result<Option<Value>, Failure> {
     Ok(match value {
-        Some(value) if !Arc::ptr_eq(resource, &call.resource) => {
+        // What is not an object of the resource has no other version.
+        Some(value) if kind.is_none() && !Arc::ptr_eq(resource, &call.resource) => {
             Some(convert::to_version(&call.server, resource, value.clone()).await?)
         }
         value => value.cloned(),
@@ -142,7 +146,7 @@ async fn in_version(
 /// What is asked about a write, without the objects.
 pub(super) fn request(call: &Call, seen: &Resource, write: Write<'_>, name: &str) -> Value {
     let kind = |own: &Resource| {
-        let kind = &own.kind;
+        let kind = write.kind.unwrap_or(&own.kind);
         json!({"group": kind.group, "version": kind.version, "kind": kind.kind})
     };
     let resource = |own: &Resource| {
@@ -160,6 +164,9 @@ pub(super) fn request(call: &Call, seen: &Resource, write: Write<'_>, name: &str
     let mut options = json!({"kind": options, "apiVersion": "meta.k8s.io/v1"});
     if write.dry_run {
         options["dryRun"] = json!(["All"]);
+    }
+    if write.operation == "CONNECT" {
+        options = Value::Null;
     }
     let mut request = json!({
         "kind": kind(seen), "resource": resource(seen),
@@ -183,10 +190,20 @@ pub(super) fn request(call: &Call, seen: &Resource, write: Write<'_>, name: &str
 
 /// The name that a write is about.
 pub(super) fn name<'v>(write: Write<'v>, object: Option<&'v Value>) -> &'v str {
+    if !write.name.is_empty() {
+        return write.name;
+    }
     let named = object.or(write.old);
     named
         .and_then(|one| one["metadata"]["name"].as_str())
         .unwrap_or_default()
+}
+
+/// Gives what somebody changed the defaults of its kind.
+pub(super) fn set_defaults(call: &Call, write: Write<'_>, object: &mut Value) {
+    if write.kind.is_none() {
+        call.resource.rules().default(object);
+    }
 }
 
 /// The values of variables in expressions about a write; `params` when there may be some.
@@ -214,22 +231,76 @@ pub(super) fn variables(
     if let Some(params) = params {
         scope.set("params", params);
     }
+    let authorizer: Arc<dyn Authorizer> = Arc::new(Roles {
+        policy: call.server.policy.current(&call.server.store),
+        identity: call.identity.clone(),
+    });
+    let route = &call.route;
+    let asked = Question {
+        group: route.group.clone(),
+        resource: route.resource.clone(),
+        subresource: route.subresource.clone(),
+        namespace: route.namespace.clone(),
+        name: own,
+        ..Question::default()
+    };
+    scope.set_authorizer(&authorizer, asked);
     scope
 }
 
-/// Compiles what was checked when it was stored; what asks for permissions is not evaluated.
+/// Answers expressions that ask what somebody may do.
+struct Roles {
+    policy: Arc<Policy>,
+    identity: Identity,
+}
+
+impl Authorizer for Roles {
+    fn allows(&self, question: &Question) -> bool {
+        let identity = match &question.service_account {
+            Some((namespace, name)) => Identity::service_account(namespace, name),
+            None => self.identity.clone(),
+        };
+        self.policy.allows(&Attributes {
+            user: identity.user,
+            groups: identity.groups,
+            verb: question.verb.clone(),
+            group: question.group.clone(),
+            resource: question.resource.clone(),
+            subresource: question.subresource.clone(),
+            name: question.name.clone(),
+            namespace: question.namespace.clone(),
+            path: question.path.clone(),
+        })
+    }
+}
+
+/// Gives the scope the variables that a policy defines; what is known of all of them.
+pub(super) fn define(
+    spec: &Value,
+    has_params: bool,
+    scope: &mut Variables,
+) -> Result<BTreeMap<String, Known>, Failure> {
+    let mut known = admission_cel::known(has_params);
+    let mut kinds = BTreeMap::new();
+    for variable in spec["variables"].as_array().into_iter().flatten() {
+        known.insert("variables".to_owned(), Known::Results(kinds.clone()));
+        let text = |field: &str| variable[field].as_str().unwrap_or_default();
+        let expression = compile(text("expression"), &known, Gives::Anything)?;
+        scope.compute(text("name"), &expression);
+        kinds.insert(text("name").to_owned(), expression.kind());
+    }
+    known.insert("variables".to_owned(), Known::Results(kinds));
+    Ok(known)
+}
+
+/// Compiles what was checked when it was stored.
 pub(super) fn compile(
     text: &str,
     known: &BTreeMap<String, Known>,
     gives: Gives,
 ) -> Result<Expression, Failure> {
-    let expression = Expression::compile(text, known, gives)
-        .map_err(|why| Box::new(Status::internal(&format!("compilation error: {why}"))))?;
-    if expression.asks_authorizer() {
-        let what = format!("the variable authorizer in the CEL expression {text:?}");
-        return Err(Box::new(Status::not_implemented(&what)));
-    }
-    Ok(expression)
+    Expression::compile(text, known, gives)
+        .map_err(|why| Box::new(Status::internal(&format!("compilation error: {why}"))))
 }
 
 /// Whether all conditions hold. One that does not decides; failures count when all others hold.

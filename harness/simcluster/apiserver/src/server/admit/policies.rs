@@ -1,14 +1,13 @@
 //! Admission policies: rules in CEL, in force where a binding says so.
 //!
 //! Not here: the result of type checks in a policy's status, audit annotations (there is no audit
-//! log), and MutatingAdmissionPolicy, which is stored only.
+//! log), and policies that change writes ([`super::mutating`]).
 
 use std::sync::Arc;
 
 use serde_json::Value;
-use simcluster_kinds::admission_cel;
 use simcluster_machinery::{
-    cel::{Expression, Gives, Known},
+    cel::{Expression, Gives},
     selector::LabelSelector,
     status::{Cause, Details},
 };
@@ -133,7 +132,7 @@ async fn in_force(
 }
 
 /// The resource in the version that the rules name, if they and the selectors fit.
-fn concerns(
+pub(super) fn concerns(
     call: &Call,
     resources: &Value,
     write: Write<'_>,
@@ -166,7 +165,11 @@ fn concerns(
 }
 
 /// The parameters that a binding names; one evaluation for each.
-fn params(call: &Call, spec: &Value, bound: &Value) -> Result<Vec<Option<Value>>, String> {
+pub(super) fn params(
+    call: &Call,
+    spec: &Value,
+    bound: &Value,
+) -> Result<Vec<Option<Value>>, String> {
     let (kind, reference) = (&spec["paramKind"], &bound["paramRef"]);
     if !kind.is_object() {
         return Ok(vec![None]);
@@ -239,17 +242,8 @@ fn judge(
         Ok(false) => return Ok(Vec::new()),
         Err(why) => return Ok(failure(why).into_iter().collect()),
     }
-    let mut known = admission_cel::known(params.is_some());
-    let mut kinds = std::collections::BTreeMap::new();
+    let known = matching::define(spec, params.is_some(), &mut scope)?;
     let items = |field: &str| spec[field].as_array().cloned().unwrap_or_default();
-    for variable in items("variables") {
-        known.insert("variables".to_owned(), Known::Results(kinds.clone()));
-        let text = |field: &str| variable[field].as_str().unwrap_or_default();
-        let expression = matching::compile(text("expression"), &known, Gives::Anything)?;
-        scope.compute(text("name"), &expression);
-        kinds.insert(text("name").to_owned(), expression.kind());
-    }
-    known.insert("variables".to_owned(), Known::Results(kinds));
     let mut denials = Vec::new();
     for validation in items("validations") {
         let text = |field: &str| validation[field].as_str().unwrap_or_default();

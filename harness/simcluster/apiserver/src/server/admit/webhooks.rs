@@ -2,13 +2,14 @@
 //! their answers.
 //!
 //! [`super::matching`] decides whom a write concerns, [`crate::server::webhook_call`] carries
-//! question and answer. Not here: writes that only pass through, `CONNECT`.
+//! question and answer.
 
 use std::{sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use simcluster_machinery::{
+    kind::GroupVersionKind,
     patch,
     status::{Details, Status},
 };
@@ -25,23 +26,26 @@ const VALIDATING: &str = "admissionregistration.k8s.io/validatingwebhookconfigur
 const TIMEOUT_SECONDS: u64 = 10;
 
 /// A write that webhooks may have an opinion of.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Write<'w> {
-    /// `CREATE`, `UPDATE` or `DELETE`.
+    /// `CREATE`, `UPDATE`, `DELETE` or `CONNECT`.
     pub(crate) operation: &'static str,
+    /// The kind of what is written, when it is not an object of the resource itself.
+    pub(crate) kind: Option<&'w GroupVersionKind>,
+    /// The name in the path, when what is written need not have one.
+    pub(crate) name: &'w str,
     /// What there was.
     pub(crate) old: Option<&'w Value>,
     /// Nothing is kept.
     pub(crate) dry_run: bool,
 }
 
-/// Lets the mutating webhooks change an object; tells whether one did.
-pub(crate) async fn mutate(
+/// Lets the mutating webhooks change an object.
+pub(super) async fn mutate(
     call: &mut Call,
     write: Write<'_>,
     object: &mut Value,
-) -> Result<bool, Failure> {
-    let before = object.clone();
+) -> Result<(), Failure> {
     let hooks = configured(call, MUTATING);
     let mut changed_after: Vec<bool> = Vec::new();
     for hook in &hooks {
@@ -59,7 +63,7 @@ pub(crate) async fn mutate(
             ask_to_mutate(call, hook, write, object).await?;
         }
     }
-    Ok(*object != before)
+    Ok(())
 }
 
 async fn ask_to_mutate(
@@ -97,7 +101,7 @@ async fn ask_to_mutate(
         Err(why) if fails(hook) => return Err(failed(hook, &why)),
         Err(_) => {}
     }
-    call.resource.rules().default(object);
+    matching::set_defaults(call, write, object);
     Ok(())
 }
 

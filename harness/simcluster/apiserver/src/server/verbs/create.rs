@@ -14,10 +14,7 @@ use super::{
 use crate::{
     server::{
         Failure,
-        admit::{
-            self,
-            webhooks::{self, Write},
-        },
+        admit::{self, webhooks::Write},
         call::Call,
         convert, decode, effects, managed,
         reply::Reply,
@@ -110,8 +107,12 @@ async fn once(
         }
     }
     resource.rules().default(&mut object);
+    if how == Admitted::Create {
+        wipe_metadata(&mut object);
+    }
     // Who writes owns what it sent, and not what the cluster adds.
     if matches!(how, Admitted::Create | Admitted::Update) {
+        call.dedup_owner_references(&mut object, false);
         managed::record(call, None, &mut object, Part::Whole);
     }
     admit::create(call, &mut object)?;
@@ -119,8 +120,10 @@ async fn once(
         operation: "CREATE",
         old: None,
         dry_run: options.dry_run,
+        ..Write::default()
     };
-    webhooks::mutate(call, write, &mut object).await?;
+    admit::mutate(call, write, &mut object).await?;
+    call.dedup_owner_references(&mut object, true);
     fill_metadata(call, &mut object);
     resource.rules().prepare_create(&mut object);
     if admit::is_judged(call) {
@@ -226,6 +229,22 @@ pub(super) fn match_namespace(call: &Call, object: &mut Value) -> Result<(), Fai
     } else {
         "namespace must not be set on cluster-scoped resources"
     })))
+}
+
+/// What a client may not say about a new object.
+fn wipe_metadata(object: &mut Value) {
+    let Some(metadata) = object["metadata"].as_object_mut() else {
+        return;
+    };
+    for field in [
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "selfLink",
+        "uid",
+    ] {
+        metadata.remove(field);
+    }
 }
 
 /// What the server alone decides about a new object.

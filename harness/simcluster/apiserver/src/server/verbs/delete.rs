@@ -7,11 +7,11 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 use simcluster_machinery::{
     field::{Error, Path},
-    kind::{GroupResource, GroupVersionKind},
+    kind::GroupResource,
     status::{Details, Status},
 };
 
-use super::{list, object_reply, write_options::dry_run_errors};
+use super::{list, list_options::ListOptions, object_reply, write_options::dry_run_errors};
 use crate::{
     server::{
         Failure,
@@ -22,10 +22,11 @@ use crate::{
         authorize,
         call::Call,
         clock, convert, decode, effects,
-        form::{Former, ListMeta},
+        form::Former,
         negotiate::{self, Offer},
         registry::Resource,
         reply::{self, Reply},
+        select::Selection,
     },
     store::{Object, StoreError},
 };
@@ -51,6 +52,10 @@ pub(crate) struct DeleteOptions {
     uid: Option<String>,
     revision: Option<String>,
     dry_run: bool,
+    /// `orphanDependents: false`, the old way to ask for dependents to go, too.
+    cascades: bool,
+    /// Policies and webhooks are not asked.
+    unjudged: bool,
 }
 
 impl DeleteOptions {
@@ -59,31 +64,32 @@ impl DeleteOptions {
         self.dry_run = true;
     }
 
+    /// Ask neither policies nor webhooks.
+    pub(crate) fn set_unjudged(&mut self) {
+        self.unjudged = true;
+    }
+
     /// From a `DeleteOptions` object.
     pub(crate) fn of_object(body: &Value) -> Result<Self, Failure> {
         let mut errors = Vec::new();
-        let propagation = match body["propagationPolicy"].as_str() {
+        let path = Path::new("propagationPolicy");
+        let orphan = body["orphanDependents"].as_bool();
+        let asked = body["propagationPolicy"].as_str();
+        if let (Some(asked), Some(_)) = (asked, orphan) {
+            let why = "orphanDependents and deletionPropagation cannot be both set";
+            errors.push(Error::invalid(&path, asked, why));
+        }
+        let propagation = match asked {
+            None => None,
             Some("Orphan") => Some(Propagation::Orphan),
             Some("Background") => Some(Propagation::Background),
             Some("Foreground") => Some(Propagation::Foreground),
-            None | Some("") => None,
             Some(other) => {
-                errors.push(Error::not_supported(
-                    &Path::new("propagationPolicy"),
-                    other,
-                    &["Foreground", "Background", "Orphan", "nil"],
-                ));
+                let known = ["Foreground", "Background", "Orphan", "nil"];
+                errors.push(Error::not_supported(&path, other, &known));
                 None
             }
         };
-        let orphan = body["orphanDependents"].as_bool();
-        if propagation.is_some() && orphan.is_some() {
-            errors.push(Error::invalid(
-                &Path::new("propagationPolicy"),
-                body["propagationPolicy"].clone(),
-                "orphanDependents and deletionPropagation cannot be both set",
-            ));
-        }
         let dry_run: Vec<&str> = body["dryRun"]
             .as_array()
             .into_iter()
@@ -110,35 +116,27 @@ impl DeleteOptions {
             uid: text(&body["preconditions"]["uid"]),
             revision: text(&body["preconditions"]["resourceVersion"]),
             dry_run: !dry_run.is_empty(),
+            cascades: orphan == Some(false),
+            unjudged: false,
         })
     }
 
+    /// From the body; from the query only when there is none.
     fn of(call: &mut Call) -> Result<Self, Failure> {
-        let mut body = if call.body.is_empty() {
-            let dry_run: Vec<&str> = call.query.all("dryRun").collect();
-            let mut body = json!({ "dryRun": dry_run });
-            if let Ok(Some(seconds)) = call.query.number("gracePeriodSeconds") {
-                body["gracePeriodSeconds"] = seconds.into();
-            }
-            for name in ["propagationPolicy"] {
-                if let Some(value) = call.query.find(name) {
-                    body[name] = value.into();
-                }
-            }
-            if let Some(orphan) = call.query.optional_flag("orphanDependents") {
-                body["orphanDependents"] = orphan.into();
-            }
-            body
-        } else {
-            let kind = GroupVersionKind::new("", "v1", "DeleteOptions");
-            decode::delete_options(call, &kind)?
-        };
-        if let Some(dry_run) = call
-            .query
-            .find("dryRun")
-            .filter(|_| body.get("dryRun").is_none())
-        {
-            body["dryRun"] = json!([dry_run]);
+        if !call.body.is_empty() {
+            return Self::of_object(&decode::delete_options(call)?);
+        }
+        let dry_run: Vec<&str> = call.query.all("dryRun").collect();
+        let mut body = json!({ "dryRun": dry_run });
+        let seconds = call.query.number("gracePeriodSeconds");
+        if let Some(seconds) = seconds.map_err(|why| Box::new(Status::bad_request(why)))? {
+            body["gracePeriodSeconds"] = seconds.into();
+        }
+        if let Some(policy) = call.query.find("propagationPolicy") {
+            body["propagationPolicy"] = policy.into();
+        }
+        if let Some(orphan) = call.query.optional_flag("orphanDependents") {
+            body["orphanDependents"] = orphan.into();
         }
         Self::of_object(&body)
     }
@@ -163,8 +161,13 @@ pub(super) async fn delete(call: &mut Call) -> Result<Reply, Failure> {
     match outcome {
         Outcome::Marked(object) => {
             let object = convert::served(&call.resource, &object);
-            // A real server answers 200 with the object while it is still there.
-            object_reply(call, StatusCode::OK, &object)
+            // A real server says that it has only begun to those alone who ask in the old way.
+            let code = if options.cascades {
+                StatusCode::ACCEPTED
+            } else {
+                StatusCode::OK
+            };
+            object_reply(call, code, &object)
         }
         Outcome::Gone(object) if call.resource.answers_deletion_with_object() => {
             let object = convert::served(&call.resource, &object);
@@ -197,12 +200,13 @@ pub(crate) async fn remove(call: &mut Call, options: &DeleteOptions) -> Result<O
         convert::ready(&call.server, &call.resource, [&current]).await?;
         check_preconditions(call, options, &current)?;
         admit::delete(call, &current)?;
-        if admit::deletions_are_judged(call) {
+        if !options.unjudged && admit::deletions_are_judged(call) {
             let old = convert::served(&call.resource, &current);
             let write = Write {
                 operation: "DELETE",
                 old: Some(old.value()),
                 dry_run: options.dry_run,
+                ..Write::default()
             };
             webhooks::announce_deletion(call, write).await?;
             admit::judge(call, write, None).await?;
@@ -388,33 +392,28 @@ pub(super) fn is_finished(resource: &Resource, object: &Value) -> bool {
 pub(super) async fn delete_collection(call: &mut Call) -> Result<Reply, Failure> {
     let wanted = negotiate::object(&call.headers, &call.query, Offer::Forms, true)?;
     let former = Former::new(call, wanted)?;
+    let listed = ListOptions::of(call, false)?;
+    let selection = Selection::of(call)?;
     let options = DeleteOptions::of(call)?;
-    let mut deleted = Vec::new();
-    for (_, object) in list::selected(call).await? {
+    let page = list::page(call, &listed, &selection).await?;
+    let namespace = call.route.namespace.clone();
+    for object in &page.objects {
         object.name().clone_into(&mut call.route.name);
-        let namespace = call.route.namespace.clone();
         if call.resource.namespaced {
             object.namespace().clone_into(&mut call.route.namespace);
         }
         let outcome = remove(call, &options).await;
-        call.route.namespace = namespace;
+        call.route.namespace.clone_from(&namespace);
         match outcome {
-            Ok(Outcome::Gone(object) | Outcome::Marked(object)) => {
-                convert::ready(&call.server, &call.resource, [&object]).await?;
-                deleted.push(convert::served(&call.resource, &object));
-            }
-            Err(failure) if failure.code == 404 => {}
-            Err(failure) => return Err(failure),
+            Err(failure) if failure.code != 404 => return Err(failure),
+            _ => {}
         }
     }
     call.route.name.clear();
-    let meta = ListMeta {
-        revision: call.server.store.read().revision(),
-        ..ListMeta::default()
-    };
+    // The objects are shown as they were before.
     Ok(reply::json_text(
         StatusCode::OK,
-        former.list(&deleted, &meta),
+        former.list(&page.objects, &page.meta),
         &former.wanted,
     ))
 }

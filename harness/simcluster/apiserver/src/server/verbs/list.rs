@@ -36,7 +36,12 @@ pub(super) struct Page {
     pub(super) meta: ListMeta,
 }
 
-async fn page(call: &Call, options: &ListOptions, selection: &Selection) -> Result<Page, Failure> {
+/// The part of a collection that a request is about.
+pub(super) async fn page(
+    call: &Call,
+    options: &ListOptions,
+    selection: &Selection,
+) -> Result<Page, Failure> {
     let snapshot = snapshot(call, options)?;
     // Any revision will do: the answer comes from memory, which knows no parts.
     let limit = match (options.revision, options.revision_match) {
@@ -85,7 +90,7 @@ async fn page(call: &Call, options: &ListOptions, selection: &Selection) -> Resu
             revision: snapshot.revision,
             next: next.map(|key| {
                 Continue {
-                    revision: snapshot.revision,
+                    revision: Some(snapshot.revision),
                     key: key.to_string(),
                 }
                 .token()
@@ -115,14 +120,20 @@ fn snapshot(call: &Call, options: &ListOptions) -> Result<Snapshot, Failure> {
     let collection = &call.resource.collection;
     let store = call.server.store.read();
     let (revision, exact) = match (&options.start, options.revision) {
-        (Some(start), _) => (start.revision, true),
+        (
+            Some(Continue {
+                revision: Some(revision),
+                ..
+            }),
+            _,
+        ) => (*revision, true),
         (None, Some(revision)) => {
             let exact = options.revision_match == Some(Match::Exact)
                 // A list in parts that names a revision means that one.
                 || (options.revision_match.is_none() && options.limit.is_some() && revision > 0);
             (revision, exact)
         }
-        (None, None) => return Ok(store.snapshot(collection)),
+        (Some(_), _) | (None, None) => return Ok(store.snapshot(collection)),
     };
     if revision > store.revision() {
         return Err(too_new(revision, store.revision()));
@@ -130,39 +141,33 @@ fn snapshot(call: &Call, options: &ListOptions) -> Result<Snapshot, Failure> {
     if !exact {
         return Ok(store.snapshot(collection));
     }
-    store.snapshot_at(collection, revision).map_err(|error| match error {
-        StoreError::Compacted { .. } if options.start.is_some() => {
-            Box::new(Status::expired(
-                "The provided continue parameter is too old to display a consistent list result. \
-                 You can start a new list without the continue parameter, or use the continue token \
-                 in this response to retrieve the remainder of the results. Continuing with the \
-                 provided token results in an inconsistent list - objects that were created, \
-                 modified, or deleted between the time the first chunk was returned and now may \
-                 show up in the list.",
-            ))
-        }
-        StoreError::Compacted { .. } => Box::new(Status::expired(
-            "The resourceVersion for the provided list is too old.",
-        )),
-        other => Box::new(Status::internal(&other.to_string())),
-    })
+    store
+        .snapshot_at(collection, revision)
+        .map_err(|error| match error {
+            StoreError::Compacted { .. } => match &options.start {
+                Some(start) if options.limit.is_some() => too_old_to_go_on(start),
+                _ => Box::new(Status::expired(
+                    "The resourceVersion for the provided list is too old.",
+                )),
+            },
+            other => Box::new(Status::internal(&other.to_string())),
+        })
 }
 
-/// All objects that the call's selectors select, as they are kept.
-pub(super) async fn selected(call: &Call) -> Result<Vec<(Key, Arc<Object>)>, Failure> {
-    let selection = Selection::of(call)?;
-    let prefix = prefix(call);
-    let snapshot = call.server.store.read().snapshot(&call.resource.collection);
-    let covered: Vec<(Key, Arc<Object>)> = from(&snapshot.objects, Bound::Included(&prefix))
-        .take_while(|(key, _)| key.starts_with(&prefix))
-        .map(|(key, object)| (key.clone(), object.clone()))
-        .collect();
-    let objects = covered.iter().map(|(_, object)| object);
-    convert::ready(&call.server, &call.resource, objects).await?;
-    Ok(covered
-        .into_iter()
-        .filter(|(_, object)| {
-            selection.matches(&call.resource, &convert::served(&call.resource, object))
-        })
-        .collect())
+/// 410, with a token that goes on from the same key with what there is now.
+fn too_old_to_go_on(start: &Continue) -> Failure {
+    let mut status = Status::expired(
+        "The provided continue parameter is too old to display a consistent list result. \
+         You can start a new list without the continue parameter, or use the continue token \
+         in this response to retrieve the remainder of the results. Continuing with the \
+         provided token results in an inconsistent list - objects that were created, \
+         modified, or deleted between the time the first chunk was returned and now may \
+         show up in the list.",
+    );
+    let anew = Continue {
+        revision: None,
+        key: start.key.clone(),
+    };
+    status.metadata.go_on = anew.token();
+    Box::new(status)
 }

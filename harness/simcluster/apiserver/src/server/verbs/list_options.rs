@@ -1,5 +1,7 @@
 //! The options of lists and watches, and the rules between them.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
@@ -34,15 +36,15 @@ pub(crate) struct ListOptions {
     pub(crate) send_initial_events: Option<bool>,
     /// `allowWatchBookmarks`
     pub(crate) bookmarks: bool,
-    /// `timeoutSeconds`
-    pub(crate) timeout_seconds: Option<u64>,
+    /// `timeoutSeconds`, if there are any
+    pub(crate) timeout: Option<Duration>,
 }
 
 /// What a continue token says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Continue {
-    /// The revision of the list's first part.
-    pub(crate) revision: u64,
+    /// The revision of the list's first part; none to go on with what there is now.
+    pub(crate) revision: Option<u64>,
     /// The first key that was not sent.
     pub(crate) key: String,
 }
@@ -50,16 +52,13 @@ pub(crate) struct Continue {
 impl Continue {
     /// The token.
     pub(crate) fn token(&self) -> String {
-        let body = json!({"v": "meta.k8s.io/v1", "rv": self.revision, "start": self.key});
+        let revision = self.revision.map_or_else(|| json!(-1), |own| json!(own));
+        let body = json!({"v": "meta.k8s.io/v1", "rv": revision, "start": self.key});
         URL_SAFE_NO_PAD.encode(body.to_string())
     }
 
     fn parse(token: &str) -> Result<Self, Failure> {
-        let bad = |why: String| {
-            Box::new(Status::bad_request(format!(
-                "invalid continue token: continue key is not valid: {why}"
-            )))
-        };
+        let bad = |why: String| bad_key(&why);
         let decoded = base64::engine::GeneralPurpose::new(
             &base64::alphabet::URL_SAFE,
             base64::engine::GeneralPurposeConfig::new()
@@ -99,11 +98,22 @@ impl Continue {
                 "encoded start key empty (version meta.k8s.io/v1)".to_owned()
             ));
         }
+        // A key leads nowhere but forwards in its own collection.
+        let strange = |segment: &str| matches!(segment, "" | "." | "..");
+        if key.trim_start_matches('/').split('/').any(strange) {
+            return Err(bad_key(key));
+        }
         Ok(Self {
-            revision: u64::try_from(revision).unwrap_or(0),
+            revision: u64::try_from(revision).ok(),
             key: key.to_owned(),
         })
     }
+}
+
+fn bad_key(why: &str) -> Failure {
+    Box::new(Status::bad_request(format!(
+        "invalid continue token: continue key is not valid: {why}"
+    )))
 }
 
 impl ListOptions {
@@ -111,11 +121,9 @@ impl ListOptions {
     pub(crate) fn of(call: &Call, watch: bool) -> Result<Self, Failure> {
         let query = &call.query;
         let number = |name: &str| {
-            query.number(name).map_err(|given| {
-                Box::new(Status::bad_request(format!(
-                    "strconv.ParseInt: parsing {given:?}: invalid syntax"
-                )))
-            })
+            query
+                .number(name)
+                .map_err(|why| Box::new(Status::bad_request(why)))
         };
         let limit = number("limit")?;
         let timeout_seconds = number("timeoutSeconds")?;
@@ -163,9 +171,18 @@ impl ListOptions {
             },
             send_initial_events,
             bookmarks: query.flag("allowWatchBookmarks"),
-            timeout_seconds: timeout_seconds.and_then(|seconds| u64::try_from(seconds).ok()),
+            timeout: timeout_seconds
+                .filter(|&seconds| seconds != 0)
+                .map(as_duration),
         })
     }
+}
+
+/// Seconds as the real server counts them: in nanoseconds of 64 bits, which more than 292 years
+/// overflow. A time that has passed already is none at all.
+fn as_duration(seconds: i64) -> Duration {
+    let nanoseconds = seconds.wrapping_mul(1_000_000_000);
+    Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(0))
 }
 
 fn parse_revision(text: &str) -> Result<Option<u64>, Failure> {

@@ -17,10 +17,7 @@ use super::{
 use crate::{
     server::{
         Failure,
-        admit::{
-            self,
-            webhooks::{self, Write},
-        },
+        admit::{self, webhooks::Write},
         call::Call,
         convert, decode, effects, managed,
         reply::Reply,
@@ -36,6 +33,7 @@ pub(super) async fn update(call: &mut Call, part: Part) -> Result<Reply, Failure
     match_name(call, &object)?;
     create::match_namespace(call, &mut object)?;
     call.resource.rules().default(&mut object);
+    call.dedup_owner_references(&mut object, false);
     if part == Part::Whole && call.resource.creates_on_update() && super::read::find(call).is_err()
     {
         if object["metadata"]["resourceVersion"]
@@ -141,10 +139,17 @@ async fn once(
         operation: "UPDATE",
         old: Some(old),
         dry_run: options.dry_run,
+        ..Write::default()
     };
+    if call.route.subresource == "scale" {
+        super::scale::admit(call, old, &mut new, options.dry_run).await?;
+    }
     let hooked = part != Part::Direct && call.route.subresource != "scale";
     if hooked {
-        webhooks::mutate(call, write, &mut new).await?;
+        admit::mutate(call, write, &mut new).await?;
+    }
+    if part != Part::Direct {
+        call.dedup_owner_references(&mut new, true);
     }
     if hooked && admit::is_judged(call) {
         let mut seen = new.clone();

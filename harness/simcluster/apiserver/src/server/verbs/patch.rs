@@ -32,7 +32,7 @@ pub(super) enum PatchKind {
 }
 
 impl PatchKind {
-    fn of(call: &Call) -> Result<Self, Failure> {
+    pub(super) fn of(call: &Call) -> Result<Self, Failure> {
         let content_type = call.header(header::CONTENT_TYPE);
         match content_type.split(';').next().unwrap_or_default().trim() {
             "application/json-patch+json" => Ok(Self::Json),
@@ -153,10 +153,5 @@ impl Patch {
             }
         }
         .map_err(|error| Box::new(error.status()))
-    }
-
-    /// The kind for a subresource that takes patches.
-    pub(super) fn of(call: &Call) -> Result<Self, Failure> {
-        Self::read(call, PatchKind::of(call)?)
     }
 }

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::server::{
     Failure,
+    admit::{self, webhooks::Write},
     call::Call,
     clock, decode,
     registry::collection,
@@ -39,22 +40,47 @@ fn done() -> Reply {
 
 /// `POST` of a binding beside the pods: its name is the pod's.
 pub(super) async fn bind_in_collection(call: &mut Call) -> Result<Reply, Failure> {
+    let (options, binding) = binding(call).await?;
     if let Some(pods) = call.server.registry().find("", "v1", "pods") {
         call.resource = pods;
     }
-    bind(call).await
+    bind_to(call, options, &binding).await
 }
 
 /// `POST` of a pod's binding: the scheduler's decision.
 pub(super) async fn bind(call: &mut Call) -> Result<Reply, Failure> {
+    let (options, binding) = binding(call).await?;
+    bind_to(call, options, &binding).await
+}
+
+/// The binding that is sent, after policies and webhooks had their say.
+async fn binding(call: &mut Call) -> Result<(WriteOptions, Value), Failure> {
     let options = WriteOptions::of(call, OptionsKind::Create)?;
-    let binding = decode::other(call, &GroupVersionKind::new("", "v1", "Binding"))?;
+    let kind = GroupVersionKind::new("", "v1", "Binding");
+    let mut binding = decode::other(call, &kind)?;
     if call.route.name.is_empty() {
         binding["metadata"]["name"]
             .as_str()
             .unwrap_or_default()
             .clone_into(&mut call.route.name);
     }
+    admit::through(call, &kind, &mut binding, creates(options)).await?;
+    Ok((options, binding))
+}
+
+fn creates(options: WriteOptions) -> Write<'static> {
+    Write {
+        operation: "CREATE",
+        dry_run: options.dry_run,
+        ..Write::default()
+    }
+}
+
+async fn bind_to(
+    call: &mut Call,
+    options: WriteOptions,
+    binding: &Value,
+) -> Result<Reply, Failure> {
     let target = &binding["target"];
     let node = target["name"].as_str().unwrap_or_default().to_owned();
     if !matches!(target["kind"].as_str(), None | Some("" | "Node")) || node.is_empty() {
@@ -142,14 +168,18 @@ fn set_scheduled(pod: &mut Value, now: &str) {
 /// `POST` of a pod's eviction: a deletion that disruption budgets may refuse.
 pub(super) async fn evict(call: &mut Call) -> Result<Reply, Failure> {
     let write = WriteOptions::of(call, OptionsKind::Create)?;
-    let eviction = decode::other(call, &GroupVersionKind::new("policy", "v1", "Eviction"))?;
+    let kind = GroupVersionKind::new("policy", "v1", "Eviction");
+    let mut eviction = decode::other(call, &kind)?;
     let name = eviction["metadata"]["name"].as_str().unwrap_or_default();
     if name != call.route.name {
         return Err(Box::new(Status::bad_request(
             "name in URL does not match name in Eviction object",
         )));
     }
+    admit::through(call, &kind, &mut eviction, creates(write)).await?;
     let mut options = DeleteOptions::of_object(&eviction["deleteOptions"])?;
+    // Who may say no to deletions is not asked: this is another thing.
+    options.set_unjudged();
     if write.dry_run {
         options.set_dry_run();
     }

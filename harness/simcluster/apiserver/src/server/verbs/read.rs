@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::StatusCode;
+use simcluster_machinery::status::Status;
 
 use super::{list_options, object_reply};
 use crate::{
@@ -13,6 +14,10 @@ use crate::{
 /// `GET` of an object.
 pub(super) async fn get(call: &Call) -> Result<Reply, Failure> {
     super::check_acceptable(call)?;
+    if call.query.flag("export") {
+        let why = "the export parameter, deprecated since v1.14, is no longer supported";
+        return Err(Box::new(Status::bad_request(why)));
+    }
     list_options::not_in_the_future(call)?;
     object_reply(call, StatusCode::OK, &*served(call).await?)
 }

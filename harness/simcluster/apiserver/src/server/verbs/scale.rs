@@ -1,5 +1,7 @@
 //! The `scale` subresource: an object's replicas under a name that all workloads share.
 
+use std::sync::Arc;
+
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 use simcluster_machinery::{
@@ -13,12 +15,13 @@ use simcluster_machinery::{
 use super::{
     Part,
     modify::{Change, modify},
-    patch::Patch,
+    patch::{Patch, PatchKind},
     write_options::{OptionsKind, WriteOptions},
 };
 use crate::{
     server::{
         Failure,
+        admit::{self, webhooks::Write},
         call::Call,
         decode, managed,
         negotiate::{self, Offer},
@@ -61,12 +64,29 @@ pub(super) async fn run(call: &mut Call, verb: &str) -> Result<Reply, Failure> {
     match verb {
         "get" => {
             let object = super::read::served(call).await?;
+            has_replicas(call, object.value())?;
             answer(call, &object)
         }
         "update" => update(call).await,
         "patch" => patch(call).await,
         _ => Err(Box::new(Status::method_not_allowed())),
     }
+}
+
+/// A custom resource that does not say how many it wants has no scale to show.
+fn has_replicas(call: &Call, object: &Value) -> Result<(), Failure> {
+    let custom = call.resource.custom.as_ref();
+    let Some(scale) = custom.and_then(|version| version.scale()) else {
+        return Ok(());
+    };
+    if at(object, &paths(&call.resource).spec_replicas).is_some() {
+        return Ok(());
+    }
+    let why = format!(
+        "the spec replicas field {:?} does not exist",
+        scale.spec_replicas
+    );
+    Err(Box::new(Status::internal(&why)))
 }
 
 fn kind() -> GroupVersionKind {
@@ -84,17 +104,69 @@ async fn update(call: &mut Call) -> Result<Reply, Failure> {
 }
 
 async fn patch(call: &mut Call) -> Result<Reply, Failure> {
-    let options = WriteOptions::of(call, OptionsKind::Patch { apply: false })?;
-    let patch = Patch::of(call)?;
+    let of = PatchKind::of(call)?;
+    let applies = of == PatchKind::Apply;
+    let options = WriteOptions::of(call, OptionsKind::Patch { apply: applies })?;
+    if applies {
+        return apply(call, options).await;
+    }
+    let patch = Patch::read(call, of)?;
     let changed = modify(call, Part::Whole, options, |call, old| {
-        let scale = patch.apply_to(
+        let patched = patch.apply_to(
             scale(&call.resource, old),
             builtin::schema(&kind()).as_ref(),
         )?;
-        set(call, old, &scale)
+        let patched = decode::patched_other(call, patched, patch.problems(), &kind())?;
+        set(call, old, &patched)
     })
     .await?;
     answer(call, &changed)
+}
+
+/// `PATCH` with a configuration: who applies owns the replicas.
+async fn apply(call: &mut Call, options: WriteOptions) -> Result<Reply, Failure> {
+    let configuration = decode::configuration_of(call, &kind())?;
+    let changed = modify(call, Part::Whole, options, |call, old| {
+        let path = paths(&call.resource).spec_replicas;
+        let names: Vec<&str> = path.iter().map(String::as_str).collect();
+        let before = scale(&call.resource, old);
+        let mut new = old.clone();
+        let merged = managed::merge_scale(call, old, &before, &configuration, &mut new, &names)?;
+        let object = set(call, old, &merged)?.object;
+        let managers = new["metadata"]["managedFields"].take();
+        new = object;
+        new["metadata"]["managedFields"] = managers;
+        Ok(Change {
+            object: new,
+            recorded: true,
+        })
+    })
+    .await?;
+    answer(call, &changed)
+}
+
+/// Lets policies and webhooks see a change of replicas as what it is, a change of a scale.
+pub(super) async fn admit(
+    call: &mut Call,
+    old: &Value,
+    new: &mut Value,
+    dry_run: bool,
+) -> Result<(), Failure> {
+    let resource = Arc::clone(&call.resource);
+    let (before, mut after) = (scale(&resource, old), scale(&resource, new));
+    let write = Write {
+        operation: "UPDATE",
+        old: Some(&before),
+        dry_run,
+        ..Write::default()
+    };
+    let asked = after["spec"]["replicas"].clone();
+    admit::through(call, &kind(), &mut after, write).await?;
+    if after["spec"]["replicas"] != asked {
+        let replicas = after["spec"]["replicas"].as_i64().unwrap_or(0);
+        put(new, &paths(&resource).spec_replicas, replicas.into());
+    }
+    Ok(())
 }
 
 fn set(call: &Call, old: &Value, scale: &Value) -> Result<Change, Failure> {

@@ -7,15 +7,19 @@ use std::{io, sync::Arc};
 use http::{Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use serde_json::Value;
+use serde_json::{Value, json};
 use simcluster_kubelet_api::{Kubelet, KubeletError, LogOptions, PodRef, StreamOptions};
-use simcluster_machinery::status::{Details, Status};
+use simcluster_machinery::{
+    kind::GroupVersionKind,
+    status::{Details, Status},
+};
 use simcluster_streams::{Protocol, Purpose, negotiate, serve_port_forward, serve_session};
 use tracing::debug;
 
 use crate::{
     server::{
         Failure,
+        admit::{self, webhooks::Write},
         call::Call,
         reply::{self, Reply},
     },
@@ -138,6 +142,10 @@ pub(super) async fn log(call: &Call) -> Result<Reply, Failure> {
 fn log_options(call: &Call) -> Result<LogOptions, Failure> {
     use simcluster_machinery::field::{Error, Path};
     let query = &call.query;
+    for name in ["tailLines", "limitBytes", "sinceSeconds"] {
+        let number = query.number(name);
+        number.map_err(|why| Box::new(Status::bad_request(why)))?;
+    }
     let mut errors = Vec::new();
     let mut number = |name: &str, least: i64| -> Option<u64> {
         let value = query.number(name).ok().flatten()?;
@@ -188,8 +196,27 @@ fn log_options(call: &Call) -> Result<LogOptions, Failure> {
 
 /// `exec` and `attach`, which differ in who starts the process.
 pub(super) async fn session(call: &mut Call, attach: bool) -> Result<Reply, Failure> {
-    let pod = super::read::find(call)?;
     let word = if attach { "attach" } else { "exec" };
+    let mut asked = json!({});
+    for flag in ["stdin", "stdout", "stderr", "tty"] {
+        if call.query.flag(flag) {
+            asked[flag] = true.into();
+        }
+    }
+    if !call.query.get("container").is_empty() {
+        asked["container"] = call.query.get("container").into();
+    }
+    let command: Vec<&str> = call.query.all("command").collect();
+    if !attach && !command.is_empty() {
+        asked["command"] = json!(command);
+    }
+    let kind = if attach {
+        "PodAttachOptions"
+    } else {
+        "PodExecOptions"
+    };
+    connects(call, kind, asked).await?;
+    let pod = super::read::find(call)?;
     let phase = pod.value()["status"]["phase"].as_str().unwrap_or_default();
     if matches!(phase, "Succeeded" | "Failed") {
         let verb = if attach { "attach to" } else { "exec into" };
@@ -236,8 +263,32 @@ pub(super) async fn session(call: &mut Call, attach: bool) -> Result<Reply, Fail
     Ok(switching(upgrade.headers))
 }
 
+/// Asks policies and webhooks whether somebody may connect to a pod; the options are not theirs to
+/// change.
+async fn connects(call: &mut Call, kind: &str, options: Value) -> Result<(), Failure> {
+    let kind = GroupVersionKind::new("", "v1", kind);
+    let mut options = options;
+    options["kind"] = kind.kind.as_str().into();
+    options["apiVersion"] = kind.api_version().into();
+    let write = Write {
+        operation: "CONNECT",
+        ..Write::default()
+    };
+    admit::through(call, &kind, &mut options, write).await
+}
+
 /// `portforward`.
-pub(super) fn port_forward(call: &mut Call) -> Result<Reply, Failure> {
+pub(super) async fn port_forward(call: &mut Call) -> Result<Reply, Failure> {
+    let asked: Vec<i64> = (call.query.all("ports"))
+        .flat_map(|list| list.split(','))
+        .filter_map(|port| port.parse().ok())
+        .collect();
+    let asked = if asked.is_empty() {
+        json!({})
+    } else {
+        json!({ "ports": asked })
+    };
+    connects(call, "PodPortForwardOptions", asked).await?;
     let pod = super::read::find(call)?;
     let Some(Running { pod, kubelet }) = running(call, &pod)? else {
         return Err(no_host(&call.route.name));

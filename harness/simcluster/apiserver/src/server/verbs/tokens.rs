@@ -11,7 +11,9 @@ use simcluster_machinery::{
 };
 
 use crate::server::{
-    Failure, authenticate,
+    Failure,
+    admit::{self, webhooks::Write},
+    authenticate,
     call::Call,
     clock, decode,
     negotiate::{self, Offer},
@@ -26,9 +28,14 @@ const USUAL: i64 = 3600;
 const LONGEST: i64 = 1 << 32;
 
 /// `POST` of a service account's token.
-pub(super) fn request(call: &mut Call) -> Result<Reply, Failure> {
+pub(super) async fn request(call: &mut Call) -> Result<Reply, Failure> {
     let kind = GroupVersionKind::new("authentication.k8s.io", "v1", "TokenRequest");
     let mut request = decode::other(call, &kind)?;
+    let write = Write {
+        operation: "CREATE",
+        ..Write::default()
+    };
+    admit::through(call, &kind, &mut request, write).await?;
     let account = super::read::find(call)?;
     let spec = &request["spec"];
     let seconds = spec["expirationSeconds"].as_i64().unwrap_or(USUAL);

@@ -42,6 +42,7 @@ pub(super) async fn watch(call: &Call) -> Result<Reply, Failure> {
     let former = Former::new(call, wanted)?;
     let options = ListOptions::of(call, true)?;
     let selection = Selection::of(call)?;
+    selection.agrees_with(&call.route.name)?;
     let name = selection
         .name()
         .or(Some(&*call.route.name).filter(|name| !name.is_empty()));
@@ -52,12 +53,8 @@ pub(super) async fn watch(call: &Call) -> Result<Reply, Failure> {
         _ => Scope::Prefix(prefix(call)),
     };
     let timeout = options
-        .timeout_seconds
-        .filter(|&seconds| seconds > 0)
-        .map_or_else(
-            || MIN_TIMEOUT.mul_f64(1.0 + rand::rng().random::<f64>()),
-            Duration::from_secs,
-        );
+        .timeout
+        .unwrap_or_else(|| MIN_TIMEOUT.mul_f64(1.0 + rand::rng().random::<f64>()));
     let mut watcher = Watcher {
         changed: call.server.store.subscribe(&call.resource.collection),
         server: Arc::clone(&call.server),

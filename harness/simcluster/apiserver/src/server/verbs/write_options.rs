@@ -48,10 +48,7 @@ impl WriteOptions {
             }
         }
         errors.extend(manager_errors(query.get("fieldManager")));
-        let dry_run: Vec<&str> = query
-            .all("dryRun")
-            .filter(|value| !value.is_empty())
-            .collect();
+        let dry_run: Vec<&str> = query.all("dryRun").collect();
         errors.extend(dry_run_errors(&dry_run));
         let validation = query.get("fieldValidation");
         if !matches!(validation, "" | "Ignore" | "Warn" | "Strict") {
@@ -87,24 +84,20 @@ pub(crate) fn dry_run_errors(values: &[&str]) -> Vec<Error> {
     )]
 }
 
+/// What is wrong with `fieldManager`.
 fn manager_errors(manager: &str) -> Vec<Error> {
     let path = Path::new("fieldManager");
+    let mut errors = Vec::new();
     if manager.len() > 128 {
-        return vec![Error::too_long(&path, 128)];
+        errors.push(Error::too_long(&path, 128));
     }
-    manager
-        .chars()
-        .position(char::is_control)
-        .map(|at| {
-            Error::invalid(
-                &path,
-                manager,
-                format!(
-                    "invalid character {:?} (at position {at}), should be printable",
-                    manager.chars().nth(at).unwrap_or_default()
-                ),
-            )
-        })
-        .into_iter()
-        .collect()
+    let strange = manager.char_indices().filter(|(_, char)| char.is_control());
+    errors.extend(strange.map(|(at, char)| {
+        let why = format!(
+            "invalid character U+{:04X} (at position {at})",
+            u32::from(char)
+        );
+        Error::invalid(&path, manager, why)
+    }));
+    errors
 }
