@@ -94,6 +94,7 @@ impl Reconcile<ObjectKey> for Controller {
         match decision.due {
             Due::Nothing => {}
             Due::TooLate(at) => {
+                let at = plan::in_words(at);
                 let text = format!("Missed scheduled time to start a job: {at}");
                 self.complain(&cron_job, "MissSchedule", &text);
             }

@@ -141,12 +141,17 @@ impl Reconcile<ObjectKey> for Controller {
         let plan = plan::plan(&set, &owned, &nodes, &hash, self.clock.now());
         for pod in &plan.ended {
             let node = pods::node_name(pod).unwrap_or_default();
-            let text = format!(
-                "Found failed daemon pod {}/{} on node {node}, will try to kill it",
-                key.namespace,
-                pod.name_any()
-            );
-            self.pods.recorder.warning(&*set, "FailedDaemonPod", text);
+            let name = format!("{}/{}", key.namespace, pod.name_any());
+            if pods::phase(pod) == "Succeeded" {
+                let text = format!(
+                    "Found succeeded daemon pod {name} on node {node}, will try to delete it"
+                );
+                self.pods.recorder.normal(&*set, "SucceededDaemonPod", text);
+            } else {
+                let text =
+                    format!("Found failed daemon pod {name} on node {node}, will try to kill it");
+                self.pods.recorder.warning(&*set, "FailedDaemonPod", text);
+            }
         }
         let new = plan
             .create

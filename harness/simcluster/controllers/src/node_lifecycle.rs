@@ -3,15 +3,15 @@
 //! [`health`] decides what a node is. It does NOT remove nodes.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     future::Future,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use jiff::Timestamp;
 use k8s_openapi::api::{
     coordination::v1::Lease,
-    core::v1::{Node, Pod},
+    core::v1::{Node, ObjectReference, Pod},
 };
 use kube::{ResourceExt, api::DeleteParams};
 use serde_json::{Value, json};
@@ -30,6 +30,8 @@ use crate::{
 mod health;
 
 const NAME: &str = "node-controller";
+/// Whoever ends pods for a node's taints speaks in a name of its own.
+const EVICTION: &str = "taint-eviction-controller";
 const LEASES: &str = "kube-node-lease";
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -43,6 +45,11 @@ struct Controller {
     pods: Objects<Pod>,
     leases: Arc<Cache<Lease>>,
     recorder: Recorder,
+    evictions: Recorder,
+    /// The nodes that were told of, by name, with their uids.
+    registered: Mutex<HashMap<String, Option<String>>>,
+    /// Pods that a taint will end, unless it goes before.
+    doomed: Mutex<HashSet<ObjectKey>>,
     settings: Arc<Settings>,
     clock: Clock,
     /// Since when nodes that pods are bound to are unknown.
@@ -91,6 +98,9 @@ pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + Send + use<
         pods,
         leases,
         recorder: context.recorder(NAME),
+        evictions: context.recorder(EVICTION),
+        registered: Mutex::default(),
+        doomed: Mutex::default(),
         settings: context.settings.clone(),
         clock: context.clock,
         vanished: Mutex::default(),
@@ -114,7 +124,9 @@ impl Reconcile<Key> for Controller {
 
 impl Controller {
     async fn reconcile_node(&self, name: &str) -> Result<Next, WriteError> {
-        let Some(node) = self.nodes.cache().get("", name) else {
+        let node = self.nodes.cache().get("", name);
+        self.tell_of(name, node.as_deref());
+        let Some(node) = node else {
             return Ok(Next::OnChange);
         };
         let now = self.clock.now();
@@ -135,6 +147,7 @@ impl Controller {
             if ready_before == "True" {
                 let text = format!("Node {name} status is now: NodeNotReady");
                 self.recorder.normal(&*node, "NodeNotReady", text);
+                self.mark_pods_not_ready(name).await?;
             }
         }
         let Some(node) = self.nodes.cache().get("", name) else {
@@ -161,6 +174,7 @@ impl Controller {
 
     async fn reconcile_pod(&self, key: &ObjectKey) -> Result<Next, WriteError> {
         let Some(pod) = self.pods.cache().find(key) else {
+            lock(&self.doomed).remove(key);
             return Ok(Next::OnChange);
         };
         let Some(node_name) = pods::node_name(&pod) else {
@@ -180,25 +194,93 @@ impl Controller {
             return Ok(Next::OnChange);
         };
         if pods::is_terminating(&pod) || pods::is_finished(&pod) {
+            lock(&self.doomed).remove(key);
             return Ok(Next::OnChange);
         }
         match health::eviction(&pod, &node, self.clock.now()) {
-            health::Eviction::Never => Ok(Next::OnChange),
+            health::Eviction::Never => {
+                if lock(&self.doomed).remove(key) {
+                    let text = format!("Cancelling deletion of Pod {key}");
+                    self.evictions.normal(&*pod, "TaintManagerEviction", text);
+                }
+                Ok(Next::OnChange)
+            }
             health::Eviction::At(at) if at > self.clock.now() => {
+                lock(&self.doomed).insert(key.clone());
                 Ok(Next::At(self.clock.instant(at)))
             }
             health::Eviction::At(_) => {
+                lock(&self.doomed).remove(key);
                 let text = format!("Marking for deletion Pod {key}");
-                self.recorder.normal(&*pod, "TaintManagerEviction", text);
+                self.evictions.normal(&*pod, "TaintManagerEviction", text);
                 let text = "Taint manager: deleting due to NoExecute taint";
                 self.end(&pod, "DeletionByTaintManager", text, false).await
             }
         }
     }
 
+    /// Tells, once each time, that a node has come or is gone.
+    fn tell_of(&self, name: &str, node: Option<&Node>) {
+        let mut registered = lock(&self.registered);
+        let (uid, reason, what) = match node {
+            Some(_) if registered.contains_key(name) => return,
+            Some(node) => {
+                registered.insert(name.to_owned(), node.uid());
+                (
+                    node.uid(),
+                    "RegisteredNode",
+                    format!("Registered Node {name} in Controller"),
+                )
+            }
+            None => match registered.remove(name) {
+                None => return,
+                Some(uid) => (
+                    uid,
+                    "RemovingNode",
+                    format!("Removing Node {name} from Controller"),
+                ),
+            },
+        };
+        let regarding = ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Node".to_owned()),
+            name: Some(name.to_owned()),
+            uid,
+            ..ObjectReference::default()
+        };
+        let text = format!("Node {name} event: {what}");
+        self.recorder.record("Normal", regarding, reason, text, "");
+    }
+
+    /// Nobody hears of the pods of a silent node: they count as not ready, so that no Service leads to them.
+    async fn mark_pods_not_ready(&self, node: &str) -> Result<(), WriteError> {
+        let mut ready = self.pods.cache().all();
+        ready.retain(|pod| pods::node_name(pod) == Some(node) && pods::is_ready(pod));
+        for pod in ready {
+            let patch = json!({
+                "metadata": {"uid": pod.metadata.uid},
+                "status": {"conditions": [{
+                    "type": "Ready",
+                    "status": "False",
+                    "lastTransitionTime": whole_seconds(self.clock.now()),
+                }]},
+            });
+            let key = ObjectKey::of(&pod.metadata);
+            match self.pods.strategic_status(&key, patch).await {
+                Ok(_) => {
+                    self.recorder
+                        .warning(&*pod, "NodeNotReady", "Node is not ready");
+                }
+                Err(error) if error.is_not_found() || error.is_conflict() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     /// When pods of a node that is unknown have waited long enough for it to come (back).
     fn forgotten_at(&self, node: &str) -> Option<Timestamp> {
-        let mut vanished = self.vanished.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut vanished = lock(&self.vanished);
         vanished.retain(|name, _| self.nodes.cache().get("", name).is_none());
         let since = *vanished
             .entry(node.to_owned())
@@ -239,6 +321,10 @@ impl Controller {
         self.pods.delete_with(pod, params).await?;
         Ok(Next::OnChange)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// When something was heard last.

@@ -47,6 +47,8 @@ struct Controller {
     classes: Arc<Cache<StorageClass>>,
     pods: Arc<Cache<Pod>>,
     recorder: Recorder,
+    /// Who sees to volumes that are to grow speaks in a name of its own.
+    expansion: Recorder,
     settings: Arc<Settings>,
     queue: Arc<WorkQueue<Key>>,
     /// What was last said of an object, by its uid: the same is not said again at each look.
@@ -92,6 +94,7 @@ pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + Send + use<
         classes,
         pods,
         recorder: context.recorder(NAME),
+        expansion: context.recorder("volume_expand"),
         settings: context.settings.clone(),
         queue: queue.clone(),
         told: Mutex::default(),
@@ -287,6 +290,12 @@ impl Controller {
         }
         if let Some(patch) = claim::bound_status(claim, volume) {
             self.claims.merge_status(&claim_key, patch).await?;
+        }
+        let uid = claim.metadata.uid.as_deref();
+        let asked = volumes::request(claim).map(|size| format!("grow to {}", size.0));
+        if volumes::wants_to_grow(claim) && self.is_news(uid, &asked.unwrap_or_default()) {
+            let text = "waiting for an external controller to expand this PVC";
+            self.expansion.normal(claim, "ExternalExpanding", text);
         }
         Ok(())
     }

@@ -96,6 +96,24 @@ pub(crate) fn is_fully_bound(claim: &PersistentVolumeClaim) -> bool {
     volume_name(claim).is_some() && claim.annotations().contains_key(BIND_COMPLETED)
 }
 
+/// The size that a claim asks for.
+pub(crate) fn request(claim: &PersistentVolumeClaim) -> Option<&Quantity> {
+    let resources = claim.spec.as_ref()?.resources.as_ref()?;
+    resources.requests.as_ref()?.get("storage")
+}
+
+/// Whether a bound claim asks for more than its volume has.
+pub(crate) fn wants_to_grow(claim: &PersistentVolumeClaim) -> bool {
+    let has = claim.status.as_ref().and_then(|status| {
+        let capacity = status.capacity.as_ref()?;
+        capacity.get("storage")
+    });
+    let (Some(asked), Some(has)) = (request(claim), has) else {
+        return false;
+    };
+    Amount::of(asked) > Amount::of(has)
+}
+
 /// Whether a claim of this class waits until a pod that uses it is placed.
 pub(crate) fn waits_for_consumer(class: Option<&StorageClass>) -> bool {
     class

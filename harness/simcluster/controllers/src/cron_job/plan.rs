@@ -134,6 +134,11 @@ pub(super) fn job(cron_job: &CronJob, at: Timestamp) -> Job {
     }
 }
 
+/// A time as Events have it: `Thu, 01 Jan 2026 00:10:00 +0000`.
+pub(super) fn in_words(at: Timestamp) -> String {
+    at.strftime("%a, %d %b %Y %H:%M:%S +0000").to_string()
+}
+
 /// `Complete` or `Failed`.
 pub(super) fn finished_condition(job: &Job) -> &'static str {
     let failed = job
@@ -256,6 +261,12 @@ mod tests {
                 "{spec} {last:?} {now}"
             );
         }
+    }
+
+    #[test]
+    fn a_time_is_told_as_events_have_it() {
+        let words = in_words(at("2026-01-01T00:10:00Z"));
+        assert_eq!(words, "Thu, 01 Jan 2026 00:10:00 +0000");
     }
 
     #[test]

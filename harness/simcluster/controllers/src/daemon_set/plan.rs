@@ -81,9 +81,8 @@ pub(super) fn plan(
         if here.is_empty() && place == Place::Wanted {
             plan.create.push(name.clone());
         }
-        let (ended, running): (Vec<_>, Vec<_>) = staying
-            .into_iter()
-            .partition(|pod| pods::phase(pod) == "Failed");
+        let (ended, running): (Vec<_>, Vec<_>) =
+            staying.into_iter().partition(|pod| pods::is_finished(pod));
         plan.ended.extend(ended.iter().cloned());
         plan.delete.extend(ended);
         // Of several pods on a node the oldest stays; with a surge, one of each template may.

@@ -158,4 +158,21 @@ mod tests {
         assert_eq!(deleted(&[pod("a", "new", false), pod("d", "old", true)]), 0);
         assert_eq!(deleted(&[pod("a", "new", true), pod("d", "old", true)]), 1);
     }
+
+    #[test]
+    fn a_pod_that_ended_whether_well_or_not_makes_room_for_another() {
+        for phase in ["Succeeded", "Failed"] {
+            let mut ended = Pod::clone(&pod("a", "h", false));
+            ended.status.get_or_insert_default().phase = Some(phase.to_owned());
+            let nodes = [node("a", "fast", None)];
+            let plan = plan::plan(
+                &set(),
+                &[Arc::new(ended)],
+                &nodes,
+                "h",
+                Timestamp::UNIX_EPOCH,
+            );
+            assert_eq!((plan.ended.len(), plan.delete.len()), (1, 1), "{phase}");
+        }
+    }
 }

@@ -24,15 +24,25 @@ pub(super) struct Plan {
 #[derive(Debug)]
 pub(super) struct Outlook {
     never: bool,
+    /// The pods that it has pushed out are still on their way.
+    waits: bool,
     hopeless: usize,
     without_victims: usize,
     pub(super) plan: Option<Plan>,
 }
 
 impl Outlook {
-    pub(super) fn words(&self, total: usize) -> String {
+    /// Why nothing is pushed out; `None` if something is.
+    pub(super) fn words(&self, total: usize) -> Option<String> {
+        if self.plan.is_some() {
+            return None;
+        }
         if self.never {
-            return "not eligible due to preemptionPolicy=Never.".to_owned();
+            return Some("not eligible due to preemptionPolicy=Never.".to_owned());
+        }
+        if self.waits {
+            let why = "not eligible due to terminating pod on the nominated node.";
+            return Some(why.to_owned());
         }
         let parts = std::iter::repeat_n(
             "No preemption victims found for incoming pod",
@@ -42,7 +52,10 @@ impl Outlook {
             "Preemption is not helpful for scheduling",
             self.hopeless,
         ));
-        format!("0/{total} nodes are available: {}.", counted(parts))
+        Some(format!(
+            "0/{total} nodes are available: {}.",
+            counted(parts)
+        ))
     }
 }
 
@@ -65,6 +78,7 @@ pub(super) fn outlook(
         .and_then(|spec| spec.preemption_policy.as_deref());
     let mut outlook = Outlook {
         never: policy == Some("Never"),
+        waits: false,
         hopeless: 0,
         without_victims: 0,
         plan: None,
@@ -94,13 +108,13 @@ pub(super) fn outlook(
         .as_ref()
         .and_then(|status| status.nominated_node_name.as_deref())
         .and_then(|name| world.state.get(name));
-    let waits = nominated.is_some_and(|on_node| {
+    outlook.waits = nominated.is_some_and(|on_node| {
         on_node
             .pods
             .values()
             .any(|other| pods::is_terminating(other) && priority(other) < priority(pod))
     });
-    if !waits {
+    if !outlook.waits {
         outlook.plan = plans.into_iter().min_by_key(|plan| {
             let highest = plan.victims.iter().map(|victim| priority(victim)).max();
             (highest, plan.victims.len(), plan.node.clone())

@@ -32,11 +32,14 @@ impl Failure {
             } => {
                 let reasons = refusals.values().flat_map(|refusal| refusal.reasons.iter());
                 let reasons = counted(reasons.map(String::as_str));
-                format!(
-                    "0/{total} nodes are available: {reasons}. no new claims to deallocate, \
-                     preemption: {}",
-                    helps.words(*total)
-                )
+                let refused = format!("0/{total} nodes are available: {reasons}.");
+                match helps.words(*total) {
+                    // Whoever makes room has nothing more to say.
+                    None => refused,
+                    Some(words) => {
+                        format!("{refused} no new claims to deallocate, preemption: {words}")
+                    }
+                }
             }
         }
     }

@@ -297,3 +297,24 @@ fn what_is_freed_can_be_taken_again() {
     state.forget_choice(&first);
     assert_eq!(place(&state, &second), "a1");
 }
+
+#[test]
+fn whoever_makes_room_says_only_why_there_is_none_yet() {
+    let mut important = Pod::clone(&pod("q", &asks("3")));
+    important.spec.as_mut().unwrap().priority = Some(10);
+    let mut lesser = Pod::clone(&pod("p", &asks("2")));
+    let none = json!({});
+    let before = state(&[node("a1", &none)], &[("a1", Arc::new(lesser.clone()))]);
+    let why = "0/1 nodes are available: 1 Insufficient cpu.";
+    assert_eq!(place(&before, &Arc::new(important.clone())), why);
+    // Once it has pushed, it waits for those on their way out.
+    lesser.metadata.deletion_timestamp =
+        serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
+    important.status.get_or_insert_default().nominated_node_name = Some("a1".to_owned());
+    let after = state(&[node("a1", &none)], &[("a1", Arc::new(lesser))]);
+    let waits = "no new claims to deallocate, preemption: not eligible due to terminating pod on the nominated node.";
+    assert_eq!(
+        place(&after, &Arc::new(important)),
+        format!("{why} {waits}")
+    );
+}

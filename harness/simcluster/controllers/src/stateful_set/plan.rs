@@ -99,7 +99,7 @@ fn max_unavailable(set: &StatefulSet) -> usize {
     usize::try_from(most).unwrap_or_default().max(1)
 }
 
-fn is_on_delete(set: &StatefulSet) -> bool {
+pub(super) fn is_on_delete(set: &StatefulSet) -> bool {
     set.spec
         .as_ref()
         .and_then(|spec| spec.update_strategy.as_ref()?.type_.as_deref())

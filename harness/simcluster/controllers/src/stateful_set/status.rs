@@ -9,7 +9,7 @@ use k8s_openapi::api::{
 };
 use kube::ResourceExt;
 
-use super::plan::{Revisions, min_ready_seconds, replicas, revision_of};
+use super::plan::{Revisions, is_on_delete, min_ready_seconds, replicas, revision_of};
 use crate::pods::{self, Availability, count, nonzero};
 
 pub(super) fn status(
@@ -45,7 +45,9 @@ pub(super) fn status(
     };
     let wanted = replicas(set);
     let number = |value: Option<i32>| value.unwrap_or_default();
-    let rolled_out = status.current_revision != status.update_revision
+    // Where pods are replaced by hand nothing is rolled out, so nothing is finished.
+    let rolled_out = !is_on_delete(set)
+        && status.current_revision != status.update_revision
         && number(status.updated_replicas) == wanted
         && number(status.ready_replicas) == wanted
         && status.replicas == wanted;

@@ -229,3 +229,19 @@ fn on_delete_leaves_old_pods_alone_and_gives_new_ones_the_new_template() {
     );
     assert_eq!(plan.create, [(1, true)]);
 }
+
+#[test]
+fn a_roll_out_is_finished_only_where_there_is_one() {
+    let now = jiff::Timestamp::UNIX_EPOCH;
+    for (strategy, current) in [("RollingUpdate", "new"), ("OnDelete", "old")] {
+        let spec = json!({"replicas": 1, "updateStrategy": {"type": strategy}});
+        let set = set(&spec, &json!({"currentRevision": "old"}));
+        let pods = [pod(&set, 0, "new", "ready")];
+        let status = status::status(&set, &pods, &revisions("old", "new"), now);
+        assert_eq!(
+            status.current_revision.as_deref(),
+            Some(current),
+            "{strategy}"
+        );
+    }
+}

@@ -194,3 +194,65 @@ async fn a_budget_counts_what_may_be_disrupted() {
         "SufficientPods"
     );
 }
+
+#[tokio::test]
+async fn a_node_that_comes_and_goes_is_told_of() {
+    let world = World::start().await;
+    let event = world.event("node-1", "RegisteredNode").await;
+    assert_eq!(
+        event["message"],
+        "Node node-1 event: Registered Node node-1 in Controller"
+    );
+    assert_eq!(event["source"]["component"], "node-controller");
+    world.delete("/api/v1/nodes/node-1", &Value::Null).await;
+    let event = world.event("node-1", "RemovingNode").await;
+    assert_eq!(
+        event["message"],
+        "Node node-1 event: Removing Node node-1 from Controller"
+    );
+}
+
+#[tokio::test]
+async fn pods_of_a_node_that_fell_silent_count_as_not_ready() {
+    let settings = Settings {
+        node_grace: Duration::from_millis(1500),
+        ..Settings::default()
+    };
+    let world = World::with(settings);
+    world.add_node("node-1", &json!({})).await;
+    world.post(&core("pods"), &pod("p", &json!({}))).await;
+    let unready = |pod: &Value| {
+        pod["spec"]["nodeName"] == "node-1" && condition(pod, "Ready")["status"] == "False"
+    };
+    world.until_one(&core("pods"), "p", unready).await;
+    let event = world.event("p", "NodeNotReady").await;
+    assert_eq!(event["message"], "Node is not ready");
+    assert_eq!(event["type"], "Warning");
+}
+
+#[tokio::test]
+async fn a_pod_that_a_taint_dooms_is_spared_when_the_taint_goes() {
+    let world = World::start().await;
+    let patience = json!({"tolerations": [
+        {"key": "k", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 600}]});
+    world.post(&core("pods"), &pod("p", &patience)).await;
+    let placed = |pod: &Value| pod["spec"]["nodeName"] == "node-1";
+    world.until_one(&core("pods"), "p", placed).await;
+    let taint = json!({"spec": {"taints": [{"key": "k", "effect": "NoExecute"}]}});
+    world.patch("/api/v1/nodes/node-1", &taint).await;
+    let none = json!({"spec": {"taints": null}});
+    // Its end is only set once the controller has seen the taint; each round gives it another chance to.
+    let spared = async {
+        loop {
+            world.patch("/api/v1/nodes/node-1", &taint).await;
+            tokio::task::yield_now().await;
+            world.patch("/api/v1/nodes/node-1", &none).await;
+        }
+    };
+    let event = tokio::select! {
+        event = world.event("p", "TaintManagerEviction") => event,
+        () = spared => unreachable!("it goes on until the event is there"),
+    };
+    assert_eq!(event["message"], "Cancelling deletion of Pod default/p");
+    assert_eq!(event["source"]["component"], "taint-eviction-controller");
+}

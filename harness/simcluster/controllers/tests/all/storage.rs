@@ -168,3 +168,35 @@ async fn a_bound_volume_waits_for_its_claim() {
         .await;
     world.until_gone(VOLUMES, "v").await;
 }
+
+#[tokio::test]
+async fn a_claim_grows_only_where_its_class_lets_it_and_then_waits_for_who_does_it() {
+    let world = World::start().await;
+    volume(&world, "v", &json!({})).await;
+    claim(&world, "c", &json!({"storageClassName": "man"})).await;
+    let claims = core("persistentvolumeclaims");
+    world.until_one(&claims, "c", is("Bound")).await;
+    let larger = json!({"spec": {"resources": {"requests": {"storage": "3Gi"}}}});
+    let refused = world.try_patch(&format!("{claims}/c"), &larger).await;
+    assert_eq!(refused["code"], 403);
+    assert_eq!(
+        refused["message"],
+        "persistentvolumeclaims \"c\" is forbidden: only dynamically provisioned pvc can be resized \
+         and the storageclass that provisions the pvc must support resize"
+    );
+    let class = json!({
+        "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "man"},
+        "provisioner": "example.com/none", "allowVolumeExpansion": true,
+    });
+    world
+        .post("/apis/storage.k8s.io/v1/storageclasses", &class)
+        .await;
+    world.patch(&format!("{claims}/c"), &larger).await;
+    let event = world.event("c", "ExternalExpanding").await;
+    assert_eq!(
+        event["message"],
+        "waiting for an external controller to expand this PVC"
+    );
+    assert_eq!(event["source"]["component"], "volume_expand");
+    assert_eq!(event["type"], "Normal");
+}
