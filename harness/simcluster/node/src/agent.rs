@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures::{StreamExt as _, TryStreamExt as _};
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Secret};
 use kube::{
     Api, Resource, ResourceExt as _,
     core::PartialObjectMeta,
@@ -16,6 +16,7 @@ use kube::{
 };
 
 use crate::{
+    admission::{self, Refusal},
     context::{Changed, Context},
     handle::PodHandle,
     pod::Event,
@@ -43,6 +44,9 @@ impl Pods {
 
 /// Follows the pods bound to this node until the task is dropped.
 pub(crate) async fn follow_pods(context: Arc<Context>, pods: Pods) {
+    if context.own_node.wait_until_ready().await.is_err() {
+        return;
+    }
     let api: Api<Pod> = Api::all(context.client.clone());
     let config = watcher::Config::default().fields(&format!("spec.nodeName={}", context.node));
     let mut events = watcher(api, config).default_backoff().boxed();
@@ -53,7 +57,7 @@ pub(crate) async fn follow_pods(context: Arc<Context>, pods: Pods) {
             Ok(Some(watcher::Event::Init)) => listed.clear(),
             Ok(Some(watcher::Event::InitApply(pod))) => {
                 listed.extend(pod.uid());
-                see(&context, &pods, pod);
+                see(&context, &pods, pod).await;
             }
             Ok(Some(watcher::Event::InitDone)) => {
                 for (uid, handle) in pods.lock().iter().filter(|(uid, _)| !listed.contains(*uid)) {
@@ -61,7 +65,7 @@ pub(crate) async fn follow_pods(context: Arc<Context>, pods: Pods) {
                     let _ = handle.events.send(Event::Gone);
                 }
             }
-            Ok(Some(watcher::Event::Apply(pod))) => see(&context, &pods, pod),
+            Ok(Some(watcher::Event::Apply(pod))) => see(&context, &pods, pod).await,
             Ok(Some(watcher::Event::Delete(pod))) => {
                 if let Some(handle) = pod.uid().and_then(|uid| pods.get(&uid)) {
                     let _ = handle.events.send(Event::Gone);
@@ -73,9 +77,10 @@ pub(crate) async fn follow_pods(context: Arc<Context>, pods: Pods) {
     }
 }
 
-fn see(context: &Arc<Context>, pods: &Pods, pod: Pod) {
+async fn see(context: &Arc<Context>, pods: &Pods, pod: Pod) {
     let Some(uid) = pod.uid() else { return };
     if let Some(handle) = pods.get(&uid) {
+        handle.see(&pod);
         let _ = handle.events.send(Event::Seen(Box::new(pod)));
         return;
     }
@@ -85,13 +90,38 @@ fn see(context: &Arc<Context>, pods: &Pods, pod: Pod) {
         // Its processes are those of an earlier life of this node.
         return;
     }
+    let refusal = refusal(context, pods, &pod).await;
     let (worker, handle) = Worker::new(Arc::clone(context), pod);
     pods.lock().insert(uid.clone(), handle);
     let pods = pods.clone();
     context.tasks.spawn(async move {
-        worker.run().await;
+        Box::pin(worker.run(refusal)).await;
         pods.lock().remove(&uid);
     });
+}
+
+/// Why the node does not take a pod, if so.
+async fn refusal(context: &Context, pods: &Pods, pod: &Pod) -> Option<Refusal> {
+    if pod.metadata.deletion_timestamp.is_some() {
+        // It goes anyway.
+        return None;
+    }
+    let taken: Vec<Arc<Pod>> = pods.lock().values().filter_map(|h| h.occupant()).collect();
+    let taken: Vec<&Pod> = taken.iter().map(AsRef::as_ref).collect();
+    let node = context.own_node.state().first().cloned()?;
+    let refused = admission::refusal(pod, &node, &taken)?;
+    if refused.reason != admission::NODE_AFFINITY {
+        return Some(refused);
+    }
+    // The labels that it asks for may have just come.
+    let nodes: Api<Node> = Api::all(context.client.clone());
+    match nodes.get(&context.node).await {
+        Ok(node) => admission::refusal(pod, &node, &taken),
+        Err(error) => {
+            tracing::debug!(%error, "the node was not read again");
+            Some(refused)
+        }
+    }
 }
 
 /// Tells the workers which ConfigMaps or Secrets have changed, until the task is dropped.

@@ -29,6 +29,8 @@ pub(crate) struct Context {
     pub(crate) images: Arc<dyn Images>,
     pub(crate) recorder: Recorder,
     pub(crate) services: Store<Service>,
+    /// The object of this node, as users may have changed it.
+    pub(crate) own_node: Store<k8s_openapi::api::core::v1::Node>,
     pub(crate) changes: broadcast::Sender<Changed>,
     pub(crate) paths: NodePaths,
     pub(crate) clock: Clock,

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use k8s_openapi::api::core::v1::{ContainerStatus, PodStatus};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodStatus};
 use simcluster_kubelet_api::Input;
 use tokio::sync::{mpsc, watch};
 
@@ -54,6 +54,8 @@ pub(crate) struct PodHandle {
     pub(crate) events: mpsc::UnboundedSender<Event>,
     containers: Mutex<BTreeMap<String, Runs>>,
     status: Mutex<PodStatus>,
+    /// The object as it was last seen.
+    pod: Mutex<Arc<Pod>>,
 }
 
 impl std::fmt::Debug for PodHandle {
@@ -65,12 +67,13 @@ impl std::fmt::Debug for PodHandle {
 }
 
 impl PodHandle {
-    pub(crate) fn new(uid: String, events: mpsc::UnboundedSender<Event>) -> Arc<Self> {
+    pub(crate) fn new(uid: String, events: mpsc::UnboundedSender<Event>, pod: Pod) -> Arc<Self> {
         Arc::new(Self {
             uid,
             events,
             containers: Mutex::default(),
             status: Mutex::default(),
+            pod: Mutex::new(Arc::new(pod)),
         })
     }
 
@@ -109,6 +112,18 @@ impl PodHandle {
             .flatten()
             .find(|c| c.name == container)
             .cloned()
+    }
+
+    /// Remembers what its object has become.
+    pub(crate) fn see(&self, pod: &Pod) {
+        *lock(&self.pod) = Arc::new(pod.clone());
+    }
+
+    /// The pod, unless it has ended and takes nothing of the node any more.
+    pub(crate) fn occupant(&self) -> Option<Arc<Pod>> {
+        let status = lock(&self.status);
+        let ended = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
+        (!ended).then(|| Arc::clone(&lock(&self.pod)))
     }
 
     /// The pod's address.

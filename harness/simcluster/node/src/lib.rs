@@ -8,6 +8,7 @@
 //! # The map
 //! * [`pod`]: the pod machine, pure: what happens becomes what is to be done and what the API is told.
 //! * `container`, `volumes`, `pod_files`: pure builders of what a container is started with.
+//! * `admission`: which pods the node refuses, pure.
 //! * `worker`: one per pod; performs what the machine asks for. `agent`: which pods there are.
 //! * `events`, `registration`, `objects`: what else is said to and asked of the API.
 //! * `logs`, `handle`, `kubelet`: what the API server asks of the node.
@@ -28,6 +29,7 @@
 //! on hostPath or local volumes; a pod that asks for such a volume or probe is told so by an Event.
 
 mod addresses;
+mod admission;
 mod agent;
 mod clock;
 mod container;

@@ -5,10 +5,14 @@ use std::{
     net::Ipv4Addr,
     path::PathBuf,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use futures::StreamExt as _;
-use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
+use k8s_openapi::api::{
+    core::v1::{Node as ApiNode, Service},
+    discovery::v1::EndpointSlice,
+};
 use kube::{
     Api, Client, Resource,
     runtime::{
@@ -22,6 +26,7 @@ use simcluster_runtime::{Fabric, Runtime, RuntimeConfig, spec::NetworkSpec};
 use tokio::{
     net::TcpStream,
     sync::{Notify, broadcast},
+    task::JoinHandle,
 };
 
 use crate::{
@@ -45,6 +50,9 @@ use crate::{
 
 /// Bits of the network that the pods of connected nodes have in common: [`Cidr::of_node`]'s first two numbers.
 const CLUSTER_PREFIX: u8 = 16;
+
+/// How long the end of a node waits for the removal of what dead ones have left.
+const SWEEP_LIMIT: Duration = Duration::from_secs(1);
 
 /// Takes a pod's connection to the API server's Service.
 pub type ApiServerConnect = Arc<dyn Fn(TcpStream) + Send + Sync>;
@@ -154,6 +162,8 @@ pub enum StartNodeError {
 pub struct Node {
     context: Arc<Context>,
     pods: Pods,
+    /// Removes what dead nodes have left.
+    sweeping: JoinHandle<()>,
 }
 
 impl fmt::Debug for Node {
@@ -193,6 +203,7 @@ impl Node {
                 let paths = NodePaths::new(ground.directory.path());
                 (Some(Arc::clone(&ground)), paths, ground)
             };
+        let (own_node, own_node_writer) = reflector::store();
         let (recorder, record) = Recorder::new(config.client.clone(), node.clone(), clock);
         tasks.spawn(record);
         let machine = match config.model {
@@ -208,6 +219,7 @@ impl Node {
             },
             recorder,
             services: services.services.clone(),
+            own_node,
             changes: broadcast::channel(1024).0,
             paths,
             clock,
@@ -221,10 +233,10 @@ impl Node {
             memory: format!("{}Ki", machine.memory_kib),
         });
         let this = Self {
+            sweeping: sweep(&context, abandoned),
             context: Arc::clone(&context),
             pods: Pods::default(),
         };
-        this.sweep(abandoned);
         // A model has no sockets that names and proxies could lead to: its network knows Services itself.
         if let Some(ground) = ground {
             let zone = Zone {
@@ -252,6 +264,7 @@ impl Node {
         registration::register(&context, &machine, &config.pod_cidr.to_string())
             .await
             .map_err(|source| StartNodeError::Register { node, source })?;
+        tasks.spawn(follow_node(Arc::clone(&context), own_node_writer));
         tasks.spawn(registration::keep_lease(Arc::clone(&context)));
         tasks.spawn(agent::follow_config_maps(Arc::clone(&context)));
         tasks.spawn(agent::follow_secrets(Arc::clone(&context)));
@@ -277,7 +290,9 @@ impl Node {
 
     /// Kills everything that runs on the node at once, and waits until nothing of it is left: no process,
     /// network, mount or file. The API server is told nothing.
-    pub async fn shutdown(self) {
+    pub async fn shutdown(mut self) {
+        // A short life, too, leaves nothing of the dead; their files may be many, so not at any price.
+        let _ = tokio::time::timeout(SWEEP_LIMIT, &mut self.sweeping).await;
         self.context.tasks.end().await;
         let uids = self.pods.uids();
         let runtime = &self.context.runtime;
@@ -292,22 +307,22 @@ impl Node {
             tracing::debug!(%error, "the node's directory not removed from inside");
         }
     }
+}
 
-    /// Removes what nodes that were killed have left behind; nobody waits for it.
-    fn sweep(&self, abandoned: Vec<PathBuf>) {
-        let runtime = Arc::clone(&self.context.runtime);
-        self.context.tasks.spawn(async move {
-            for path in abandoned {
-                tracing::info!(directory = %path.display(), "removing what a dead node has left");
-                if let Err(error) = runtime.remove_tree(&path).await {
-                    tracing::warn!(%error, "a dead node's directory not removed");
-                }
-                if let Err(error) = remove_tree(&path) {
-                    tracing::warn!(%error, "a dead node's directory not removed");
-                }
+/// Removes what nodes that were killed have left behind, beside everything else.
+fn sweep(context: &Context, abandoned: Vec<PathBuf>) -> JoinHandle<()> {
+    let runtime = Arc::clone(&context.runtime);
+    context.tasks.spawn_joined(async move {
+        for path in abandoned {
+            tracing::info!(directory = %path.display(), "removing what a dead node has left");
+            if let Err(error) = runtime.remove_tree(&path).await {
+                tracing::warn!(%error, "a dead node's directory not removed");
             }
-        });
-    }
+            if let Err(error) = remove_tree(&path) {
+                tracing::warn!(%error, "a dead node's directory not removed");
+            }
+        }
+    })
 }
 
 impl Drop for Node {
@@ -350,6 +365,19 @@ fn follow_services(client: &Client, tasks: &Tasks, changed: &Arc<Notify>) -> Ser
         Arc::clone(changed),
     ));
     Services { services, slices }
+}
+
+/// Keeps what is known of the node's own object up to date, until the task is dropped.
+async fn follow_node(context: Arc<Context>, mut writer: Writer<ApiNode>) {
+    let config = watcher::Config::default().fields(&format!("metadata.name={}", context.node));
+    let api: Api<ApiNode> = Api::all(context.client.clone());
+    let mut events = watcher(api, config).default_backoff().boxed();
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(event) => writer.apply_watcher_event(&event),
+            Err(error) => tracing::debug!(%error, "node watch interrupted"),
+        }
+    }
 }
 
 async fn fill<K>(client: Client, mut writer: Writer<K>, changed: Arc<Notify>)

@@ -9,6 +9,8 @@
 //! next, [`stop`] how running containers end, [`probes`] what probe results add up to, [`backoff`] how
 //! long failures wait, [`status`] and [`conditions`] what the API is told, [`qos`] its resources.
 
+use std::borrow::Cow;
+
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, PodStatus};
 
@@ -34,6 +36,13 @@ pub enum Event {
     Seen(Box<Pod>),
     /// The API object is gone; what still runs must end.
     Gone,
+    /// The node does not take the pod.
+    Refused {
+        /// In one word.
+        reason: String,
+        /// In a sentence.
+        message: String,
+    },
     /// Time has passed: an awaited moment has come.
     Tick,
     /// All volumes are in place.
@@ -197,7 +206,7 @@ pub struct Record {
     /// `type: Warning` instead of `Normal`.
     pub warning: bool,
     /// `reason`
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
     /// `message`
     pub message: String,
 }
@@ -222,8 +231,18 @@ pub enum Ending {
     Deadline,
     /// It uses more of the node than it may.
     Evicted,
+    /// The node has not taken it.
+    Refused,
     /// It was deleted.
     Deleted,
+}
+
+/// Whether the node has taken a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Taken,
+    /// Nothing of it was ever on the node, and its status tells nothing but why.
+    Refused,
 }
 
 /// Everything a node knows of one pod.
@@ -238,7 +257,8 @@ pub struct PodState {
     containers: Vec<ContainerState>,
     ending: Option<Ending>,
     /// `reason` and `message` of a pod that the node has made fail.
-    failure: Option<(&'static str, String)>,
+    failure: Option<(Cow<'static, str>, String)>,
+    standing: Standing,
     /// The grace period in force, and when it ends, once the pod ends.
     grace_ends: Option<Timestamp>,
     gone: bool,
@@ -274,6 +294,7 @@ impl PodState {
             containers,
             ending: None,
             failure: None,
+            standing: Standing::Taken,
             grace_ends: None,
             gone: false,
             delete_asked: false,
@@ -389,13 +410,13 @@ fn record(
     out: &mut Vec<Action>,
     container: Option<usize>,
     warning: bool,
-    reason: &'static str,
+    reason: impl Into<Cow<'static, str>>,
     message: impl Into<String>,
 ) {
     out.push(Action::Record(Record {
         container,
         warning,
-        reason,
+        reason: reason.into(),
         message: message.into(),
     }));
 }

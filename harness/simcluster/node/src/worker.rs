@@ -20,6 +20,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    admission::Refusal,
     context::Context,
     events::{Note, pod_reference},
     handle::PodHandle,
@@ -63,7 +64,7 @@ impl Worker {
     pub(crate) fn new(context: Arc<Context>, pod: Pod) -> (Self, Arc<PodHandle>) {
         let (sender, events) = mpsc::unbounded_channel();
         let uid = pod.metadata.uid.clone().unwrap_or_default();
-        let handle = PodHandle::new(uid, sender);
+        let handle = PodHandle::new(uid, sender, pod.clone());
         let state = PodState::new(
             pod.clone(),
             &context.host_ip.to_string(),
@@ -98,10 +99,13 @@ impl Worker {
         (worker, handle)
     }
 
-    /// Works until nothing of the pod is left.
-    pub(crate) async fn run(mut self) {
+    /// Works until nothing of the pod is left; if the node refuses it, that is only its object.
+    pub(crate) async fn run(mut self, refusal: Option<Refusal>) {
         let first = self.state.pod().clone();
-        let mut next = Some(Event::Seen(Box::new(first)));
+        let mut next = Some(match refusal {
+            None => Event::Seen(Box::new(first)),
+            Some(Refusal { reason, message }) => Event::Refused { reason, message },
+        });
         loop {
             let event = match next.take() {
                 Some(event) => event,
@@ -225,7 +229,7 @@ impl Worker {
         let about = pod_reference(self.state.pod(), container);
         let note = Note {
             warning: record.warning,
-            reason: record.reason.to_owned(),
+            reason: record.reason.to_string(),
             message: record.message.clone(),
         };
         self.context.recorder.record(about, note);

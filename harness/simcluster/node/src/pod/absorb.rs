@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 
 use super::{
-    Action, Ending, Event, Part, PodState, backoff,
+    Action, Ending, Event, Part, PodState, Standing, backoff,
     container::{Activity, ContainerState, Role, Shown, StartFailure, Terminated},
     ephemeral_containers, first_reason,
     probes::{ProbeKind, ProbeOutcome, ProbeResults},
@@ -27,6 +27,15 @@ impl PodState {
                 record(out, None, true, "Evicted", message.clone());
                 self.fail(Ending::Evicted, "Evicted", message);
                 self.shorten_grace(now);
+            }
+            Event::Refused { reason, message } => {
+                record(out, None, true, reason.clone(), message.clone());
+                self.standing = Standing::Refused;
+                self.fail(
+                    Ending::Refused,
+                    reason,
+                    format!("Pod was rejected: {message}"),
+                );
             }
             Event::Tick | Event::Evicted { .. } => {}
             Event::VolumesMounted => self.volumes = Part::Ready,
@@ -127,6 +136,8 @@ impl PodState {
         container.probes = ProbeResults::default();
         container.create_failures = 0;
         container.pull_error = None;
+        container.hook_error = None;
+        container.started_at = Some(at);
         let run = container.restart_count;
         if container
             .spec
@@ -194,7 +205,8 @@ impl PodState {
                 "FailedPostStartHook",
                 "PostStartHook failed",
             );
-            tracing::debug!(%message, "postStart hook failed");
+            // Until its end the API does not see it run: it was never started as it should be.
+            self.containers[index].hook_error = Some(message);
             if self.containers[index].stop.is_none() {
                 self.begin_stop(
                     index,
@@ -205,8 +217,10 @@ impl PodState {
                     out,
                 );
             }
+            return;
         }
-        self.running(index, now, out);
+        let since = self.containers[index].started_at.unwrap_or(now);
+        self.running(index, since, out);
     }
 
     #[expect(clippy::too_many_arguments, reason = "the fields of one event")]
@@ -223,7 +237,7 @@ impl PodState {
         let container = &mut self.containers[index];
         let started_at = match container.shown {
             Shown::Running { since } => since,
-            Shown::Waiting { .. } | Shown::Terminated(_) => at,
+            Shown::Waiting { .. } | Shown::Terminated(_) => container.started_at.unwrap_or(at),
         };
         let reason = match (oom_killed, code) {
             (true, _) => "OOMKilled",
@@ -241,6 +255,20 @@ impl PodState {
         });
         out.push(Action::StopProbes { container: index });
         self.settle(index, code, at, now, out);
+        let container = &mut self.containers[index];
+        if container.activity != Activity::Idle {
+            return;
+        }
+        // Its next run is at hand; until then the failed hook is what the API tells.
+        if let (Some(message), Shown::Terminated(ended)) =
+            (container.hook_error.take(), container.shown.clone())
+        {
+            container.last = Some(ended);
+            container.shown = Shown::Waiting {
+                reason: "PostStartHookError".into(),
+                message: Some(message),
+            };
+        }
     }
 
     /// After a run has ended: another one at once, later, or never.

@@ -58,7 +58,7 @@ impl PodState {
         let disruption = self
             .failure
             .as_ref()
-            .filter(|(reason, _)| *reason == "Evicted");
+            .filter(|(reason, _)| reason == "Evicted");
         let disruption = disruption.map(|(_, message)| {
             let verdict = Verdict {
                 status: true,

@@ -167,6 +167,10 @@ pub struct ContainerState {
     pub pulls: Backoff,
     /// Failed tries to create it since the last success.
     pub create_failures: u32,
+    /// When the newest run began.
+    pub started_at: Option<Timestamp>,
+    /// What the failed `postStart` hook of the newest run said.
+    pub hook_error: Option<String>,
     /// What the newest pull said, while it is in back-off.
     pub pull_error: Option<String>,
 }
@@ -200,6 +204,8 @@ impl ContainerState {
             crashes: Backoff::default(),
             pulls: Backoff::default(),
             create_failures: 0,
+            started_at: None,
+            hook_error: None,
             pull_error: None,
         }
     }

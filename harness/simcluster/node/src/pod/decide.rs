@@ -3,6 +3,8 @@
 //! Level-triggered: each call looks at the whole state and asks for the next thing that is missing, so a
 //! lost thought does not exist. How a single container ends is [`super::stop`]'s.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 
 use super::{
@@ -59,9 +61,14 @@ impl PodState {
     }
 
     /// The node makes the pod fail.
-    pub(super) fn fail(&mut self, ending: Ending, reason: &'static str, message: String) {
+    pub(super) fn fail(
+        &mut self,
+        ending: Ending,
+        reason: impl Into<Cow<'static, str>>,
+        message: String,
+    ) {
         self.ending = Some(ending);
-        self.failure = Some((reason, message));
+        self.failure = Some((reason.into(), message));
     }
 
     /// Whether no container will run again: all have finished, or one that the others need has failed.
@@ -188,7 +195,7 @@ impl PodState {
 
     fn wind_down(&mut self, ending: Ending, now: Timestamp, out: &mut Vec<Action>) {
         let shortest = match ending {
-            Ending::Deleted | Ending::Evicted => stop::SHORTEST_OF_DELETED,
+            Ending::Deleted | Ending::Evicted | Ending::Refused => stop::SHORTEST_OF_DELETED,
             Ending::Completed | Ending::Deadline => stop::SHORTEST,
         };
         self.stop_in_order(shortest, now, out);

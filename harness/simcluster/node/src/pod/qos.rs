@@ -13,7 +13,19 @@ type Amounts = BTreeMap<String, Quantity>;
 
 /// `qosClass`: by the requests and limits of cpu and memory.
 pub fn class(spec: &PodSpec) -> &'static str {
-    let all: Vec<&Container> = containers(spec).collect();
+    let whole = spec.resources.as_ref();
+    if let Some(whole) = whole.filter(|r| r.requests.is_some() || r.limits.is_some()) {
+        // What the pod as a whole asks for comes before what its containers ask for.
+        let alone = Container {
+            resources: Some(whole.clone()),
+            ..Container::default()
+        };
+        return class_of(&[&alone]);
+    }
+    class_of(&containers(spec).collect::<Vec<_>>())
+}
+
+fn class_of(all: &[&Container]) -> &'static str {
     let empty = |amounts: Option<&Amounts>| {
         ["cpu", "memory"]
             .iter()
@@ -83,4 +95,25 @@ fn limits(container: &Container) -> Option<&Amounts> {
 
 fn amount(amounts: Option<&Amounts>, resource: &str) -> Option<i128> {
     quantity::nanos(&amounts?.get(resource)?.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn the_class_follows_the_pods_own_resources_before_its_containers() {
+        let small = json!({"cpu": "1", "memory": "1Gi"});
+        let of = |whole: &Value, own: &Value| {
+            let spec = json!({"resources": whole, "containers": [{"name": "c", "resources": own}]});
+            class(&serde_json::from_value(spec).unwrap())
+        };
+        let (none, both) = (json!({}), json!({"requests": small, "limits": small}));
+        assert_eq!(of(&none, &none), "BestEffort");
+        assert_eq!(of(&none, &both), "Guaranteed");
+        assert_eq!(of(&both, &none), "Guaranteed");
+        assert_eq!(of(&json!({"requests": small}), &both), "Burstable");
+    }
 }

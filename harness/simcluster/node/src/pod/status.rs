@@ -4,13 +4,14 @@ use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::{
         Container, ContainerState as ApiState, ContainerStateRunning, ContainerStateTerminated,
-        ContainerStateWaiting, ContainerStatus, HostIP, PodIP, PodStatus, VolumeMountStatus,
+        ContainerStateWaiting, ContainerStatus, HostIP, PodIP, PodSpec, PodStatus,
+        VolumeMountStatus,
     },
     apimachinery::pkg::apis::meta::v1::Time,
 };
 
 use super::{
-    Action, Part, PodState,
+    Action, Ending, Part, PodState, Standing,
     conditions::whole_seconds,
     container::{Activity, ContainerState, Role, Shown, Terminated},
     qos,
@@ -36,19 +37,24 @@ impl PodState {
 
     fn status(&self, now: Timestamp) -> PodStatus {
         let spec = self.pod.spec.clone().unwrap_or_default();
+        if self.standing == Standing::Refused {
+            return self.status_of_refused(&spec);
+        }
         let phase = self.phase();
         let of = |roles: &[Role]| {
-            let statuses: Vec<_> = self
-                .containers
-                .iter()
-                .filter(|c| roles.contains(&c.role))
-                .map(container_status)
+            let those = self.containers.iter().enumerate();
+            let statuses: Vec<_> = those
+                .filter(|(_, c)| roles.contains(&c.role))
+                .map(|(index, container)| ContainerStatus {
+                    state: Some(self.state(index, container)),
+                    ..container_status(container)
+                })
                 .collect();
             (!statuses.is_empty()).then_some(statuses)
         };
         PodStatus {
             phase: Some(phase.to_owned()),
-            conditions: Some(self.conditions(phase, now)),
+            conditions: Some(self.conditions(self.phase_of_conditions(phase), now)),
             container_statuses: of(&[Role::Main]),
             init_container_statuses: of(&[Role::Init, Role::Sidecar]),
             ephemeral_container_statuses: of(&[Role::Ephemeral]),
@@ -62,11 +68,69 @@ impl PodState {
             resources: Some(qos::of_pod(&spec, self.at_rest())),
             start_time: Some(Time(whole_seconds(self.start_time))),
             observed_generation: self.pod.metadata.generation,
-            reason: self
-                .failure
-                .as_ref()
-                .map(|(reason, _)| (*reason).to_owned()),
+            reason: self.failure.as_ref().map(|(reason, _)| reason.to_string()),
             message: self.failure.as_ref().map(|(_, message)| message.clone()),
+            ..PodStatus::default()
+        }
+    }
+
+    /// The `state` of a container. When nothing of the pod is left, what was never seen to end has failed.
+    fn state(&self, index: usize, container: &ContainerState) -> ApiState {
+        let open = matches!(container.shown, Shown::Waiting { .. });
+        if !self.at_rest() || !open {
+            return api_state(&container.shown);
+        }
+        match (&container.last, self.ending) {
+            // It waited for its next run, which a deletion takes away: its last one stands for it.
+            (Some(last), Some(Ending::Deleted)) => terminated(last),
+            _ if self.counts_as_lost(index, container.role) => lost(),
+            _ => api_state(&container.shown),
+        }
+    }
+
+    /// Whether a container should have come to its turn: regular ones once the pod is initialized, of the init
+    /// containers the first, and those up to the last one that has run.
+    fn counts_as_lost(&self, index: usize, role: Role) -> bool {
+        let is_init = |c: &ContainerState| matches!(c.role, Role::Init | Role::Sidecar);
+        let mut inits = self.containers.iter().filter(|c| is_init(c));
+        match role {
+            Role::Ephemeral => false,
+            Role::Init | Role::Sidecar => {
+                index == 0 || self.containers[index..].iter().any(|c| is_init(c) && c.ran)
+            }
+            Role::Main => {
+                let ran = self
+                    .containers
+                    .iter()
+                    .any(|c| c.role == Role::Main && c.ran);
+                let last = inits.next_back();
+                ran || last.is_none_or(|c| c.ended().is_some_and(Terminated::succeeded))
+            }
+        }
+    }
+
+    /// The phase that conditions are made for: the one before a pod that never came to run was found to have failed.
+    fn phase_of_conditions(&self, phase: &'static str) -> &'static str {
+        let mut mains = self.containers.iter().filter(|c| c.role == Role::Main);
+        let never_ran = mains.any(|c| matches!(c.shown, Shown::Waiting { .. }) && c.last.is_none());
+        if self.at_rest() && self.ending == Some(Ending::Deleted) && never_ran {
+            "Pending"
+        } else {
+            phase
+        }
+    }
+
+    /// All that is said of a pod that the node has not taken.
+    fn status_of_refused(&self, spec: &PodSpec) -> PodStatus {
+        let (reason, message) = self.failure.clone().unwrap_or_default();
+        PodStatus {
+            phase: Some("Failed".into()),
+            conditions: Some(Vec::new()),
+            qos_class: Some(qos::class(spec).to_owned()),
+            start_time: Some(Time(whole_seconds(self.start_time))),
+            observed_generation: self.pod.metadata.generation,
+            reason: Some(reason.into_owned()),
+            message: Some(message),
             ..PodStatus::default()
         }
     }
@@ -159,6 +223,22 @@ fn api_state(shown: &Shown) -> ApiState {
             ..ApiState::default()
         },
         Shown::Terminated(ended) => terminated(ended),
+    }
+}
+
+/// Of a container that nobody has seen end.
+fn lost() -> ApiState {
+    ApiState {
+        terminated: Some(ContainerStateTerminated {
+            exit_code: 137,
+            reason: Some("ContainerStatusUnknown".into()),
+            message: Some("The container could not be located when the pod was terminated".into()),
+            started_at: None,
+            finished_at: None,
+            container_id: None,
+            signal: None,
+        }),
+        ..ApiState::default()
     }
 }
 

@@ -121,7 +121,7 @@ impl Play {
     }
 
     fn reasons(&self) -> Vec<&str> {
-        self.records.iter().map(|r| r.reason).collect()
+        self.records.iter().map(|r| r.reason.as_ref()).collect()
     }
 }
 

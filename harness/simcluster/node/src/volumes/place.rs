@@ -40,8 +40,11 @@ impl NodePaths {
         self.pod(uid).join("volumes").join(volume)
     }
 
-    /// What a pod calls `path` of its host.
+    /// What a pod calls `path` of its host. Where a kubelet keeps the volumes of pods is a path of the host, too.
     pub(crate) fn host(&self, path: &str) -> PathBuf {
+        if let Some((uid, volume)) = pod_volume(path) {
+            return self.volume(uid, volume);
+        }
         let mut inside = self.root.join("host");
         for step in Path::new(path).components() {
             match step {
@@ -54,6 +57,17 @@ impl NodePaths {
         }
         inside
     }
+}
+
+/// `/var/lib/kubelet/pods/UID/volumes/kubernetes.io~empty-dir/NAME`
+fn pod_volume(path: &str) -> Option<(&str, &str)> {
+    let (uid, rest) = path
+        .strip_prefix("/var/lib/kubelet/pods/")?
+        .split_once('/')?;
+    let (plugin, volume) = rest.strip_prefix("volumes/")?.split_once('/')?;
+    let is_name = |text: &str| !text.is_empty() && !text.contains('/') && !text.contains("..");
+    (plugin.starts_with("kubernetes.io~") && is_name(uid) && is_name(volume))
+        .then_some((uid, volume))
 }
 
 /// Makes an empty directory that any user of the pod may write to.
@@ -128,6 +142,24 @@ mod tests {
         let paths = NodePaths::new(Path::new("/n"));
         assert_eq!(paths.host("/var/lib/x"), Path::new("/n/host/var/lib/x"));
         assert_eq!(paths.host("/../../etc"), Path::new("/n/host/etc"));
+    }
+
+    #[test]
+    fn a_host_path_to_a_pods_volume_is_that_volume() {
+        let paths = NodePaths::new(Path::new("/n"));
+        let volumes = "/var/lib/kubelet/pods/uid/volumes";
+        let of = |rest: &str| paths.host(&format!("{volumes}/{rest}"));
+        assert_eq!(
+            of("kubernetes.io~empty-dir/scratch"),
+            paths.volume("uid", "scratch")
+        );
+        for other in [
+            "kubernetes.io~empty-dir/..",
+            "kubernetes.io~empty-dir/a/b",
+            "elsewhere/a",
+        ] {
+            assert!(of(other).starts_with("/n/host"), "{other}");
+        }
     }
 
     #[test]

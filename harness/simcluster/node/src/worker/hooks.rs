@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{LifecycleHandler, Pod};
 
 use super::{
     Worker,
-    prober::{Target, exec, http},
+    prober::{REFUSED, Target, http, run},
 };
 use crate::pod::{Event, probes::ProbeOutcome};
 
@@ -53,6 +53,7 @@ impl Worker {
         Target {
             context: Arc::clone(&self.context),
             handle: Arc::clone(&self.handle),
+            pod: Arc::clone(&pod),
             container: self.container(index),
             address: self
                 .address
@@ -64,21 +65,46 @@ impl Worker {
 
 async fn run_hook(hook: Option<LifecycleHandler>, target: &Target) -> Result<(), String> {
     let Some(hook) = hook else { return Ok(()) };
-    let outcome = if let Some(action) = hook.exec {
-        exec(target, action.command.unwrap_or_default()).await
-    } else if let Some(action) = hook.http_get {
-        http(target, &action).await
-    } else if let Some(action) = hook.sleep {
-        tokio::time::sleep(Duration::from_secs(
-            u64::try_from(action.seconds).unwrap_or(0),
-        ))
-        .await;
-        ProbeOutcome::Success
-    } else {
-        return Err("this hook has no action that the node knows".into());
+    let whose = {
+        let (pod, container) = (&target.pod.metadata, &target.container.name);
+        let pod = format!(
+            "{}_{}({})",
+            pod.name.as_deref().unwrap_or_default(),
+            pod.namespace.as_deref().unwrap_or_default(),
+            pod.uid.as_deref().unwrap_or_default()
+        );
+        format!("for Container {container:?} in Pod {pod:?} failed - error:")
     };
-    match outcome {
-        ProbeOutcome::Success => Ok(()),
-        ProbeOutcome::Failure(text) | ProbeOutcome::Errored(text) => Err(text),
+    if let Some(action) = hook.exec {
+        let command = action.command.unwrap_or_default();
+        let words = command.join(" ");
+        let (why, output) = match run(target, command).await {
+            Ok(said) if said.code == 0 => return Ok(()),
+            Ok(said) => {
+                let complaints = String::from_utf8_lossy(&said.complaints);
+                let why = format!("command '{words}' exited with {}: {complaints}", said.code);
+                (why, String::from_utf8_lossy(&said.output).into_owned())
+            }
+            Err(error) => (error, String::new()),
+        };
+        Err(format!(
+            "Exec lifecycle hook ([{words}]) {whose} {why}, message: {output:?}"
+        ))
+    } else if let Some(action) = hook.http_get {
+        match http(target, &action).await {
+            ProbeOutcome::Success => Ok(()),
+            // Whatever the answer, it is one.
+            ProbeOutcome::Failure(text) if text.starts_with(REFUSED) => Ok(()),
+            ProbeOutcome::Failure(why) | ProbeOutcome::Errored(why) => {
+                let path = action.path.unwrap_or_default();
+                Err(format!("HTTP lifecycle hook ({path}) {whose} {why}"))
+            }
+        }
+    } else if let Some(action) = hook.sleep {
+        let seconds = u64::try_from(action.seconds).unwrap_or(0);
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        Ok(())
+    } else {
+        Err("this hook has no action that the node knows".into())
     }
 }

@@ -6,12 +6,12 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, ObjectReference, Pod};
-use simcluster_images::{Image, Reference};
+use simcluster_images::Image;
 use simcluster_runtime::{
     capabilities,
     spec::{ContainerSpec, ExitStatus},
@@ -30,7 +30,6 @@ use crate::{
     context::Context,
     events::{Note, pod_reference},
     handle::{PodHandle, Run},
-    images::ImageFailure,
     logs::{self, Log, Source},
     objects,
     pod::{Event, container::StartFailure},
@@ -38,6 +37,8 @@ use crate::{
     runtime::{Running, RuntimeError},
     volumes::mounts::{self, OwnFiles, Placed},
 };
+
+mod image;
 
 /// Everything one start needs.
 struct Launch {
@@ -124,6 +125,7 @@ impl Launch {
     }
 
     async fn try_start(&self) -> Result<Started, StartFailure> {
+        self.look_for_pull_secrets().await;
         let image = self.image().await?;
         let environment = self
             .environment(&image)
@@ -156,75 +158,6 @@ impl Launch {
         self.note(false, "Created", "Container created");
         self.note(false, "Started", "Container started");
         Ok(self.attach_streams(id, image, log, process, at))
-    }
-
-    /// Gets the image, with the events that tell of it.
-    async fn image(&self) -> Result<Arc<Image>, StartFailure> {
-        let name = self.image_name();
-        let policy = self
-            .container
-            .image_pull_policy
-            .as_deref()
-            .unwrap_or("IfNotPresent");
-        if let Err(why) = name.parse::<Reference>() {
-            return Err(self.invalid_name(&why.to_string()));
-        }
-        let present = self.context.images.present(name);
-        match (present, policy) {
-            (Some(image), "IfNotPresent" | "Never") => {
-                let text = format!(
-                    "Container image {name:?} already present on machine and can be accessed by the pod"
-                );
-                self.note(false, "Pulled", text);
-                self.tell_substitution(&image);
-                return Ok(image);
-            }
-            (None, "Never") => {
-                let text =
-                    format!("Container image {name:?} is not present with pull policy of Never");
-                self.note(true, "ErrImageNeverPull", text.clone());
-                return Err(StartFailure::ImageNeverPull(text));
-            }
-            _ => {}
-        }
-        self.note(false, "Pulling", format!("Pulling image {name:?}"));
-        let begun = Instant::now();
-        let pulled = tokio::select! {
-            pulled = self.context.images.ensure(name) => pulled,
-            () = self.cancelled.cancelled() => return Err(StartFailure::Cancelled),
-        };
-        match pulled {
-            Ok(image) => {
-                let took = go_duration(begun.elapsed());
-                let text = format!(
-                    "Successfully pulled image {name:?} in {took} ({took} including waiting)"
-                );
-                self.note(false, "Pulled", text);
-                self.tell_substitution(&image);
-                Ok(image)
-            }
-            Err(ImageFailure::InvalidName(why)) => Err(self.invalid_name(&why)),
-            Err(ImageFailure::Unavailable(why)) => {
-                let text = format!("Failed to pull image {name:?}: {why}");
-                self.note(true, "Failed", text);
-                Err(StartFailure::ImagePull(why))
-            }
-        }
-    }
-
-    fn invalid_name(&self, why: &str) -> StartFailure {
-        let name = self.image_name();
-        let text = format!(
-            "Failed to apply default image tag {name:?}: couldn't parse image name {name:?}: {why}"
-        );
-        self.note(true, "InspectFailed", text.clone());
-        StartFailure::InvalidImageName(text)
-    }
-
-    fn tell_substitution(&self, image: &Image) {
-        if let Some(text) = image.substitution.as_ref().filter(|_| self.run == 0) {
-            self.note(false, "ImageSubstituted", text.clone());
-        }
     }
 
     async fn environment(&self, image: &Image) -> Result<BTreeMap<String, String>, String> {
@@ -458,15 +391,4 @@ fn file_of_image(layers: &[PathBuf], path: &str) -> String {
         .rev()
         .find_map(|layer| fs::read(layer.join(path)).ok());
     String::from_utf8_lossy(&found.unwrap_or_default()).into_owned()
-}
-
-/// A duration as Go prints it, to the millisecond: `1.234s`, `56ms`.
-fn go_duration(duration: Duration) -> String {
-    let millis = duration.as_millis();
-    if millis >= 1000 {
-        let text = format!("{:.3}", duration.as_secs_f64());
-        format!("{}s", text.trim_end_matches('0').trim_end_matches('.'))
-    } else {
-        format!("{millis}ms")
-    }
 }

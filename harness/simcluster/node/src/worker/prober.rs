@@ -8,7 +8,7 @@ use http_body_util::Empty;
 use hyper::{Request, body::Bytes, header};
 use hyper_util::rt::TokioIo;
 use k8s_openapi::{
-    api::core::v1::{Container, HTTPGetAction, Probe},
+    api::core::v1::{Container, HTTPGetAction, Pod, Probe},
     apimachinery::pkg::util::intstr::IntOrString,
 };
 use simcluster_runtime::spec::ExecSpec;
@@ -30,10 +30,13 @@ use crate::{
 pub(super) struct Target {
     pub(super) context: Arc<Context>,
     pub(super) handle: Arc<PodHandle>,
+    pub(super) pod: Arc<Pod>,
     pub(super) container: Container,
     pub(super) address: Ipv4Addr,
 }
 
+/// How a probe tells of an answer that is no success.
+pub(super) const REFUSED: &str = "HTTP probe failed with statuscode";
 /// What is kept of a probe's output.
 const OUTPUT_BYTES: u64 = 10 * 1024;
 
@@ -120,9 +123,26 @@ impl Drop for Leash {
     }
 }
 
+/// What a program said that has ended.
+pub(super) struct Said {
+    pub(super) code: i32,
+    /// All of it, complaints last.
+    pub(super) output: Vec<u8>,
+    pub(super) complaints: Vec<u8>,
+}
+
 pub(super) async fn exec(target: &Target, command: Vec<String>) -> ProbeOutcome {
+    match run(target, command).await {
+        Ok(said) if said.code == 0 => ProbeOutcome::Success,
+        Ok(said) => ProbeOutcome::Failure(String::from_utf8_lossy(&said.output).into_owned()),
+        Err(error) => ProbeOutcome::Errored(error),
+    }
+}
+
+/// Runs a program in a container to its end; the error says why it did not come to run.
+pub(super) async fn run(target: &Target, command: Vec<String>) -> Result<Said, String> {
     let Some(run) = target.handle.runs(&target.container.name).current else {
-        return ProbeOutcome::Errored("the container does not run".into());
+        return Err("the container does not run".into());
     };
     let spec = ExecSpec {
         container: run.id,
@@ -131,7 +151,7 @@ pub(super) async fn exec(target: &Target, command: Vec<String>) -> ProbeOutcome 
     };
     let process = match target.context.runtime.exec(spec, false).await {
         Ok(process) => process,
-        Err(error) => return ProbeOutcome::Errored(error.to_string()),
+        Err(error) => return Err(error.to_string()),
     };
     let Running {
         stdout,
@@ -151,12 +171,12 @@ pub(super) async fn exec(target: &Target, command: Vec<String>) -> ProbeOutcome 
     };
     let (mut output, complaints, status) = tokio::join!(read(stdout), read(stderr), exit);
     leash.0 = None;
-    output.extend(complaints);
-    if status.code == 0 {
-        ProbeOutcome::Success
-    } else {
-        ProbeOutcome::Failure(String::from_utf8_lossy(&output).into_owned())
-    }
+    output.extend(&complaints);
+    Ok(Said {
+        code: status.code,
+        output,
+        complaints,
+    })
 }
 
 /// The number behind a port: itself, or that of the container's port of this name.
@@ -194,7 +214,7 @@ fn url(target: &Target, action: &HTTPGetAction) -> Result<(String, u16, String),
 pub(super) async fn http(target: &Target, action: &HTTPGetAction) -> ProbeOutcome {
     match get(target, action).await {
         Ok(code) if (200..400).contains(&code) => ProbeOutcome::Success,
-        Ok(code) => ProbeOutcome::Failure(format!("HTTP probe failed with statuscode: {code}")),
+        Ok(code) => ProbeOutcome::Failure(format!("{REFUSED}: {code}")),
         Err(outcome) => outcome,
     }
 }

@@ -160,8 +160,26 @@ fn conditions(old: &Value, new: &Value) -> Value {
             }
             Some(Value::Object(change))
         });
-    Value::Array(changed.collect())
+    let gone = old.as_array().into_iter().flatten().filter(|condition| {
+        let of_node = |kind: &str| OWN_CONDITIONS.contains(&kind);
+        let is_said = |kind: &Value| {
+            new.as_array()
+                .is_some_and(|new| new.iter().any(|c| &c["type"] == kind))
+        };
+        condition["type"].as_str().is_some_and(of_node) && !is_said(&condition["type"])
+    });
+    let gone = gone.map(|condition| json!({"$patch": "delete", "type": condition["type"]}));
+    Value::Array(changed.chain(gone).collect())
 }
+
+/// The conditions that are the node's to take back.
+const OWN_CONDITIONS: [&str; 5] = [
+    "PodReadyToStartContainers",
+    "Initialized",
+    "Ready",
+    "ContainersReady",
+    "PodScheduled",
+];
 
 #[cfg(test)]
 mod tests {

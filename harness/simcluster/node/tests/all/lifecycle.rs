@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, Secret};
 use serde_json::json;
 use simcluster_kubelet_api::LogOptions;
 
@@ -310,5 +310,71 @@ async fn many_pods_at_once_become_ready_and_go() {
     for n in 0..10 {
         cluster.wait_gone(&format!("p{n}")).await;
     }
+    cluster.end().await;
+}
+
+#[tokio::test]
+async fn a_hook_that_fails_says_so_as_a_kubelet_does() {
+    let cluster = Cluster::start().await;
+    let mut container = shell("sleep 1000");
+    container["lifecycle"] =
+        json!({"postStart": {"exec": {"command": ["sh", "-c", "echo no; exit 3"]}}});
+    let spec = json!({"terminationGracePeriodSeconds": 0, "containers": [container]});
+    let created = cluster.pod("p", spec).await;
+    let message = |pod: &Pod| {
+        let state = &crate::support::container(pod)["state"]["waiting"];
+        (state["reason"] == "PostStartHookError").then(|| state["message"].clone())
+    };
+    let pod = cluster
+        .wait_for("p", "the hook's failure", |pod| {
+            pod.is_some_and(|pod| {
+                let seen = pod
+                    .status
+                    .as_ref()
+                    .is_some_and(|s| s.container_statuses.is_some());
+                seen && message(pod).is_some()
+            })
+        })
+        .await
+        .unwrap();
+    let uid = created.metadata.uid.unwrap();
+    assert_eq!(
+        message(&pod).unwrap(),
+        format!(
+            "Exec lifecycle hook ([sh -c echo no; exit 3]) for Container \"c\" in Pod \
+             \"p_default({uid})\" failed - error: command 'sh -c echo no; exit 3' exited with 3: , \
+             message: \"no\\n\""
+        )
+    );
+    assert_eq!(
+        cluster.wait_event("p", "FailedPostStartHook").await,
+        "PostStartHook failed"
+    );
+    cluster.delete("p", 0).await;
+    cluster.wait_gone("p").await;
+    cluster.end().await;
+}
+
+#[tokio::test]
+async fn a_secret_for_registries_that_is_not_there_is_named() {
+    let cluster = Cluster::start().await;
+    cluster
+        .create::<Secret>(json!({
+            "metadata": {"name": "there"}, "type": "kubernetes.io/dockerconfigjson",
+            "stringData": {".dockerconfigjson": "{\"auths\": {}}"},
+        }))
+        .await;
+    let spec = json!({
+        "imagePullSecrets": [{"name": "there"}, {"name": "absent"}, {"name": "too"}],
+        "containers": [shell("exit 0")],
+    });
+    cluster.run("p", spec).await;
+    assert_eq!(
+        cluster
+            .wait_event("p", "FailedToRetrieveImagePullSecret")
+            .await,
+        "Unable to retrieve some image pull secrets (absent, too); attempting to pull the image may \
+         not succeed."
+    );
     cluster.end().await;
 }

@@ -7,6 +7,7 @@
 )]
 
 mod access;
+mod admission;
 mod death;
 mod lifecycle;
 mod network;

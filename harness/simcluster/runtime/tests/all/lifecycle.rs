@@ -5,14 +5,16 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     net::Ipv4Addr,
-    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use simcluster_runtime::{Runtime, RuntimeConfig, StdioSpec, spec::NetworkSpec};
 
-use crate::lab::{Lab, finish, read_line};
+use crate::{
+    lab::{Lab, finish, read_line},
+    remains::{self, Holdings, Remains, control_groups, runs},
+};
 
 /// Not an address that a node has been given.
 const UNKNOWN: Ipv4Addr = Ipv4Addr::new(127, 9, 9, 9);
@@ -38,11 +40,6 @@ fn status(pid: u32, field: &str) -> Option<String> {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     text.lines()
         .find_map(|line| Some(line.strip_prefix(field)?.trim().to_owned()))
-}
-
-fn runs(pid: u32) -> bool {
-    // A zombie is whoever's child it was; it holds nothing.
-    status(pid, "State:").is_some_and(|state| !state.starts_with('Z'))
 }
 
 fn network_of(pid: u32) -> String {
@@ -91,14 +88,6 @@ fn open_files(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd"))
         .expect("/proc tells about processes of ours")
         .count()
-}
-
-fn host_links() -> BTreeSet<String> {
-    fs::read_to_string("/proc/net/dev")
-        .expect("/proc tells about processes of ours")
-        .lines()
-        .filter_map(|line| Some(line.split_once(':')?.0.trim().to_owned()))
-        .collect()
 }
 
 #[tokio::test]
@@ -173,7 +162,7 @@ async fn an_owner_that_is_killed() {
     let mut limited = lab.shell("b", "sleep 1000");
     limited.memory_limit = Some(1 << 30);
     let two = lab.start_container(limited).await;
-    println!("pids {} {} {}", init_of(one.pid), one.pid, two.pid);
+    println!("running");
     std::future::pending::<()>().await;
     drop((one, two));
 }
@@ -182,6 +171,7 @@ async fn an_owner_that_is_killed() {
 #[expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 async fn kill_an_owner() {
     let directory = tempfile::tempdir().unwrap();
+    let before = remains::interfaces();
     let mut owner = Command::new(std::env::current_exe().unwrap())
         .args([
             "--ignored",
@@ -193,63 +183,34 @@ async fn kill_an_owner() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let said = BufReader::new(owner.stdout.take().unwrap()).lines();
-    let pids: Vec<u32> = said
-        .map(Result::unwrap)
-        .find_map(|line| {
-            let (_, pids) = line.split_once("pids ")?;
-            Some(pids.split(' ').map(|pid| pid.parse().unwrap()).collect())
-        })
-        .unwrap();
-    let networks = pids.iter().map(|pid| network_of(*pid)).collect();
-    assert!(processes_in(&networks).len() >= 4);
+    let mut said = BufReader::new(owner.stdout.take().unwrap()).lines();
+    assert!(said.any(|line| line.unwrap().ends_with("running")));
+    // The node's init process, two containers, and what the shell of one of them has started or is starting.
+    let holdings = Holdings::of(owner.id(), directory.path(), &before);
+    assert!(holdings.processes.len() >= 3, "{holdings:?}");
+    for kind in ["net:", "mnt:", "pid:", "ipc:", "uts:"] {
+        let of_kind = |namespace: &&String| namespace.starts_with(kind);
+        assert!(
+            holdings.namespaces.iter().any(|n| of_kind(&n)),
+            "{kind} {holdings:?}"
+        );
+    }
+    let alive = holdings.left();
+    assert!(!alive.mounts.is_empty(), "{alive:?}");
     let expected = usize::from(Runtime::memory_limits().is_ok());
-    assert_eq!(groups_of(owner.id()).len(), expected);
+    assert_eq!(alive.control_groups.len(), expected);
     owner.kill().unwrap();
     owner.wait().unwrap();
-    eventually(Vec::<String>::new(), || processes_in(&networks)).await;
-    eventually(vec![false; 3], || {
-        pids.iter().map(|pid| runs(*pid)).collect()
-    })
-    .await;
-    eventually(Vec::<PathBuf>::new(), || groups_of(owner.id())).await;
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    assert!(
-        !mounts.contains(&directory.path().display().to_string()),
-        "{mounts}"
-    );
-}
-
-/// The control groups made for the nodes of an owner.
-fn groups_of(owner: u32) -> Vec<PathBuf> {
-    fn search(directory: &Path, name: &str, found: &mut Vec<PathBuf>) {
-        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-            let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            if entry.file_name().to_string_lossy().starts_with(name) {
-                found.push(entry.path());
-            } else if is_directory {
-                search(&entry.path(), name, found);
-            }
-        }
-    }
-    let mut found = Vec::new();
-    search(
-        Path::new("/sys/fs/cgroup"),
-        &format!("simcluster-{owner}-"),
-        &mut found,
-    );
-    found
+    eventually(Remains::default(), || holdings.left()).await;
 }
 
 /// 20 owners; as many as `SIMCLUSTER_KILLS` says where somebody wants to know better.
 #[tokio::test]
 async fn nothing_survives_the_sudden_death_of_any_number_of_owners() {
     let kills = std::env::var("SIMCLUSTER_KILLS").map_or(20, |text| text.parse().unwrap());
-    let links = host_links();
     for _ in 0..kills {
         kill_an_owner().await;
     }
-    assert!(host_links().is_subset(&links));
 }
 
 #[tokio::test]
@@ -259,7 +220,7 @@ async fn nothing_of_a_limited_container_survives_an_orderly_end_either() {
     spec.memory_limit = Some(1 << 30);
     let container = lab.start_container(spec).await;
     // Other tests of this process have nodes of their own at the same time.
-    let group = groups_of(std::process::id())
+    let group = control_groups(std::process::id())
         .into_iter()
         .find(|group| group.join("orderly-end").exists());
     assert_eq!(group.is_some(), Runtime::memory_limits().is_ok());

@@ -15,4 +15,5 @@ mod network;
 mod ordinary_user;
 mod peers;
 mod refusals;
+mod remains;
 mod terminal;

@@ -1,6 +1,6 @@
 //! Completion, deletion, deadlines.
 
-use super::*;
+use super::{super::container::StartFailure, *};
 
 fn hooked() -> Value {
     json!({"containers": [
@@ -199,4 +199,89 @@ fn a_start_that_succeeds_after_the_deletion_is_stopped() {
     let mut play = Play::up(one_container());
     play.delete(30);
     assert!(play.started(0).contains(&signal(0)));
+}
+
+#[test]
+fn a_refused_pod_fails_tells_nothing_else_and_goes_when_it_is_deleted() {
+    let mut play = Play::new(one_container());
+    let pod = play.state.pod().clone();
+    play.state = PodState::new(pod, "10.0.0.1", play.now);
+    let refused = Event::Refused {
+        reason: "OutOfcpu".into(),
+        message: "too much".into(),
+    };
+    assert_eq!(play.event(refused), []);
+    assert_eq!(play.records.last().unwrap().message, "too much");
+    assert_eq!(play.records.last().unwrap().reason, "OutOfcpu");
+    let status = serde_json::to_value(&play.status).unwrap();
+    let expected = json!({
+        "phase": "Failed", "reason": "OutOfcpu", "message": "Pod was rejected: too much",
+        "qosClass": "BestEffort", "startTime": "1970-01-01T00:16:40Z", "observedGeneration": 1,
+        "conditions": [],
+    });
+    assert_eq!(status, expected);
+    assert_eq!(play.delete(30), [Action::Delete]);
+    assert_eq!(play.event(Event::Gone), [Action::Forget]);
+}
+
+#[test]
+fn a_container_that_never_came_to_run_ends_as_unknown_with_its_pod() {
+    let lost = json!({
+        "exitCode": 137, "reason": "ContainerStatusUnknown",
+        "message": "The container could not be located when the pod was terminated",
+    });
+    let pull = || Event::StartFailed {
+        container: 0,
+        failure: StartFailure::ImagePull("not found".into()),
+    };
+    let mut play = Play::up(json!({
+        "activeDeadlineSeconds": 5, "containers": [{"name": "c", "image": "x"}],
+    }));
+    play.event(pull());
+    play.pass(5);
+    play.event(Event::SandboxRemoved);
+    assert_eq!(play.phase(), "Failed");
+    assert_eq!(play.container(0)["state"]["terminated"], lost);
+    assert_eq!(play.condition("Ready").1.as_deref(), Some("PodFailed"));
+
+    let mut play = Play::up(one_container());
+    play.event(pull());
+    play.delete(0);
+    play.event(Event::SandboxRemoved);
+    assert_eq!(play.phase(), "Failed");
+    assert_eq!(play.container(0)["state"]["terminated"], lost);
+    let condition = play.condition("Ready");
+    assert_eq!(condition.1.as_deref(), Some("ContainersNotReady"));
+
+    // Where an init container was still at work, those after it had not come to their turn.
+    let mut play = Play::up(json!({
+        "initContainers": [{"name": "i", "image": "x"}, {"name": "j", "image": "x"}],
+        "containers": [{"name": "c", "image": "x"}],
+    }));
+    play.event(pull());
+    play.delete(0);
+    play.event(Event::SandboxRemoved);
+    let inits = serde_json::to_value(&play.status.init_container_statuses).unwrap();
+    assert_eq!(inits[0]["state"]["terminated"], lost);
+    assert_eq!(inits[1]["state"]["waiting"]["reason"], "PodInitializing");
+    assert_eq!(
+        play.container(0)["state"]["waiting"]["reason"],
+        "PodInitializing"
+    );
+}
+
+#[test]
+fn a_container_between_two_runs_ends_as_its_last_run_did() {
+    let mut play = Play::up(one_container());
+    for _ in 0..2 {
+        play.started(0);
+        play.exited(0, 3);
+    }
+    assert_eq!(
+        play.container(0)["state"]["waiting"]["reason"],
+        "CrashLoopBackOff"
+    );
+    play.delete(30);
+    play.event(Event::SandboxRemoved);
+    assert_eq!(play.container(0)["state"]["terminated"]["exitCode"], 3);
 }

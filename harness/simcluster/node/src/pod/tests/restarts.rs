@@ -188,3 +188,30 @@ fn a_result_of_an_earlier_run_changes_nothing() {
     };
     assert_eq!(play.event(stale), []);
 }
+
+#[test]
+fn a_container_whose_post_start_hook_failed_was_never_seen_to_run() {
+    let mut play = Play::up(json!({"containers": [
+        {"name": "a", "image": "x", "lifecycle": {"postStart": {"exec": {"command": ["x"]}}}},
+    ]}));
+    play.started(0);
+    play.pass(3);
+    play.event(Event::PostStarted {
+        container: 0,
+        run: 0,
+        result: Err("the hook's words".into()),
+    });
+    assert_eq!(
+        play.container(0)["state"]["waiting"]["reason"],
+        "ContainerCreating"
+    );
+    assert_eq!(play.phase(), "Pending");
+    assert!(play.exited(0, 137).contains(&start(0, 1)));
+    let shown = play.container(0);
+    let waiting = json!({"reason": "PostStartHookError", "message": "the hook's words"});
+    assert_eq!(shown["state"]["waiting"], waiting);
+    let last = &shown["lastState"]["terminated"];
+    assert_eq!(last["exitCode"], 137);
+    assert_eq!(last["startedAt"], "1970-01-01T00:16:40Z");
+    assert_eq!(last["finishedAt"], "1970-01-01T00:16:43Z");
+}

@@ -1,0 +1,489 @@
+//! Whether the node takes a pod that was bound to it: a kubelet's own checks, in its order and words. Pure.
+//!
+//! The scheduler asks the same and more, but whoever writes `spec.nodeName` passes it by. What is refused here fails
+//! and is not tried again. Nothing is pushed out to make room.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::{
+    api::core::v1::{
+        Container, Node, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec, Toleration,
+    },
+    apimachinery::pkg::api::resource::Quantity,
+};
+
+use crate::quantity;
+
+/// Why a pod is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// `reason` of the pod's status and of the Event.
+    pub(crate) reason: String,
+    /// The Event's message; the status puts a few words before it.
+    pub(crate) message: String,
+}
+
+impl Refusal {
+    fn new(reason: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            message: message.into(),
+        }
+    }
+
+    fn predicate(name: &str, why: &str) -> Self {
+        Self::new(name, format!("Predicate {name} failed: {why}"))
+    }
+}
+
+/// The name of the refusal that a newer version of the Node might lift: its labels may have just changed.
+pub(crate) const NODE_AFFINITY: &str = "NodeAffinity";
+
+/// The first reason against a pod on this node, beside those that it has taken and that have not ended.
+pub(crate) fn refusal(pod: &Pod, node: &Node, others: &[&Pod]) -> Option<Refusal> {
+    let spec = pod.spec.as_ref()?;
+    forbidden_sysctl(spec)
+        .or_else(|| other_system(pod, spec))
+        .or_else(|| too_little(spec, node, others))
+        .or_else(|| not_selected(spec, node))
+        .or_else(|| ports_taken(spec, others))
+        .or_else(|| untolerated(spec, node))
+}
+
+/// The kernel's settings that a pod may have without the administrator's leave: each is one of a namespace.
+const SAFE_SYSCTLS: [&str; 12] = [
+    "kernel.shm_rmid_forced",
+    "net.ipv4.ip_local_port_range",
+    "net.ipv4.ip_local_reserved_ports",
+    "net.ipv4.ip_unprivileged_port_start",
+    "net.ipv4.ping_group_range",
+    "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_keepalive_intvl",
+    "net.ipv4.tcp_keepalive_probes",
+    "net.ipv4.tcp_keepalive_time",
+    "net.ipv4.tcp_rmem",
+    "net.ipv4.tcp_syncookies",
+    "net.ipv4.tcp_wmem",
+];
+
+fn forbidden_sysctl(spec: &PodSpec) -> Option<Refusal> {
+    let context = spec.security_context.as_ref()?;
+    let why = context.sysctls.iter().flatten().find_map(|sysctl| {
+        let name = with_dots(&sysctl.name);
+        let shared = |namespace| format!("{name:?} not allowed with host {namespace} enabled");
+        if !SAFE_SYSCTLS.contains(&name.as_str()) {
+            Some(format!("{name:?} not allowlisted"))
+        } else if name.starts_with("kernel.") && spec.host_ipc == Some(true) {
+            Some(shared("ipc"))
+        } else if name.starts_with("net.") && spec.host_network == Some(true) {
+            Some(shared("net"))
+        } else {
+            None
+        }
+    })?;
+    Some(Refusal::new(
+        "SysctlForbidden",
+        format!("forbidden sysctl: {why}"),
+    ))
+}
+
+/// `net/ipv4/conf/eth0.1` is `net.ipv4.conf.eth0/1`: what comes first separates.
+fn with_dots(name: &str) -> String {
+    if name
+        .find(['.', '/'])
+        .is_none_or(|at| name[at..].starts_with('.'))
+    {
+        return name.to_owned();
+    }
+    let swapped = name.chars().map(|letter| match letter {
+        '.' => '/',
+        '/' => '.',
+        other => other,
+    });
+    swapped.collect()
+}
+
+fn other_system(pod: &Pod, spec: &PodSpec) -> Option<Refusal> {
+    let labels = pod.metadata.labels.as_ref();
+    let labelled = labels.and_then(|labels| labels.get("kubernetes.io/os"));
+    if labelled.is_some_and(|os| os != "linux") {
+        return Some(Refusal::new(
+            "PodOSSelectorNodeLabelDoesNotMatch",
+            "Failed to admit pod as the `kubernetes.io/os` label doesn't match node label",
+        ));
+    }
+    let wanted = spec.os.as_ref().filter(|os| os.name != "linux");
+    wanted.map(|_| {
+        Refusal::new(
+            "PodOSNotSupported",
+            "Failed to admit pod as the OS field doesn't match node OS",
+        )
+    })
+}
+
+/// Amounts as a kubelet counts them: processors in thousandths, everything else whole, rounded up.
+type Amounts = BTreeMap<String, i128>;
+
+fn amounts(quantities: Option<&BTreeMap<String, Quantity>>) -> Amounts {
+    let all = quantities.into_iter().flatten();
+    all.filter_map(|(name, quantity)| {
+        let unit = if name == "cpu" { "1m" } else { "1" };
+        Some((name.clone(), quantity::divide(&quantity.0, unit)?))
+    })
+    .collect()
+}
+
+fn add(total: &mut Amounts, more: &Amounts) {
+    for (name, amount) in more {
+        *total.entry(name.clone()).or_default() += amount;
+    }
+}
+
+fn raise(most: &mut Amounts, other: &Amounts) {
+    for (name, amount) in other {
+        let entry = most.entry(name.clone()).or_default();
+        *entry = (*entry).max(*amount);
+    }
+}
+
+fn is_sidecar(container: &Container) -> bool {
+    container.restart_policy.as_deref() == Some("Always")
+}
+
+/// What a pod asks for: all that runs together, or the largest step of its beginning.
+fn requests(spec: &PodSpec) -> Amounts {
+    let of = |container: &Container| {
+        let resources = container.resources.as_ref();
+        amounts(resources.and_then(|resources| resources.requests.as_ref()))
+    };
+    let (mut together, mut sidecars, mut most) = Default::default();
+    for container in &spec.containers {
+        add(&mut together, &of(container));
+    }
+    for container in spec.init_containers.iter().flatten() {
+        let mut step = of(container);
+        if is_sidecar(container) {
+            add(&mut sidecars, &step);
+            raise(&mut most, &sidecars);
+        } else {
+            add(&mut step, &sidecars);
+            raise(&mut most, &step);
+        }
+    }
+    add(&mut together, &sidecars);
+    raise(&mut together, &most);
+    let whole = spec.resources.as_ref();
+    together.extend(amounts(whole.and_then(|whole| whole.requests.as_ref())));
+    add(&mut together, &amounts(spec.overhead.as_ref()));
+    together
+}
+
+fn too_little(spec: &PodSpec, node: &Node, others: &[&Pod]) -> Option<Refusal> {
+    let status = node.status.as_ref()?;
+    let capacity = amounts(status.allocatable.as_ref().or(status.capacity.as_ref()));
+    let lacking = |name: &str, requested: i128, used: i128| {
+        let capacity = capacity.get(name).copied().unwrap_or_default();
+        (requested + used > capacity).then(|| {
+            Refusal::new(
+                format!("OutOf{name}"),
+                format!(
+                    "Node didn't have enough resource: {name}, requested: {requested}, used: {used}, capacity: {capacity}"
+                ),
+            )
+        })
+    };
+    let running = i128::try_from(others.len()).unwrap_or(i128::MAX);
+    if let Some(refusal) = lacking("pods", 1, running) {
+        return Some(refusal);
+    }
+    let wanted = requests(spec);
+    let mut used = Amounts::new();
+    for other in others.iter().filter_map(|pod| pod.spec.as_ref()) {
+        add(&mut used, &requests(other));
+    }
+    // These first; what the node does not know at all may be the cluster's and is not its to refuse.
+    let first = ["cpu", "memory", "ephemeral-storage"];
+    let rest = wanted
+        .keys()
+        .map(String::as_str)
+        .filter(|name| !first.contains(name) && capacity.contains_key(*name));
+    first.into_iter().chain(rest).find_map(|name| {
+        let requested = wanted.get(name).copied().filter(|amount| *amount > 0)?;
+        lacking(name, requested, used.get(name).copied().unwrap_or_default())
+    })
+}
+
+fn not_selected(spec: &PodSpec, node: &Node) -> Option<Refusal> {
+    let no_labels = BTreeMap::new();
+    let labels = node.metadata.labels.as_ref().unwrap_or(&no_labels);
+    let selector = spec.node_selector.iter().flatten();
+    let by_labels = selector
+        .into_iter()
+        .all(|(key, value)| labels.get(key) == Some(value));
+    let required = spec.affinity.as_ref().and_then(|affinity| {
+        let affinity = affinity.node_affinity.as_ref()?;
+        affinity
+            .required_during_scheduling_ignored_during_execution
+            .as_ref()
+    });
+    let name = node.metadata.name.as_deref();
+    let by_terms = required.is_none_or(|required| {
+        let mut terms = required.node_selector_terms.iter();
+        terms.any(|term| selects(term, labels, name))
+    });
+    (!by_labels || !by_terms).then(|| {
+        Refusal::predicate(
+            NODE_AFFINITY,
+            "node(s) didn't match Pod's node affinity/selector",
+        )
+    })
+}
+
+/// Whether a term holds; one that says nothing holds for no node.
+fn selects(term: &NodeSelectorTerm, labels: &BTreeMap<String, String>, name: Option<&str>) -> bool {
+    let expressions = term.match_expressions.as_deref().unwrap_or_default();
+    let fields = term.match_fields.as_deref().unwrap_or_default();
+    let by_label = |wanted: &NodeSelectorRequirement| {
+        holds(wanted, labels.get(&wanted.key).map(String::as_str))
+    };
+    let by_field = |wanted: &NodeSelectorRequirement| {
+        holds(wanted, name.filter(|_| wanted.key == "metadata.name"))
+    };
+    !(expressions.is_empty() && fields.is_empty())
+        && expressions.iter().all(by_label)
+        && fields.iter().all(by_field)
+}
+
+fn holds(wanted: &NodeSelectorRequirement, value: Option<&str>) -> bool {
+    let values = wanted.values.as_deref().unwrap_or_default();
+    let listed = value.is_some_and(|value| values.iter().any(|one| one == value));
+    let number = |text: &str| text.parse::<i64>().ok();
+    let bounds = || Some((number(value?)?, number(values.first()?)?));
+    match wanted.operator.as_str() {
+        "In" => listed,
+        "NotIn" => !listed,
+        "Exists" => value.is_some(),
+        "DoesNotExist" => value.is_none(),
+        "Gt" => bounds().is_some_and(|(have, bound)| have > bound),
+        "Lt" => bounds().is_some_and(|(have, bound)| have < bound),
+        _ => false,
+    }
+}
+
+/// Protocol, address, number.
+fn host_ports(spec: &PodSpec) -> BTreeSet<(&str, &str, i32)> {
+    let sidecars = spec.init_containers.iter().flatten();
+    let all = spec
+        .containers
+        .iter()
+        .chain(sidecars.filter(|c| is_sidecar(c)));
+    all.flat_map(|container| container.ports.iter().flatten())
+        .filter_map(|port| {
+            let number = port.host_port.filter(|number| *number > 0)?;
+            let address = port
+                .host_ip
+                .as_deref()
+                .filter(|address| !address.is_empty());
+            let protocol = port.protocol.as_deref().unwrap_or("TCP");
+            Some((protocol, address.unwrap_or(ANY), number))
+        })
+        .collect()
+}
+
+const ANY: &str = "0.0.0.0";
+
+fn ports_taken(spec: &PodSpec, others: &[&Pod]) -> Option<Refusal> {
+    let wanted = host_ports(spec);
+    let taken = others.iter().filter_map(|pod| pod.spec.as_ref());
+    let taken: Vec<_> = taken.flat_map(host_ports).collect();
+    let collide = |left: &(&str, &str, i32), right: &(&str, &str, i32)| {
+        let apart = left.1 != right.1 && left.1 != ANY && right.1 != ANY;
+        left.0 == right.0 && left.2 == right.2 && !apart
+    };
+    let collision = wanted
+        .iter()
+        .any(|port| taken.iter().any(|other| collide(port, other)));
+    collision.then(|| {
+        Refusal::predicate(
+            "NodePorts",
+            "node(s) didn't have free ports for the requested pod ports",
+        )
+    })
+}
+
+/// Of taints, a node itself looks only at those that also drive pods away.
+fn untolerated(spec: &PodSpec, node: &Node) -> Option<Refusal> {
+    let taints = node.spec.as_ref()?.taints.as_ref()?;
+    let tolerations = spec.tolerations.as_deref().unwrap_or_default();
+    let same = |wanted: Option<&String>, have: &str| {
+        wanted.is_none_or(|wanted| wanted.is_empty() || wanted == have)
+    };
+    let is_tolerated = |key: &str, value: &str, effect: &str, toleration: &Toleration| {
+        same(toleration.effect.as_ref(), effect)
+            && same(toleration.key.as_ref(), key)
+            && (toleration.operator.as_deref() == Some("Exists")
+                || toleration.value.as_deref().unwrap_or_default() == value)
+    };
+    let stands = taints
+        .iter()
+        .filter(|taint| taint.effect == "NoExecute")
+        .any(|taint| {
+            let value = taint.value.as_deref().unwrap_or_default();
+            !tolerations
+                .iter()
+                .any(|toleration| is_tolerated(&taint.key, value, &taint.effect, toleration))
+        });
+    stands.then(|| Refusal::predicate("TaintToleration", "node(s) had untolerated taint(s)"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn node() -> Node {
+        serde_json::from_value(json!({
+            "metadata": {"name": "n", "labels": {"disk": "ssd"}},
+            "spec": {"taints": [{"key": "soft", "effect": "NoSchedule"}]},
+            "status": {"allocatable": {"cpu": "2", "memory": "1Gi", "pods": "3", "ephemeral-storage": "1Gi"}},
+        }))
+        .unwrap()
+    }
+
+    fn pod(spec: &Value) -> Pod {
+        let mut spec = spec.clone();
+        if spec.get("containers").is_none() {
+            spec["containers"] = json!([{"name": "c"}]);
+        }
+        serde_json::from_value(json!({"metadata": {"labels": {}}, "spec": spec})).unwrap()
+    }
+
+    fn asking(requests: &Value) -> Value {
+        json!({"containers": [{"name": "c", "resources": {"requests": requests}}]})
+    }
+
+    fn said(spec: &Value, others: &[Value]) -> Option<(String, String)> {
+        let others: Vec<Pod> = others.iter().map(pod).collect();
+        let others: Vec<&Pod> = others.iter().collect();
+        let refusal = refusal(&pod(spec), &node(), &others)?;
+        Some((refusal.reason, refusal.message))
+    }
+
+    #[test]
+    fn a_pod_that_does_not_fit_is_refused_in_a_kubelets_words() {
+        let port = |number: i32| json!({"containers": [{"name": "c", "ports": [{"containerPort": 1, "hostPort": number}]}]});
+        let small = asking(&json!({"cpu": "1500m"}));
+        for (spec, others, expected) in [
+            (json!({}), vec![], None),
+            (
+                asking(&json!({"cpu": "1"})),
+                vec![small],
+                Some((
+                    "OutOfcpu",
+                    "Node didn't have enough resource: cpu, requested: 1000, used: 1500, capacity: 2000",
+                )),
+            ),
+            (
+                asking(&json!({"memory": "2Gi"})),
+                vec![],
+                Some((
+                    "OutOfmemory",
+                    "Node didn't have enough resource: memory, requested: 2147483648, used: 0, capacity: 1073741824",
+                )),
+            ),
+            (
+                json!({}),
+                vec![json!({}); 3],
+                Some((
+                    "OutOfpods",
+                    "Node didn't have enough resource: pods, requested: 1, used: 3, capacity: 3",
+                )),
+            ),
+            (asking(&json!({"example.com/dongle": "1"})), vec![], None),
+            (json!({"nodeSelector": {"disk": "ssd"}}), vec![], None),
+            (
+                json!({"nodeSelector": {"disk": "hdd"}}),
+                vec![],
+                Some((
+                    "NodeAffinity",
+                    "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector",
+                )),
+            ),
+            (port(80), vec![port(81)], None),
+            (
+                port(80),
+                vec![port(80)],
+                Some((
+                    "NodePorts",
+                    "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports",
+                )),
+            ),
+            (
+                json!({"os": {"name": "windows"}}),
+                vec![],
+                Some((
+                    "PodOSNotSupported",
+                    "Failed to admit pod as the OS field doesn't match node OS",
+                )),
+            ),
+        ] {
+            let expected = expected.map(|(reason, text)| (reason.to_owned(), text.to_owned()));
+            assert_eq!(said(&spec, &others), expected, "{spec}");
+        }
+    }
+
+    #[test]
+    fn only_sysctls_of_a_namespace_of_the_pods_own_are_taken() {
+        let with = |name: &str, host: bool| json!({"hostNetwork": host, "securityContext": {"sysctls": [{"name": name, "value": "1"}]}});
+        assert_eq!(said(&with("net.ipv4.tcp_syncookies", false), &[]), None);
+        assert_eq!(said(&with("net/ipv4/tcp_syncookies", false), &[]), None);
+        for (name, host, message) in [
+            (
+                "kernel.msgmax",
+                false,
+                "forbidden sysctl: \"kernel.msgmax\" not allowlisted",
+            ),
+            (
+                "net.ipv4.tcp_syncookies",
+                true,
+                "forbidden sysctl: \"net.ipv4.tcp_syncookies\" not allowed with host net enabled",
+            ),
+        ] {
+            let expected = Some(("SysctlForbidden".to_owned(), message.to_owned()));
+            assert_eq!(said(&with(name, host), &[]), expected);
+        }
+    }
+
+    #[test]
+    fn a_taint_that_drives_away_keeps_off() {
+        let mut node = node();
+        let taint = json!([{"key": "k", "value": "v", "effect": "NoExecute"}]);
+        node.spec.as_mut().unwrap().taints = serde_json::from_value(taint).unwrap();
+        let refused = refusal(&pod(&json!({})), &node, &[]).unwrap();
+        assert_eq!(refused.reason, "TaintToleration");
+        let tolerating = pod(&json!({"tolerations": [{"key": "k", "value": "v"}]}));
+        assert_eq!(refusal(&tolerating, &node, &[]), None);
+    }
+
+    #[test]
+    fn terms_select_by_labels_and_by_the_nodes_name() {
+        let with = |term: Value| {
+            json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution":
+                {"nodeSelectorTerms": [term]}}}})
+        };
+        let by_name = |name: &str| {
+            with(
+                json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": [name]}]}),
+            )
+        };
+        assert_eq!(said(&by_name("n"), &[]), None);
+        assert!(said(&by_name("other"), &[]).is_some());
+        let by_label = |operator: &str| {
+            with(json!({"matchExpressions": [{"key": "disk", "operator": operator}]}))
+        };
+        assert_eq!(said(&by_label("Exists"), &[]), None);
+        assert!(said(&by_label("DoesNotExist"), &[]).is_some());
+        assert!(said(&with(json!({})), &[]).is_some());
+    }
+}
