@@ -16,6 +16,7 @@ pub mod build;
 #[cfg(test)]
 mod fixtures;
 pub mod observe;
+pub mod ownership;
 pub mod plan;
 pub mod report;
 pub mod trouble;
@@ -112,6 +113,7 @@ async fn step(
         return Ok((Outcome::Done, Action::await_change()));
     };
     let observed = Box::pin(observe::observe(client, instance, &resource)).await?;
+    let observed = ownership::relevant(&resource, instance, observed);
     Box::pin(work(&context.hands, &resource, &observed, context)).await
 }
 

@@ -48,6 +48,10 @@ pub use status::{BackupStatus, Condition, MySQLStatus, Phase, RestoreTestStatus}
     validation = Rule::new("!(has(self.password) && has(self.passwordSecretRef))")
         .message("password and passwordSecretRef exclude each other")
         .field_path(".passwordSecretRef")
+        .reason(Reason::FieldValueForbidden),
+    validation = Rule::new("has(self.storageClassName) == has(oldSelf.storageClassName)")
+        .message("the class of existing volumes cannot be changed")
+        .field_path(".storageClassName")
         .reason(Reason::FieldValueForbidden)
 )]
 pub struct MySQLSpec {

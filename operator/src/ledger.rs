@@ -85,6 +85,9 @@ pub struct Record {
     /// The data were taken over from another resource or another operator.
     #[serde(default)]
     pub adopted: bool,
+    /// UID of the claim that the newest good backup is on; `None` where none is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup_claim: Option<String>,
     /// What the server said it is, the last time that a Job asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<String>,
@@ -328,6 +331,7 @@ impl Ledger {
         uid.clone_into(&mut self.record.instance_uid);
         self.record.restored = None;
         self.record.final_backup = None;
+        self.record.backup_claim = None;
         self.record.applied = self.record.applied.filter(|_| adopted);
         self.record.adopted = adopted;
         self.record.server = self.record.server.take().filter(|_| adopted);

@@ -33,6 +33,8 @@ pub const INSTANCE_UID: &str = "otus.homework/instance-uid";
 pub const OPERATION_ID: &str = "otus.homework/operation-id";
 /// Annotation of a Job: which of the passwords in the Secret it sets.
 pub const PASSWORD_SEQUENCE: &str = "otus.homework/password-sequence";
+/// Annotation of a Job: UID of the claim that its backups are on.
+pub const BACKUP_CLAIM: &str = "otus.homework/backup-claim-uid";
 /// Annotation of the data claim: how the volume is laid out; without it the data lie at its root.
 pub const LAYOUT: &str = "otus.homework/layout";
 /// The value of [`LAYOUT`] for volumes that we lay out.

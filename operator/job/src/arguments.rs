@@ -17,7 +17,7 @@ pub const USAGE: &str = "usage:
   mysql-job install  --to FILE [--own DIR] [--owner UID:GID]
   mysql-job prepare  --volume DIR --initialized FILE [--owner UID:GID]
   mysql-job restore  JOB --database NAME --backups DIR [--legacy FILE] [--from-database NAME]
-                     [--generation NAME] [--expect-backup] [--skip] [--adopt] [--force]
+                     [--generation NAME] [--expect-backup NAME] [--skip] [--adopt] [--force]
                      [--capacity BYTES]
   mysql-job restore-test JOB (as restore)
   mysql-job backup   JOB --database NAME --backups DIR [--keep N] [--fence] [--before-upgrade]
@@ -129,8 +129,8 @@ pub struct Restore {
     pub from_database: Option<String>,
     /// Restore this generation instead of the current one.
     pub generation: Option<String>,
-    /// A backup is known to have existed: finding none is a failure.
-    pub expect_backup: bool,
+    /// This generation is known to have been good: finding none, or only older ones, is a failure.
+    pub expect_backup: Option<String>,
     /// What people wish.
     pub mode: RestoreMode,
     /// The data volume was taken over with its data: rows in it are not touched and no failure.
@@ -278,14 +278,7 @@ impl Command {
 }
 
 /// Options that have no value.
-const FLAGS: [&str; 6] = [
-    "expect-backup",
-    "skip",
-    "adopt",
-    "force",
-    "fence",
-    "before-upgrade",
-];
+const FLAGS: [&str; 5] = ["skip", "adopt", "force", "fence", "before-upgrade"];
 
 struct Options(BTreeMap<String, String>);
 
@@ -363,7 +356,7 @@ impl Options {
             legacy: self.take("legacy").map(Into::into),
             from_database: self.take("from-database"),
             generation: self.take("generation"),
-            expect_backup: self.flag("expect-backup"),
+            expect_backup: self.take("expect-backup"),
             mode: self.mode(),
             adopt: self.flag("adopt"),
             capacity: match self.number("capacity", 0)? {

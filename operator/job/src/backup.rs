@@ -18,6 +18,7 @@ use crate::fence;
 use crate::manifest::{Manifest, SCHEMA};
 use crate::option_file::{Login, OptionFile};
 use crate::password;
+use crate::progress;
 use crate::report::{Failure, Success};
 use crate::server::{self, Server};
 use crate::survey::{self, Defaults};
@@ -155,7 +156,7 @@ fn write(server: &Server, task: &Backup, draft: &Draft) -> Result<Written, Failu
     let output = child.stdout.take().expect("stdout was asked for");
     let errors = child.stderr.take().expect("stderr was asked for");
     let errors = thread::spawn(move || client::read_all(errors));
-    let written = dump::write(output, &draft.dump());
+    let written = dump::write(progress::logged(output, "dumped"), &draft.dump());
     if written.is_err() {
         // Nobody reads its output any more.
         let _ = child.kill();

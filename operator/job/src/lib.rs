@@ -11,16 +11,19 @@
 //! They stand on
 //! * [`client`]: a session with the server, one child process each;
 //! * [`server`]: waiting for the server, what it is, and the account to work with;
+//! * [`choice`]: which generation is restored;
 //! * [`volume`]: the generations on the backup volume, [`manifest`] and [`dump`] inside of one;
 //! * [`survey`]: what is in a database; [`accounts`]: who may use it;
 //! * [`old_modes`]: dumps of 5.7 for newer servers;
 //! * [`target`]: whether a database may be restored into (pure);
 //! * [`fence`]: no write is acknowledged any more;
+//! * [`progress`]: how far a long operation is, in its log;
 //! * [`sql`]: the only place where names and values become SQL.
 
 pub mod accounts;
 pub mod arguments;
 pub mod backup;
+pub mod choice;
 pub mod client;
 pub mod dump;
 pub mod fence;
@@ -30,6 +33,7 @@ pub mod option_file;
 pub mod password;
 pub mod prepare;
 pub mod probe;
+pub mod progress;
 pub mod rehearse;
 pub mod report;
 pub mod restore;

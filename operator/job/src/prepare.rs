@@ -9,7 +9,7 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,10 +21,18 @@ use crate::say;
 
 /// The data directory, below the volume's root (so that `lost+found` is not in it).
 pub const DATA: &str = "data";
+/// Every server has a directory of this name, with the tables that tell it what else there is.
+const SYSTEM_TABLES: &str = "mysql";
 /// Beside it: what the image's initialisation leaves for us.
 pub const STATE: &str = "state";
 /// The mark: the initialisation ran to its end.
 pub const INITIALIZED: &str = "initialized";
+
+/// Why a server is not started: its rows are gone.
+pub const DATA_LOST: &str = "DataLost";
+
+/// Why a server is not started: its volume cannot be written to.
+pub const UNUSABLE: &str = "DataVolumeUnusable";
 
 /// Longer than a server is given to end itself.
 const SHUTDOWN: Duration = Duration::from_secs(180);
@@ -53,7 +61,7 @@ pub fn prepare(task: &Prepare) -> Result<(), Failure> {
     let state = task.volume.join(STATE);
     let failed = |error: io::Error| {
         Failure::permanent(
-            "DataVolumeUnusable",
+            UNUSABLE,
             format!(
                 "cannot prepare {}: {error}; the volume must be writable for the user that runs \
                  the server",
@@ -64,9 +72,20 @@ pub fn prepare(task: &Prepare) -> Result<(), Failure> {
     wait_for_another_server(&data)?;
     let ready_before = fs::read(&task.initialized).is_ok_and(|content| !content.is_empty());
     let complete = state.join(INITIALIZED).exists();
-    if !ready_before && !complete && !is_empty(&data).map_err(failed)? {
+    let without_tables = !data.join(SYSTEM_TABLES).is_dir();
+    let is_empty = is_empty(&data).map_err(failed)?;
+    if ready_before && without_tables {
+        return Err(lost(&data));
+    }
+    if !ready_before && !complete && !is_empty {
         say("the initialisation did not run to its end: the data directory is begun again");
         fs::remove_dir_all(&data).map_err(failed)?;
+    } else if without_tables && !is_empty {
+        let aside = put_aside(&task.volume, &data).map_err(failed)?;
+        say(&format!(
+            "files without the tables of a server's own are left of an earlier life; they are in {} now",
+            aside.display()
+        ));
     }
     for directory in [&data, &state] {
         fs::create_dir_all(directory).map_err(failed)?;
@@ -78,6 +97,29 @@ pub fn prepare(task: &Prepare) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// The image would make an empty server of it, and clients would be let in to that.
+fn lost(data: &Path) -> Failure {
+    Failure::permanent(
+        DATA_LOST,
+        format!(
+            "{} has no tables of a server, and this instance has had rows: its volume was emptied or replaced. Bring the volume \
+             back; or, to begin again with the newest backup, annotate the resource with \
+             otus.homework/skip-final-backup=true, delete it and make it again",
+            data.display()
+        ),
+    )
+}
+
+/// No image begins in a directory with somebody's files, and they are nobody's to remove.
+fn put_aside(volume: &Path, data: &Path) -> io::Result<PathBuf> {
+    let mut names = (1..).map(|number: u32| volume.join(format!("{DATA}-left-{number}")));
+    let free = names
+        .find(|path| !path.exists())
+        .ok_or_else(|| io::Error::other("every name is taken"))?;
+    fs::rename(data, &free)?;
+    Ok(free)
 }
 
 /// Waits until no server has the data directory open. A pod that was deleted has a successor at once, while
@@ -216,6 +258,39 @@ mod tests {
                 rows_are_left(&task),
                 "initialized={initialized} ready={once_ready}"
             );
+        }
+    }
+
+    #[test]
+    fn an_instance_that_had_rows_does_not_come_up_on_an_empty_volume() {
+        for initialized in [true, false] {
+            let (_root, task) = volume(initialized, true);
+            fs::remove_dir_all(task.volume.join(DATA)).unwrap();
+            assert_eq!(prepare(&task).unwrap_err().reason, DATA_LOST);
+            assert!(
+                !rows_are_left(&task),
+                "the test says nothing about an empty one"
+            );
+        }
+        let (_root, task) = volume(false, false);
+        fs::remove_dir_all(task.volume.join(DATA)).unwrap();
+        prepare(&task).unwrap();
+    }
+
+    #[test]
+    fn files_without_a_server_of_an_earlier_life_are_put_aside() {
+        for round in 1..3 {
+            let (_root, task) = volume(true, false);
+            let data = task.volume.join(DATA);
+            for earlier in 1..round {
+                fs::create_dir(task.volume.join(format!("data-left-{earlier}"))).unwrap();
+            }
+            fs::remove_dir(data.join(SYSTEM_TABLES)).unwrap();
+            fs::write(data.join("shop.ibd"), "rows").unwrap();
+            prepare(&task).unwrap();
+            assert!(is_empty(&data).unwrap());
+            let aside = task.volume.join(format!("data-left-{round}/shop.ibd"));
+            assert_eq!(fs::read_to_string(aside).unwrap(), "rows");
         }
     }
 

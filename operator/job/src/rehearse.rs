@@ -2,6 +2,7 @@
 //! with the Job's pod. The instance itself is not touched, and nothing is recorded on the backup volume.
 
 use crate::arguments::Restore;
+use crate::choice;
 use crate::report::{Failure, Success};
 use crate::restore;
 use crate::server;
@@ -10,7 +11,7 @@ use crate::volume::Volume;
 /// The whole operation.
 pub fn rehearse(task: &Restore) -> Result<Success, Failure> {
     let volume = Volume::open(&task.backups, task.job.patience)?;
-    let source = restore::choose(&volume, task)?.ok_or_else(|| {
+    let source = choice::choose(&volume, task)?.ok_or_else(|| {
         Failure::permanent(
             "NoBackup",
             format!(

@@ -11,8 +11,8 @@ pub const EXIT_RETRY: u8 = 10;
 /// Trying again cannot help: the Job's failure policy ends the Job.
 pub const EXIT_PERMANENT: u8 = 20;
 
-/// Kubernetes keeps 4096 bytes of a termination message; the rest of the report needs far less than this.
-const DETAIL_BYTES: usize = 2000;
+/// Kubernetes keeps 4096 bytes of a termination message. What is cut there is no JSON any more.
+const MESSAGE_BYTES: usize = 4000;
 
 /// Which intent the Job had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -196,15 +196,21 @@ impl Report {
     /// The JSON text, short enough for Kubernetes to keep all of it.
     pub fn to_message(&self) -> String {
         let mut short = self.clone();
-        if short.detail.len() > DETAIL_BYTES {
-            let mut end = DETAIL_BYTES;
-            while !short.detail.is_char_boundary(end) {
+        let mut end = short.detail.len();
+        loop {
+            let text =
+                serde_json::to_string(&short).expect("a report has only strings and numbers");
+            // A byte of the detail may need six in JSON, so it is shortened until the whole text fits.
+            let surplus = text.len().saturating_sub(MESSAGE_BYTES).div_ceil(6);
+            if surplus == 0 || end == 0 {
+                return text;
+            }
+            end = end.saturating_sub(surplus);
+            while !self.detail.is_char_boundary(end) {
                 end -= 1;
             }
-            short.detail.truncate(end);
-            short.detail.push('…');
+            short.detail = format!("{}…", &self.detail[..end]);
         }
-        serde_json::to_string(&short).expect("a report has only strings and numbers")
     }
 
     /// Reads a termination message; `None` if it is not one of ours.
@@ -233,13 +239,17 @@ mod tests {
 
     #[test]
     fn a_long_detail_is_cut_to_what_kubernetes_keeps() {
-        let report = Report::new(
-            Operation::Restore,
-            "r",
-            Err(Failure::permanent("X", "ы".repeat(5000))),
-        );
-        assert!(report.to_message().len() < 4096);
-        assert!(Report::from_message(&report.to_message()).is_some());
+        for filling in ["ы", "\"", "\n", "\u{1}", "a"] {
+            let report = Report::new(
+                Operation::Restore,
+                "r",
+                Err(Failure::permanent("X", filling.repeat(5000))),
+            );
+            let message = report.to_message();
+            assert!(message.len() < 4096, "{filling:?}: {}", message.len());
+            let read = Report::from_message(&message).expect(filling);
+            assert!(read.detail.len() > 500, "{filling:?}");
+        }
     }
 
     #[test]

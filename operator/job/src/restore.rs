@@ -5,35 +5,27 @@
 //! a program. Only when the server has what the manifest says is the restore recorded as done.
 
 use std::io::Read;
-use std::path::PathBuf;
 
 use crate::accounts;
 use crate::arguments::{Restore, RestoreMode};
+use crate::choice::{self, Source};
 use crate::client::{self, ClientError, FeedError, Session};
 use crate::dump;
 use crate::fence;
 use crate::manifest;
 use crate::old_modes::WithoutOldModes;
 use crate::password;
+use crate::progress;
 use crate::report::{Failure, Success};
 use crate::server::{self, Flavour, Server};
 use crate::survey::{self, Defaults, named};
 use crate::target::{self, MARKER, Seen, Verdict};
-use crate::volume::{Generation, Restored, Volume};
-
-/// What there is to restore.
-#[derive(Debug)]
-pub(crate) enum Source {
-    /// A generation of ours.
-    Generation(Box<Generation>),
-    /// The single file of the old operator.
-    Plain(PathBuf),
-}
+use crate::volume::{Restored, Volume};
 
 /// The whole operation.
 pub fn restore(task: &Restore) -> Result<Success, Failure> {
     let volume = Volume::open(&task.backups, task.job.patience)?;
-    let source = choose(&volume, task)?;
+    let source = choice::choose(&volume, task)?;
     let mut server = server::connect(&task.job)?;
     fence::lower_leftover(&mut server).map_err(|error| failed(task, &error))?;
     let mut success = match source {
@@ -43,114 +35,6 @@ pub fn restore(task: &Restore) -> Result<Success, Failure> {
     password::apply(&mut server, &task.job)?;
     success.server = Some(server.facts.text());
     Ok(success)
-}
-
-/// Chooses what to restore and verifies it, before the server is touched.
-pub(crate) fn choose(volume: &Volume, task: &Restore) -> Result<Option<Source>, Failure> {
-    if task.mode == RestoreMode::Skip {
-        return Ok(None);
-    }
-    let wanted = match &task.generation {
-        Some(name) => Some(volume.generation(name).ok_or_else(|| {
-            Failure::permanent(
-                "GenerationMissing",
-                format!("the backup volume has no complete generation {name:?}"),
-            )
-        })?),
-        None => volume.current()?,
-    };
-    if let Some(generation) = wanted {
-        acceptable(&generation, task)?;
-        dump::verify(
-            &volume.dump_of(&generation.name),
-            &generation.manifest.stored,
-        )
-        .map_err(|damage| damaged(volume, &generation, &damage))?;
-        if let Some(expected) = &generation.manifest.accounts {
-            dump::verify(&volume.accounts_of(&generation.name), expected)
-                .map_err(|damage| damaged(volume, &generation, &damage))?;
-        }
-        return Ok(Some(Source::Generation(Box::new(generation))));
-    }
-    if let Some(path) = task.legacy.as_ref().and_then(|file| volume.legacy(file)) {
-        dump::verify_plain(&path)
-            .map_err(|damage| Failure::permanent(damage.reason(), damage.full_text()))?;
-        return Ok(Some(Source::Plain(path)));
-    }
-    if task.expect_backup {
-        return Err(Failure::permanent(
-            "BackupExpectedButMissing",
-            format!(
-                "{} has had a verified backup and its backup volume has none now; bring the volume back, \
-                 or annotate the resource with otus.homework/restore=skip to begin without rows",
-                task.job.instance
-            ),
-        ));
-    }
-    Ok(None)
-}
-
-/// The generation belongs to this instance and to this database.
-fn acceptable(generation: &Generation, task: &Restore) -> Result<(), Failure> {
-    let manifest = &generation.manifest;
-    if manifest.schema > manifest::SCHEMA {
-        return Err(Failure::permanent(
-            "BackupTooNew",
-            format!(
-                "{} was written by a newer operator (layout {}); restore it with that one",
-                generation.name, manifest.schema
-            ),
-        ));
-    }
-    if manifest.instance != task.job.instance && task.mode != RestoreMode::Force {
-        return Err(Failure::permanent(
-            "ForeignBackup",
-            format!(
-                "{} is a backup of {}, not of {}; to restore it all the same, annotate the resource \
-                 with otus.homework/restore=force",
-                generation.name, manifest.instance, task.job.instance
-            ),
-        ));
-    }
-    let expected = task.from_database.as_ref().unwrap_or(&task.database);
-    if manifest.database != *expected {
-        return Err(Failure::permanent(
-            "DatabaseMismatch",
-            format!(
-                "{} is a backup of the database {:?}, the resource wants {:?}; to restore it under the \
-                 new name, annotate the resource with otus.homework/restore-as={}",
-                generation.name, manifest.database, task.database, manifest.database
-            ),
-        ));
-    }
-    Ok(())
-}
-
-/// Names the newest older generation that is whole; which one to take is for people to decide.
-fn damaged(volume: &Volume, bad: &Generation, damage: &dump::Damage) -> Failure {
-    let whole = volume
-        .generations()
-        .unwrap_or_default()
-        .into_iter()
-        .rev()
-        .find(|one| {
-            one.name != bad.name
-                && dump::verify(&volume.dump_of(&one.name), &one.manifest.stored).is_ok()
-        });
-    let advice = whole.map_or_else(
-        || "no other generation is whole".to_owned(),
-        |one| {
-            format!(
-                "the newest whole one is {0}: to restore it, annotate the resource with \
-                 otus.homework/restore-generation={0}",
-                one.name
-            )
-        },
-    );
-    Failure::permanent(
-        damage.reason(),
-        format!("{}; nothing was restored; {advice}", damage.full_text()),
-    )
 }
 
 /// There is no backup: the database must exist, nothing else.
@@ -262,15 +146,18 @@ fn check_space(source: &Source, task: &Restore) -> Result<(), Failure> {
         return Ok(());
     };
     let needed = generation.manifest.raw.bytes;
-    if task.mode == RestoreMode::Force || needed <= capacity {
+    fits(&generation.name, needed, capacity, task.mode)
+}
+
+fn fits(name: &str, needed: u64, capacity: u64, mode: RestoreMode) -> Result<(), Failure> {
+    if mode == RestoreMode::Force || needed <= capacity {
         return Ok(());
     }
     Err(Failure::permanent(
         "VolumeTooSmall",
         format!(
-            "the rows of {} are {needed} bytes of SQL and the volume is to have {capacity} bytes; raise \
-             spec.storage_size, or annotate the resource with otus.homework/restore=force",
-            generation.name
+            "the rows of {name} are {needed} bytes of SQL and the volume is to have {capacity} bytes; raise \
+             spec.storage_size, or annotate the resource with otus.homework/restore=force"
         ),
     ))
 }
@@ -330,7 +217,10 @@ pub(crate) fn fill(
     let locked = accounts::create(server, &task.job, &accounts).map_err(failure)?;
     let mut session = dump_session(server, task)?;
     session
-        .feed(script(volume, source, server)?)
+        .feed(progress::logged(
+            script(volume, source, server)?,
+            "restored",
+        ))
         .map_err(|error| match error {
             FeedError::Read(error) => Failure::permanent(
                 "ChecksumMismatch",
@@ -454,4 +344,18 @@ fn failed(task: &Restore, error: &ClientError) -> Failure {
             error.full_text()
         ),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_volume_that_cannot_take_the_rows_is_refused() {
+        let fits = |needed, capacity, mode| fits("gen-000001-a", needed, capacity, mode);
+        assert!(fits(10, 10, RestoreMode::Normal).is_ok());
+        let refused = fits(11, 10, RestoreMode::Normal).unwrap_err();
+        assert_eq!((refused.reason, refused.retry), ("VolumeTooSmall", false));
+        assert!(fits(11, 10, RestoreMode::Force).is_ok());
+    }
 }

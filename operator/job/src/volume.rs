@@ -119,14 +119,45 @@ impl Volume {
             .collect())
     }
 
-    /// The generation that `CURRENT` names; failing that, the newest.
+    /// The generation that `CURRENT` names; the newest if it was never written. One that is not there or does not
+    /// say what it is is a failure: an older one in its place would lose rows without a word.
     pub fn current(&self) -> Result<Option<Generation>, Failure> {
-        let mut generations = self.generations()?;
-        let named = fs::read_to_string(self.root.join(CURRENT)).ok();
-        let position = named
-            .and_then(|name| generations.iter().position(|one| one.name == name.trim()))
-            .or_else(|| generations.len().checked_sub(1));
-        Ok(position.map(|position| generations.swap_remove(position)))
+        let mut names: Vec<(u64, String)> = self
+            .names()
+            .map_err(|error| unusable(&self.root, &error))?
+            .filter_map(|name| Some((number_of(&name)?, name)))
+            .collect();
+        names.sort();
+        let Some(name) = self.named().or_else(|| Some(names.pop()?.1)) else {
+            return Ok(None);
+        };
+        if let Some(generation) = self.generation(&name) {
+            return Ok(Some(generation));
+        }
+        let advice = match self.generations()?.pop() {
+            Some(whole) => format!(
+                "to restore {0}, the newest that is there, annotate the resource with \
+                 otus.homework/restore-generation={0}",
+                whole.name
+            ),
+            None => "no other generation is there; bring the volume back, or annotate the resource with \
+                     otus.homework/restore=skip to begin without rows"
+                .to_owned(),
+        };
+        let there = self.root.join(&name).is_dir();
+        let (reason, what) = if there {
+            ("ManifestUnreadable", "has no manifest that can be read")
+        } else {
+            ("BackupExpectedButMissing", "is not on the backup volume")
+        };
+        let text = format!("the current backup {name} {what}; nothing was restored; {advice}");
+        Err(Failure::permanent(reason, text))
+    }
+
+    /// What `CURRENT` says.
+    fn named(&self) -> Option<String> {
+        let name = fs::read_to_string(self.root.join(CURRENT)).ok()?;
+        Some(name.trim().to_owned()).filter(|name| !name.is_empty())
     }
 
     /// One generation by name.
@@ -167,8 +198,9 @@ impl Volume {
     /// Begins a generation.
     pub fn begin(&self, operation: &str) -> Result<Draft, Failure> {
         let next = self
-            .numbers()
+            .names()
             .map_err(|error| unusable(&self.root, &error))?
+            .filter_map(|name| number_of(&name))
             .max()
             .unwrap_or(0)
             + 1;
@@ -200,7 +232,7 @@ impl Volume {
 
     /// Removes the oldest generations until `keep` are left; never the current one.
     pub fn prune(&self, keep: usize) -> Result<usize, Failure> {
-        let current = self.current()?.map(|generation| generation.name);
+        let current = self.named();
         let generations = self.generations()?;
         let surplus = generations.len().saturating_sub(keep.max(1));
         let mut removed = 0;
@@ -242,11 +274,11 @@ impl Volume {
         serde_json::from_slice(&text).ok()
     }
 
-    fn numbers(&self) -> io::Result<impl Iterator<Item = u64> + use<>> {
+    fn names(&self) -> io::Result<impl Iterator<Item = String> + use<>> {
         let names: io::Result<Vec<_>> = fs::read_dir(&self.root)?
             .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
             .collect();
-        Ok(names?.into_iter().filter_map(|name| number_of(&name)))
+        Ok(names?.into_iter())
     }
 
     /// Removes what an operation that died has left.
@@ -294,7 +326,8 @@ impl Draft {
     }
 }
 
-fn number_of(name: &str) -> Option<u64> {
+/// The number of a generation, from its name.
+pub(crate) fn number_of(name: &str) -> Option<u64> {
     let (number, operation) = name.strip_prefix(GENERATION)?.split_once('-')?;
     if operation.is_empty() || operation.contains('/') {
         None

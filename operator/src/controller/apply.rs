@@ -116,8 +116,23 @@ async fn carry_out(writer: &Writer<'_>, world: &World<'_>, step: &Step) -> Resul
         Step::GrowVolume(name) => grow_volume(writer, world, name).await,
         Step::GrowClaim(name) => grow_claim(writer, world, name).await,
         Step::RemoveJob(kind) => remove_job(writer, world, *kind).await,
-        Step::MarkBackupClaim(generation) => mark_backup_claim(writer, world, generation).await,
-        Step::ReleaseBackupVolume => release_backup_volume(writer, world).await,
+        Step::MarkBackups(generation) => mark_backups(writer, world, generation).await,
+        Step::ReleaseBackupVolume => {
+            let volume = named(
+                world.observed.backup_volume.as_ref(),
+                world.observed.backup_volume_apart.as_ref(),
+                world.resources.backup_volume.as_ref(),
+            );
+            release_volume(writer, volume).await
+        }
+        Step::ReleaseDataVolume => {
+            let volume = named(
+                world.observed.data_volume.as_ref(),
+                world.observed.data_volume_apart.as_ref(),
+                world.resources.data_volume.as_ref(),
+            );
+            release_volume(writer, volume).await
+        }
         Step::RemoveStaleDataVolume => remove_data_volume(writer, world).await,
         Step::RemoveDeployment => {
             writer
@@ -175,7 +190,8 @@ async fn add_finalizer(writer: &Writer<'_>, resource: &MySQL) -> Result<(), Erro
 }
 
 async fn drop_finalizer(writer: &Writer<'_>, resource: &MySQL) -> Result<(), Error> {
-    let Some(patch) = without_finalizer(resource, names::FINALIZER) else {
+    let Some(patch) = without_finalizers(resource, &[names::FINALIZER, names::OLD_FINALIZER])
+    else {
         return Ok(());
     };
     match patch_resource(writer, resource, patch).await {
@@ -189,7 +205,7 @@ async fn drop_finalizer(writer: &Writer<'_>, resource: &MySQL) -> Result<(), Err
 
 /// The old operator's finalizer would hold the resource for ever; its annotation has the password in clear.
 async fn drop_old_marks(writer: &Writer<'_>, resource: &MySQL) -> Result<(), Error> {
-    if let Some(patch) = without_finalizer(resource, names::OLD_FINALIZER) {
+    if let Some(patch) = without_finalizers(resource, &[names::OLD_FINALIZER]) {
         patch_resource(writer, resource, patch).await?;
     }
     if resource.annotations().contains_key(names::OLD_ANNOTATION) {
@@ -202,17 +218,18 @@ async fn drop_old_marks(writer: &Writer<'_>, resource: &MySQL) -> Result<(), Err
     Ok(())
 }
 
-/// Removes exactly this finalizer, and only if it still stands where it was seen.
-fn without_finalizer(resource: &MySQL, finalizer: &str) -> Option<serde_json::Value> {
-    let position = resource
-        .finalizers()
-        .iter()
-        .position(|name| name == finalizer)?;
-    let path = format!("/metadata/finalizers/{position}");
-    Some(json!([
-        { "op": "test", "path": path, "value": finalizer },
-        { "op": "remove", "path": path },
-    ]))
+/// Removes exactly these finalizers, and only if they still stand where they were seen.
+fn without_finalizers(resource: &MySQL, finalizers: &[&str]) -> Option<serde_json::Value> {
+    let mut operations = Vec::new();
+    // From the end, so that the places of the others stay.
+    for (position, name) in resource.finalizers().iter().enumerate().rev() {
+        if finalizers.contains(&name.as_str()) {
+            let path = format!("/metadata/finalizers/{position}");
+            operations.push(json!({ "op": "test", "path": path, "value": name }));
+            operations.push(json!({ "op": "remove", "path": path }));
+        }
+    }
+    (!operations.is_empty()).then_some(serde_json::Value::Array(operations))
 }
 
 async fn patch_resource(
@@ -282,6 +299,7 @@ async fn ensure(writer: &Writer<'_>, world: &World<'_>) -> Result<(), Error> {
                 observed.data_volume_apart.as_ref(),
                 data_volume.as_ref(),
             ),
+            observed.data_claim.as_ref(),
         )
         .await?;
     writer
@@ -295,6 +313,7 @@ async fn ensure(writer: &Writer<'_>, world: &World<'_>) -> Result<(), Error> {
                 observed.backup_volume_apart.as_ref(),
                 backup_volume.as_ref(),
             ),
+            observed.backup_claim.as_ref(),
         )
         .await?;
     writer
@@ -389,30 +408,34 @@ async fn grow_claim(writer: &Writer<'_>, world: &World<'_>, name: &str) -> Resul
         .map_err(|source| writer.failed("change", &format!("PersistentVolumeClaim {name}"), source))
 }
 
-async fn mark_backup_claim(
+/// On the claim, and on the volume where we make it: that outlives a claim that somebody removes.
+async fn mark_backups(
     writer: &Writer<'_>,
     world: &World<'_>,
     generation: &str,
 ) -> Result<(), Error> {
-    let api: Api<PersistentVolumeClaim> = writer.namespaced();
-    let name = world.validated.instance.backup_claim();
-    let patch =
-        json!({ "metadata": { "annotations": { names::VERIFIED_GENERATION: generation } } });
-    api.patch(&name, &written::by_patch(), &Patch::Merge(patch))
-        .await
-        .map(drop)
-        .map_err(|source| writer.failed("change", &format!("PersistentVolumeClaim {name}"), source))
+    let marks = json!({ names::VERIFIED_GENERATION: generation });
+    let claim = world.observed.backup_claim.as_ref();
+    writer.annotate(claim, &marks).await?;
+    let volume = named(
+        world.observed.backup_volume.as_ref(),
+        world.observed.backup_volume_apart.as_ref(),
+        world.resources.backup_volume.as_ref(),
+    );
+    // A volume that somebody else has made is not ours to write to.
+    let ours = volume.filter(|volume| {
+        let manager = volume.labels().get(names::MANAGED_BY);
+        manager.is_some_and(|manager| manager == names::MANAGER)
+    });
+    writer.annotate(ours, &marks).await
 }
 
 /// Keeps the reservation for our claim and forgets which object that claim was.
-async fn release_backup_volume(writer: &Writer<'_>, world: &World<'_>) -> Result<(), Error> {
-    let observed = world.observed;
-    let meant = world.resources.backup_volume.as_ref();
-    let Some(volume) = named(
-        observed.backup_volume.as_ref(),
-        observed.backup_volume_apart.as_ref(),
-        meant,
-    ) else {
+async fn release_volume(
+    writer: &Writer<'_>,
+    volume: Option<&PersistentVolume>,
+) -> Result<(), Error> {
+    let Some(volume) = volume else {
         return Ok(());
     };
     let api: Api<PersistentVolume> = writer.cluster_wide();

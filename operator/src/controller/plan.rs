@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
+use mysql_job::prepare;
 use mysql_job::report::Report;
 
 use super::observe::Observed;
@@ -62,6 +63,8 @@ pub enum State {
         /// Clients can connect, with the earlier password.
         ready: bool,
     },
+    /// The server cannot start until somebody acts.
+    ServerFailed(Failure),
     /// Clients can connect.
     Ready,
     /// Another image is looked at, and a backup is made, before it takes over.
@@ -124,10 +127,12 @@ pub enum Step {
     Start(JobKind),
     /// Remove a Job and its pods.
     RemoveJob(JobKind),
-    /// Remember on the backup claim that it has a good backup.
-    MarkBackupClaim(String),
+    /// Remember on the backup claim and its volume that they have a good backup.
+    MarkBackups(String),
     /// Make a backup volume whose claim is gone available to the next one.
     ReleaseBackupVolume,
+    /// Make this life's data volume, whose claim somebody removed, available to the next one.
+    ReleaseDataVolume,
     /// Remove a server that was killed before it had ever been filled, and wait for its pod's end.
     RemoveHalfMadeServer,
     /// Let a volume that we made have the size of the spec.
@@ -280,8 +285,7 @@ impl View<'_> {
     fn missing_pod(&self, kind: JobKind) -> Option<Trouble> {
         let job = self.seen_job(kind).filter(|_| self.waits_for_a_pod(kind))?;
         let since = job.metadata.creation_timestamp.as_ref()?.0;
-        let waited = Duration::try_from(self.now.duration_since(since)).ok()?;
-        (waited >= POD_PATIENCE).then(|| Trouble {
+        (self.age(since)? >= POD_PATIENCE).then(|| Trouble {
             reason: "JobHasNoPod".to_owned(),
             detail: format!(
                 "job {0}: it has no pod since {since}; a quota or an admission policy may refuse it: \
@@ -320,12 +324,26 @@ impl View<'_> {
     }
 
     /// The time for another try after a failure has come; otherwise how long until then.
+    ///
+    /// The clock that says when it ended is another machine's. If that is ahead by more than the wait, the two
+    /// cannot be compared, and waiting for it would last until this one is as far.
     pub fn wait_after(&self, ended: Option<Timestamp>) -> Option<Duration> {
-        let passed = Duration::try_from(self.now.duration_since(ended?)).unwrap_or_default();
-        self.settings
-            .retry
-            .checked_sub(passed)
-            .filter(|left| !left.is_zero())
+        let wait = self.settings.retry;
+        let since = self.now.duration_since(ended?);
+        match Duration::try_from(since) {
+            Ok(passed) => wait.checked_sub(passed).filter(|left| !left.is_zero()),
+            Err(_) => (since.unsigned_abs() <= wait).then_some(wait),
+        }
+    }
+
+    /// How long this has lasted by our clock; `None` if our clock is behind the one that says when it began, by
+    /// so little that waiting helps.
+    fn age(&self, since: Timestamp) -> Option<Duration> {
+        let age = self.now.duration_since(since);
+        match Duration::try_from(age) {
+            Ok(age) => Some(age),
+            Err(_) => (age.unsigned_abs() > self.settings.retry).then_some(Duration::MAX),
+        }
     }
 
     /// Pods whose gate is not as it shall be.
@@ -370,6 +388,11 @@ fn runs_image(pod: &Pod, image: &str) -> bool {
 /// The identity of an operation that is carried out once in the life of a resource.
 pub fn once(kind: &str, uid: &str) -> String {
     format!("{kind}-{}", uid.split('-').next().unwrap_or(uid))
+}
+
+/// What only people can put right, of what keeps a server from starting.
+pub fn is_final(trouble: &Trouble) -> bool {
+    [prepare::DATA_LOST, prepare::UNUSABLE].contains(&trouble.reason.as_str())
 }
 
 /// Why a Job failed, in the words of its report or, failing that, of Kubernetes.

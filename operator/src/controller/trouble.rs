@@ -1,8 +1,13 @@
 //! What keeps a pod from running, as a sentence with the cluster's own words. Pure.
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodStatus};
 use kube::ResourceExt as _;
+
+/// The init container that makes a data volume ready.
+pub const PREPARE: &str = "prepare";
+/// The init container that copies our program.
+pub const INSTALL: &str = "install";
 
 /// Waiting reasons that pass by themselves in the normal course of things.
 const NORMAL: [&str; 2] = ["ContainerCreating", "PodInitializing"];
@@ -51,11 +56,41 @@ pub fn of_pod(pod: &Pod) -> Option<Trouble> {
             reason,
         });
     }
+    if let Some(failure) = failure_of_init(status) {
+        return Some(Trouble {
+            detail: format!("pod {name}: {}", failure.detail),
+            reason: failure.reason,
+        });
+    }
     let init = status.init_container_statuses.iter().flatten();
     let mut containers = init.chain(status.container_statuses.iter().flatten());
     containers.find_map(of_container).map(|trouble| Trouble {
         detail: format!("pod {name}: {}", trouble.detail),
         reason: trouble.reason,
+    })
+}
+
+/// What an init container of ours said before it ended: `DataLost: what happened, and what to do`.
+fn failure_of_init(status: &PodStatus) -> Option<Trouble> {
+    let ours = status
+        .init_container_statuses
+        .iter()
+        .flatten()
+        .filter(|status| [PREPARE, INSTALL].contains(&status.name.as_str()));
+    let now_and_before =
+        ours.flat_map(|status| [status.state.as_ref(), status.last_state.as_ref()]);
+    let mut ends = now_and_before
+        .flatten()
+        .filter_map(|state| state.terminated.as_ref())
+        .filter(|end| end.exit_code != 0);
+    ends.find_map(|end| {
+        let line = end.message.as_deref()?.trim().lines().last()?;
+        let (reason, _) = line.split_once(": ")?;
+        let is_word = !reason.is_empty() && reason.bytes().all(|byte| byte.is_ascii_alphabetic());
+        is_word.then(|| Trouble {
+            reason: reason.to_owned(),
+            detail: line.to_owned(),
+        })
     })
 }
 
@@ -123,6 +158,19 @@ mod tests {
             of_pod(&pull).unwrap().detail,
             "pod p: container mysql: ImagePullBackOff: Back-off"
         );
+    }
+
+    #[test]
+    fn what_our_init_container_said_is_the_reason() {
+        let lost = "{initContainerStatuses: [{name: prepare, ready: false, restartCount: 1, image: x, imageID: x, \
+             state: {waiting: {reason: CrashLoopBackOff, message: Back-off}}, \
+             lastState: {terminated: {exitCode: 20, message: \"waiting\\nDataLost: it is empty: do this\\n\"}}}]}";
+        let trouble = of_pod(&pod(lost)).unwrap();
+        assert_eq!(trouble.reason, "DataLost");
+        assert_eq!(trouble.detail, "pod p: DataLost: it is empty: do this");
+        // Somebody else's words are not ours.
+        let other = of_pod(&pod(&lost.replace("prepare", "theirs"))).unwrap();
+        assert_eq!(other.reason, "CrashLoopBackOff");
     }
 
     #[test]

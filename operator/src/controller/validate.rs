@@ -5,11 +5,12 @@
 //! comes from its record.
 
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Secret};
-use kube::{Resource, ResourceExt as _};
+use kube::ResourceExt as _;
 use mysql_job::arguments::RestoreMode;
 use thiserror::Error;
 
 use super::observe::{Observed, is_reserved_elsewhere};
+use super::ownership::Owner;
 use crate::crd::{DeletionPolicy, MySQL, SecretKeyRef};
 use crate::ledger::{Ledger, LedgerError, Restored};
 use crate::names::{self, Instance};
@@ -29,6 +30,19 @@ pub enum Refusal {
         kind: &'static str,
         /// Its name.
         name: String,
+    },
+    /// An object with a name that we need is another instance's.
+    #[error(
+        "the {kind} {name} belongs to the instance {other}: the names of these two instances lead to the same \
+         object; make this instance under another name"
+    )]
+    TakenByAnother {
+        /// What it is.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// Whose it is.
+        other: String,
     },
     /// The password is nowhere.
     #[error("{0}")]
@@ -51,7 +65,7 @@ impl Refusal {
     /// One word for programs.
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::NameConflict { .. } => "NameConflict",
+            Self::NameConflict { .. } | Self::TakenByAnother { .. } => "NameConflict",
             Self::PasswordMissing(_) => "SecretNotFound",
             Self::SecretUnusable { .. } => "SecretUnusable",
         }
@@ -140,8 +154,10 @@ pub struct Validated {
     pub keep: i32,
     /// What restoring may do.
     pub restore: RestoreWish,
-    /// A good backup is known to have existed.
-    pub expect_backup: bool,
+    /// The newest generation that is known to have been good.
+    pub expect_backup: Option<String>,
+    /// UID of the claim that backups go to.
+    pub backup_claim: Option<String>,
     /// Directories on the node belong to root at first; an init container hands them over.
     pub hand_over: bool,
     /// Why the password of the spec is not at hand; the last one stays in force.
@@ -172,10 +188,11 @@ pub fn validate(
     let annotation = |key: &str| resource.annotations().get(key).cloned();
     let is_set = |key: &str| annotation(key).is_some_and(|value| value == "true");
     if !deleting {
-        refuse_conflicts(observed, &uid, is_set(names::ADOPT))?;
+        Owner::of(resource, &instance).refuse_conflicts(observed)?;
     }
     let mut ledger = ledger_of(resource, observed, &instance, fresh)?;
     let password_trouble = if deleting {
+        remember_for_the_end(&mut ledger, resource, observed);
         None
     } else {
         bring_up_to_date(&mut ledger, resource, observed)?
@@ -194,10 +211,10 @@ pub fn validate(
         .as_ref()
         .and_then(|backup| backup.schedule.clone());
     Ok(Validated {
-        has_finalizer: resource
-            .finalizers()
-            .iter()
-            .any(|name| name == names::FINALIZER),
+        has_finalizer: resource.finalizers().iter().any(|name| {
+            // One that is going can be given no finalizer any more; the old operator's holds it as well.
+            name == names::FINALIZER || (deleting && name == names::OLD_FINALIZER)
+        }),
         deleting,
         image: or(&ledger.record.image, &spec.image),
         wanted_image: spec.image.clone(),
@@ -243,10 +260,11 @@ pub fn validate(
             from_database: annotation(names::RESTORE_AS),
             generation: annotation(names::RESTORE_GENERATION),
         },
-        expect_backup: observed
+        expect_backup: known_generation(observed, &instance),
+        backup_claim: observed
             .backup_claim
             .as_ref()
-            .is_some_and(|claim| claim.annotations().contains_key(names::VERIFIED_GENERATION)),
+            .and_then(kube::ResourceExt::uid),
         hand_over: made_by_us && !is_restricted(observed),
         password_trouble,
         ledger,
@@ -291,6 +309,21 @@ fn ledger_of(
     Ok(ledger)
 }
 
+/// What the claim of the backups says of them; failing that, the volume, which outlives its claim.
+fn known_generation(observed: &Observed, instance: &Instance) -> Option<String> {
+    let of_claim = observed
+        .backup_claim
+        .as_ref()
+        .and_then(|claim| claim.annotations().get(names::VERIFIED_GENERATION));
+    let volumes = [&observed.backup_volume, &observed.backup_volume_apart];
+    let of_volume = volumes
+        .into_iter()
+        .flatten()
+        .filter(|volume| !is_reserved_elsewhere(volume, instance))
+        .find_map(|volume| volume.annotations().get(names::VERIFIED_GENERATION));
+    of_claim.or(of_volume).cloned()
+}
+
 fn restore_mode(annotation: Option<&str>) -> RestoreMode {
     match annotation {
         Some("skip") => RestoreMode::Skip,
@@ -329,7 +362,52 @@ fn bring_up_to_date(
     }
 }
 
+/// A Secret that was lost while the resource goes took the credentials with it, too: root's password of the
+/// spec makes new ones. What the old operator made was never in a ledger, and has rows all the same.
+fn remember_for_the_end(ledger: &mut Ledger, resource: &MySQL, observed: &Observed) {
+    if ledger.record.desired == 0
+        && let Ok(password) = password(resource, observed)
+    {
+        ledger.want(&password);
+    }
+    let is_old = resource
+        .finalizers()
+        .iter()
+        .any(|name| name == names::OLD_FINALIZER);
+    if is_old && ledger.record.restored.is_none() && observed.data_claim.is_some() {
+        ledger.record.restored = Some(taken_over("left-by-the-old-operator"));
+    }
+    if ledger.record.image.is_empty() {
+        ledger.record.image.clone_from(&resource.spec.image);
+        ledger.record.database.clone_from(&resource.spec.database);
+    }
+}
+
+fn taken_over(operation: &str) -> Restored {
+    Restored {
+        operation: operation.to_owned(),
+        generation: None,
+        reason: "DataAdopted".to_owned(),
+        server: None,
+        detail: String::new(),
+    }
+}
+
+/// What every server takes (`caching_sha2_password`), in bytes: the schema counts letters.
+const LONGEST_PASSWORD: usize = 256;
+
 fn password(resource: &MySQL, observed: &Observed) -> Result<String, String> {
+    let password = any_password(resource, observed)?;
+    if password.len() > LONGEST_PASSWORD {
+        return Err(format!(
+            "root's password has {} bytes, and servers take at most {LONGEST_PASSWORD}",
+            password.len()
+        ));
+    }
+    Ok(password)
+}
+
+fn any_password(resource: &MySQL, observed: &Observed) -> Result<String, String> {
     if let Some(SecretKeyRef { name, key }) = &resource.spec.password_secret_ref {
         let secret = observed.password_secret.as_ref().ok_or_else(|| {
             format!("spec.passwordSecretRef names the Secret {name:?}, which does not exist")
@@ -360,13 +438,7 @@ fn remember_from_status(ledger: &mut Ledger, resource: &MySQL, observed: &Observ
         .as_ref()
         .is_some_and(|status| status.initialized == Some(true));
     if was_ready && observed.data_claim.is_some() {
-        ledger.record.restored = Some(Restored {
-            operation: "known-from-status".to_owned(),
-            generation: None,
-            reason: "DataAdopted".to_owned(),
-            server: None,
-            detail: String::new(),
-        });
+        ledger.record.restored = Some(taken_over("known-from-status"));
     }
 }
 
@@ -397,39 +469,6 @@ fn is_restricted(observed: &Observed) -> bool {
     observed.namespace.as_ref().is_some_and(|namespace| {
         let level = namespace.labels().get("pod-security.kubernetes.io/enforce");
         level.is_some_and(|level| level == "restricted")
-    })
-}
-
-/// Objects whose names we need and that we may not touch. The backup claim is not among them: a claim
-/// of that name is how backups are handed from one life, or one operator, to the next.
-fn refuse_conflicts(observed: &Observed, uid: &str, adopt: bool) -> Result<(), Refusal> {
-    if adopt {
-        return Ok(());
-    }
-    refuse("Secret", observed.secret.as_ref(), uid)?;
-    refuse("PersistentVolumeClaim", observed.data_claim.as_ref(), uid)?;
-    refuse("Service", observed.service.as_ref(), uid)?;
-    refuse("Service", observed.admin_service.as_ref(), uid)?;
-    refuse("Deployment", observed.deployment.as_ref(), uid)
-}
-
-fn refuse<K: Resource>(kind: &'static str, object: Option<&K>, uid: &str) -> Result<(), Refusal> {
-    let Some(object) = object else { return Ok(()) };
-    let ours = object
-        .labels()
-        .get(names::MANAGED_BY)
-        .is_some_and(|manager| manager == names::MANAGER);
-    // The old operator made its objects children of the resource.
-    let of_this_resource = object
-        .owner_references()
-        .iter()
-        .any(|owner| owner.uid == uid);
-    if ours || of_this_resource {
-        return Ok(());
-    }
-    Err(Refusal::NameConflict {
-        kind,
-        name: object.name_any(),
     })
 }
 

@@ -21,7 +21,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 /// How long anything may take on a machine that is busy with something else.
-const LIMIT: Duration = Duration::from_secs(120);
+pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
 /// Starts one.
 pub(crate) async fn start() -> simcluster::Cluster {
@@ -30,7 +30,13 @@ pub(crate) async fn start() -> simcluster::Cluster {
         .start()
         .await
         .expect("a cluster without nodes needs nothing");
-    let definitions: Api<CustomResourceDefinition> = Api::all(cluster.client());
+    define(&cluster.client()).await;
+    cluster
+}
+
+/// Installs the definition.
+pub(crate) async fn define(client: &Client) {
+    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
     definitions
         .create(&PostParams::default(), &crd::crd())
         .await
@@ -44,7 +50,6 @@ pub(crate) async fn start() -> simcluster::Cluster {
             .then_some(())
     })
     .await;
-    cluster
 }
 
 /// An instance; `more` is merged into it.

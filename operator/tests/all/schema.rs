@@ -49,6 +49,12 @@ async fn what_cannot_work_is_refused_when_it_is_written() {
         ("db", json!({"storage_size": "0"}), "greater than zero"),
         ("db", json!({"storage_size": "-1Gi"}), "spec.storage_size"),
         ("db", json!({"storage_size": "much"}), "spec.storage_size"),
+        ("db", json!({"storage_size": "0.0"}), "greater than zero"),
+        (
+            "db",
+            json!({"storage_size": "1.5.1Gi"}),
+            "spec.storage_size",
+        ),
         ("db", json!({"password": ""}), "spec.password"),
         ("db", json!({"password": "a\u{0}b"}), "spec.password"),
         ("db", json!({"password": "p".repeat(129)}), "spec.password"),
@@ -72,12 +78,21 @@ async fn what_cannot_work_is_refused_when_it_is_written() {
         };
         assert!(said.contains(words), "{name} with {change}: {said}");
     }
+    for (number, size) in ["1e3", "1.5Gi", "500M", "1"].into_iter().enumerate() {
+        let good = resource(&format!("good-{number}"), &json!({"storage_size": size}));
+        let accepted = api.create(&PostParams::default(), &good).await;
+        accepted.unwrap_or_else(|error| panic!("{size}: {error}"));
+    }
     api.create(&PostParams::default(), &resource("otus-db", &json!({})))
         .await
         .expect("the good one is accepted");
     for (change, words) in [
         (json!({"database": "other"}), "cannot be changed"),
         (json!({"storage_size": "1Gi"}), "cannot shrink"),
+        (
+            json!({"storageClassName": "fast"}),
+            "the class of existing volumes cannot be changed",
+        ),
     ] {
         let patch = Patch::Merge(json!({"spec": change}));
         let said = match api.patch("otus-db", &PatchParams::default(), &patch).await {

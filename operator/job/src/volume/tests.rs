@@ -47,6 +47,34 @@ fn the_last_published_generation_is_the_current_one() {
 }
 
 #[test]
+fn a_current_backup_that_is_damaged_or_gone_is_not_replaced_by_an_older_one() {
+    let root = tempfile::tempdir().unwrap();
+    let volume = open(root.path());
+    let older = write(&volume, "a");
+    let current = write(&volume, "b");
+    let manifest = root.path().join(&current).join(MANIFEST);
+    for text in ["", "{", "{\"schema\": 1}"] {
+        fs::write(&manifest, text).unwrap();
+        let failure = volume.current().unwrap_err();
+        assert_eq!(
+            (failure.reason, failure.retry),
+            ("ManifestUnreadable", false)
+        );
+        assert!(failure.detail.contains(&current) && failure.detail.contains(&older));
+    }
+    // The same where the operator died before it wrote CURRENT.
+    fs::remove_file(root.path().join(CURRENT)).unwrap();
+    assert_eq!(volume.current().unwrap_err().reason, "ManifestUnreadable");
+    fs::write(root.path().join(CURRENT), &current).unwrap();
+    fs::remove_dir_all(root.path().join(&current)).unwrap();
+    let failure = volume.current().unwrap_err();
+    assert_eq!(failure.reason, "BackupExpectedButMissing");
+    // The next backup is the current one again.
+    let next = write(&volume, "c");
+    assert_eq!(volume.current().unwrap().unwrap().name, next);
+}
+
+#[test]
 fn an_attempt_that_died_is_never_seen_and_is_swept() {
     let root = tempfile::tempdir().unwrap();
     let volume = open(root.path());

@@ -285,7 +285,7 @@ fn another_database_or_an_older_server_is_refused_with_the_way_out() {
 fn a_backup_that_must_be_there_and_is_not_blocks() {
     let server = Server::start();
     let task = Restore {
-        expect_backup: true,
+        expect_backup: Some("gen-000001-x".to_owned()),
         ..server.restore("r")
     };
     assert_eq!(

@@ -256,7 +256,7 @@ impl Server {
             legacy: Some("mysql-instance-dump.sql".into()),
             from_database: None,
             generation: None,
-            expect_backup: false,
+            expect_backup: None,
             mode: RestoreMode::Normal,
             adopt: false,
             capacity: None,

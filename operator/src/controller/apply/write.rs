@@ -101,16 +101,27 @@ impl<'a> Writer<'a> {
             .map_err(|source| self.failed("apply", &text(wanted), source))
     }
 
-    /// A volume's specification cannot be changed; it is made if missing.
+    /// A volume's specification cannot be changed; it is made if missing. A claim that was bound to a volume of
+    /// this name before somebody removed that takes the new one only if it is meant by its UID.
     pub(super) async fn ensure_volume(
         &self,
         wanted: Option<&PersistentVolume>,
         seen: Option<&PersistentVolume>,
+        claim: Option<&PersistentVolumeClaim>,
     ) -> Result<(), Error> {
-        match (wanted, seen) {
-            (Some(wanted), None) => self.create(wanted).await,
-            (Some(_) | None, _) => Ok(()),
+        let (Some(wanted), None) = (wanted, seen) else {
+            return Ok(());
+        };
+        let mut wanted = wanted.clone();
+        let bound = claim.filter(|claim| is_bound_to(claim, &wanted.name_any()));
+        let reference = wanted
+            .spec
+            .as_mut()
+            .and_then(|spec| spec.claim_ref.as_mut());
+        if let (Some(claim), Some(reference)) = (bound, reference) {
+            reference.uid = claim.uid();
         }
+        self.create(&wanted).await
     }
 
     /// A claim is made if missing; one that is there is marked as ours, and not a child of the resource.
@@ -165,6 +176,27 @@ impl<'a> Writer<'a> {
             .map_err(|source| self.failed("change", &text(seen), source))
     }
 
+    /// Annotates the object that was seen, if any. One that has gone meanwhile needs no annotation.
+    pub(super) async fn annotate<K: Written>(
+        &self,
+        seen: Option<&K>,
+        annotations: &Value,
+    ) -> Result<(), Error> {
+        let Some(seen) = seen.filter(|seen| !contains(&json!(seen.annotations()), annotations))
+        else {
+            return Ok(());
+        };
+        let patch = json!({ "metadata": { "uid": seen.uid(), "annotations": annotations } });
+        match K::api(self)
+            .patch(&seen.name_any(), &written::by_patch(), &Patch::Merge(patch))
+            .await
+        {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            Err(source) => Err(self.failed("change", &text(seen), source)),
+        }
+    }
+
     /// Removes the object that was seen, if any. Gone already is as good.
     pub(super) async fn remove<K: Written>(
         &self,
@@ -193,6 +225,18 @@ impl<'a> Writer<'a> {
             source: Box::new(source),
         }
     }
+}
+
+/// It has been bound to it, not only asked for it.
+fn is_bound_to(claim: &PersistentVolumeClaim, volume: &str) -> bool {
+    let named = claim
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.volume_name.as_deref());
+    named == Some(volume)
+        && claim
+            .annotations()
+            .contains_key("pv.kubernetes.io/bind-completed")
 }
 
 fn text<K: Resource<DynamicType = ()>>(object: &K) -> String {

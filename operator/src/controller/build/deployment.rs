@@ -13,6 +13,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use mysql_job::prepare;
 
 use super::{labels, metadata, pod};
+use crate::controller::trouble;
 use crate::controller::validate::{Layout, Validated};
 use crate::ledger;
 use crate::names;
@@ -93,7 +94,7 @@ fn init_containers(validated: &Validated) -> Option<Vec<Container>> {
             .map(str::to_owned)
             .into();
             arguments.extend(pod::owner(validated));
-            let mut container = pod::init_container(validated, "prepare", arguments);
+            let mut container = pod::init_container(validated, trouble::PREPARE, arguments);
             container.volume_mounts = Some(vec![
                 pod::mount(DATA, "/volume"),
                 pod::mount(RECORD, "/record"),

@@ -14,6 +14,7 @@ use mysql_job::report::EXIT_PERMANENT;
 use super::{labels, metadata, pod};
 use crate::controller::observe::job::CONTAINER;
 use crate::controller::plan::{create, delete};
+use crate::controller::trouble;
 use crate::controller::validate::Validated;
 use crate::ledger::{self, Ledger};
 use crate::names;
@@ -52,6 +53,7 @@ pub(super) fn restore(validated: &Validated, ledger: &Ledger) -> Job {
     for (option, value) in [
         ("--from-database", &wish.from_database),
         ("--generation", &wish.generation),
+        ("--expect-backup", &validated.expect_backup),
     ] {
         if let Some(value) = value {
             arguments.extend([option.to_owned(), value.clone()]);
@@ -63,7 +65,6 @@ pub(super) fn restore(validated: &Validated, ledger: &Ledger) -> Job {
     let flags = [
         ("--skip", wish.mode == RestoreMode::Skip),
         ("--force", wish.mode == RestoreMode::Force),
-        ("--expect-backup", validated.expect_backup),
         ("--adopt", ledger.record.adopted),
     ];
     arguments.extend(
@@ -147,6 +148,9 @@ pub(super) fn job(validated: &Validated, intent: &Intent<'_>) -> Job {
     if let Some(sequence) = intent.sequence {
         annotations.insert(names::PASSWORD_SEQUENCE.to_owned(), sequence.to_string());
     }
+    if let (true, Some(claim)) = (intent.with_backups, &validated.backup_claim) {
+        annotations.insert(names::BACKUP_CLAIM.to_owned(), claim.clone());
+    }
     Job {
         metadata,
         spec: Some(JobSpec {
@@ -182,7 +186,7 @@ fn template(validated: &Validated, intent: &Intent<'_>) -> PodTemplateSpec {
         install.extend(["--own".to_owned(), validated.instance.backup_mount()]);
         install.extend(pod::owner(validated));
     }
-    let mut init = pod::init_container(validated, "install", install);
+    let mut init = pod::init_container(validated, trouble::INSTALL, install);
     init.volume_mounts = Some(with(
         vec![pod::mount("program", PROGRAM_DIRECTORY)],
         backups.clone(),
@@ -261,7 +265,9 @@ fn credentials(validated: &Validated, intent: &Intent<'_>) -> k8s_openapi::api::
     ];
     let record = &intent.ledger.record;
     let wanted = intent.sequence.or(record.applied).unwrap_or(record.desired);
-    items.push((ledger::password_key(wanted), "root-password"));
+    if intent.ledger.has_password(wanted) {
+        items.push((ledger::password_key(wanted), "root-password"));
+    }
     if let Some(applied) = record.applied.filter(|applied| *applied != wanted) {
         items.push((ledger::password_key(applied), "previous-root-password"));
     }

@@ -73,6 +73,8 @@ pub(super) fn init_container(
     let mut container = container(name, &validated.operator_image, ("16Mi", "64Mi"));
     container.command = Some(vec![PROGRAM.to_owned()]);
     container.args = Some(arguments);
+    // What it says when it fails is told in the instance's status.
+    container.termination_message_policy = Some("FallbackToLogsOnError".to_owned());
     if validated.hand_over {
         let context = container.security_context.get_or_insert_default();
         context.run_as_user = Some(0);

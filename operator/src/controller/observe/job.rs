@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
-use mysql_job::report::Report;
+use mysql_job::report::{Outcome, Report};
 
 use crate::controller::trouble::{self, Trouble};
 use crate::names;
@@ -57,6 +57,8 @@ pub struct Identity {
     pub operation: String,
     /// Number of the password that it sets.
     pub password_sequence: Option<u64>,
+    /// UID of the claim that it works on; `None` where that was just being made.
+    pub backup_claim: Option<String>,
 }
 
 impl JobState {
@@ -72,6 +74,7 @@ impl JobState {
             operation: annotation(names::OPERATION_ID).unwrap_or_default(),
             password_sequence: annotation(names::PASSWORD_SEQUENCE)
                 .and_then(|text| text.parse().ok()),
+            backup_claim: annotation(names::BACKUP_CLAIM),
         };
         let own: Vec<&Pod> = pods.iter().filter(|pod| is_pod_of(pod, job)).collect();
         let conditions = job
@@ -103,7 +106,7 @@ impl JobState {
         }
         Self::Running {
             identity,
-            trouble: own.iter().find_map(|pod| trouble::of_pod(pod)),
+            trouble: trouble_of(&own),
         }
     }
 
@@ -135,6 +138,29 @@ pub fn is_pod_of(pod: &Pod, job: &Job) -> bool {
     })
 }
 
+/// What keeps a Job that runs from its end: its pod of the moment, or what the attempt before it reported.
+fn trouble_of(pods: &[&Pod]) -> Option<Trouble> {
+    let has_ended = |pod: &&&Pod| {
+        let phase = pod
+            .status
+            .as_ref()
+            .and_then(|status| status.phase.as_deref());
+        matches!(phase, Some("Failed" | "Succeeded"))
+    };
+    let mut living = pods.iter().filter(|pod| !has_ended(pod));
+    let failed = |report: Report| {
+        let is_failure = matches!(report.result, Outcome::Failed | Outcome::Refused);
+        is_failure.then_some(Trouble {
+            reason: report.reason,
+            detail: report.detail,
+        })
+    };
+    living
+        .find_map(|pod| trouble::of_pod(pod))
+        .or_else(|| last_report(pods).and_then(failed))
+        .or_else(|| pods.iter().find_map(|pod| trouble::of_pod(pod)))
+}
+
 /// The report of the pod that ended last.
 fn last_report(pods: &[&Pod]) -> Option<Report> {
     pods.iter()
@@ -147,4 +173,36 @@ fn last_report(pods: &[&Pod]) -> Option<Report> {
         })
         .max_by_key(|(finished, _)| *finished)
         .map(|(_, report)| report)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(text: &str) -> Pod {
+        serde_yaml::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn what_the_attempt_before_reported_is_told_while_the_job_tries_again() {
+        let failed = pod(
+            "status: {phase: Failed, containerStatuses: [{name: mysql-job, ready: false, restartCount: 0, image: i, \
+             imageID: i, state: {terminated: {exitCode: 10, finishedAt: '2026-01-01T00:00:00Z', message: \
+             '{\"op\":\"backup\",\"opId\":\"x\",\"result\":\"failed\",\"reason\":\"BackupVolumeFull\",\"detail\":\"no space\"}'}}}]}",
+        );
+        let trouble = trouble_of(&[&failed]).unwrap();
+        assert_eq!(
+            (trouble.reason.as_str(), trouble.detail.as_str()),
+            ("BackupVolumeFull", "no space")
+        );
+        // What keeps the next attempt from starting is nearer.
+        let pending = pod(
+            "status: {phase: Pending, containerStatuses: [{name: mysql-job, ready: false, restartCount: 0, image: i, \
+             imageID: i, state: {waiting: {reason: ImagePullBackOff}}}]}",
+        );
+        assert_eq!(
+            trouble_of(&[&failed, &pending]).unwrap().reason,
+            "ImagePullBackOff"
+        );
+    }
 }

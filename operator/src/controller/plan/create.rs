@@ -7,7 +7,9 @@ use kube::{Resource, ResourceExt as _};
 use mysql_job::report::Report;
 use sha2::{Digest as _, Sha256};
 
-use super::{Failure, JobKind, Plan, State, Step, View, failure_of, growth, once, upkeep};
+use super::{
+    Failure, JobKind, Plan, State, Step, View, failure_of, growth, is_final, once, upkeep,
+};
 use crate::controller::observe::is_reserved_elsewhere;
 use crate::controller::observe::job::{Identity, JobState};
 use crate::controller::trouble::Trouble;
@@ -97,6 +99,7 @@ fn leftover(view: View<'_>, steps: &mut Vec<Step>) -> Option<String> {
     );
     going(&mut what, "PersistentVolume", data_volume);
     if let (Some(volume), None) = (data_volume, &observed.data_claim)
+        && view.validated.data_volume.is_some()
         && volume.metadata.deletion_timestamp.is_none()
         && is_stale(volume)
     {
@@ -136,6 +139,22 @@ fn ours<'a>(
     usual
         .filter(|volume| !is_reserved_elsewhere(volume, &view.validated.instance))
         .or(apart)
+}
+
+/// Lets the next claims have the volumes whose claims somebody has removed: the rows and the backups are in them.
+pub fn release_volumes(view: View<'_>, steps: &mut Vec<Step>) {
+    let observed = view.observed;
+    let lost = |usual: &Option<PersistentVolume>, apart: &Option<PersistentVolume>| {
+        ours(view, usual.as_ref(), apart.as_ref()).is_some_and(is_stale)
+    };
+    if observed.data_claim.is_none() && lost(&observed.data_volume, &observed.data_volume_apart) {
+        steps.push(Step::ReleaseDataVolume);
+    }
+    if observed.backup_claim.is_none()
+        && lost(&observed.backup_volume, &observed.backup_volume_apart)
+    {
+        steps.push(Step::ReleaseBackupVolume);
+    }
 }
 
 /// Bound to a claim that is gone: nothing binds to it any more.
@@ -189,9 +208,7 @@ fn hears_signals(view: View<'_>) -> bool {
         .filter_map(|pod| pod.status.as_ref()?.container_statuses.as_ref())
         .flatten()
         .filter_map(|status| status.state.as_ref()?.running.as_ref()?.started_at.as_ref())
-        .all(|started| {
-            Duration::try_from(view.now.duration_since(started.0)).is_ok_and(|age| age >= SETTLED)
-        })
+        .all(|started| view.age(started.0).is_some_and(|age| age >= SETTLED))
 }
 
 /// Whether the server was killed while it initialised itself. The image takes the half-made data
@@ -204,7 +221,7 @@ fn is_interrupted(view: View<'_>) -> bool {
                 .metadata
                 .creation_timestamp
                 .as_ref()
-                .and_then(|created| Duration::try_from(view.now.duration_since(created.0)).ok());
+                .and_then(|created| view.age(created.0));
             let statuses = pod
                 .status
                 .as_ref()
@@ -245,6 +262,10 @@ fn fill(view: View<'_>, plan: &mut Plan) -> Option<State> {
             report: Some(report),
             ..
         } if is_ours(&identity) => {
+            if report.generation.is_some() {
+                let claim = &identity.backup_claim;
+                plan.ledger.record.backup_claim.clone_from(claim);
+            }
             record(&mut plan.ledger, &identity, report);
             None
         }
@@ -289,7 +310,11 @@ fn retry(view: View<'_>, plan: &mut Plan, kind: JobKind, ended: Option<jiff::Tim
 
 /// Keeps an instance that has its rows as it is specified.
 fn keep(view: View<'_>, plan: &mut Plan) {
-    plan.steps.extend([Step::StoreLedger, Step::Ensure]);
+    // What is known of backups is marked before the record makes it old news.
+    upkeep::record(view, plan);
+    plan.steps.push(Step::StoreLedger);
+    release_volumes(view, &mut plan.steps);
+    plan.steps.push(Step::Ensure);
     plan.steps.extend(view.gates(true));
     let restore = view.job(JobKind::Restore);
     if restore
@@ -299,7 +324,6 @@ fn keep(view: View<'_>, plan: &mut Plan) {
         plan.steps.push(Step::RemoveJob(JobKind::Restore));
     }
     let ready = view.is_serving(&plan.ledger.record.image);
-    upkeep::record(view, plan);
     growth::plan(view, plan);
     let password = if plan.ledger.is_synced() {
         None
@@ -318,8 +342,12 @@ fn keep(view: View<'_>, plan: &mut Plan) {
             if ready && view.is_serving(&plan.ledger.record.image) {
                 upgrading.unwrap_or(State::Ready)
             } else {
-                State::Starting {
-                    trouble: view.server_trouble(),
+                match view.server_trouble() {
+                    Some(trouble) if is_final(&trouble) => State::ServerFailed(Failure {
+                        reason: trouble.reason,
+                        detail: trouble.detail,
+                    }),
+                    trouble => State::Starting { trouble },
                 }
             }
         }

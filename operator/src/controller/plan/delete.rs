@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::PersistentVolume;
 use kube::{Resource, ResourceExt as _};
 use mysql_job::report::Outcome;
 
-use super::{JobKind, Plan, State, Step, View, failure_of, once};
+use super::{JobKind, Plan, State, Step, View, create, failure_of, once};
 use crate::controller::observe::job::{Identity, JobState};
 use crate::controller::validate::{Ending, Validated};
 use crate::ledger::Backup;
@@ -38,18 +38,35 @@ pub fn plan(view: View<'_>) -> Plan {
     plan
 }
 
-/// The operation that backs the instance up for the last time.
+/// The operation that backs the instance up for the last time. On another claim it is another one: what was
+/// written to the one before is not there.
 pub fn backup_operation(validated: &Validated) -> String {
-    once("final", &validated.uid)
+    let operation = once("final", &validated.uid);
+    match &validated.backup_claim {
+        Some(claim) => once(&operation, claim),
+        None => operation,
+    }
 }
 
 /// There are rows that must not go without a backup.
 pub fn is_backup_needed(view: View<'_>) -> bool {
     let record = &view.validated.ledger.record;
-    view.validated.ending == Ending::Backup
-        && record.restored.is_some()
-        && record.final_backup.is_none()
-        && view.observed.data_claim.is_some()
+    let claim = view.observed.data_claim.as_ref();
+    if view.validated.ending != Ending::Backup || record.restored.is_none() {
+        return false;
+    }
+    if record.final_backup.is_none() {
+        // Somebody may have removed the claim; on a volume that we make the rows are there all the same.
+        return claim.is_some() || own_data_volume(view).is_some();
+    }
+    // The last backup went away with its claim before the data did.
+    !is_where_it_was_made(view)
+        && claim.is_some_and(|claim| claim.metadata.deletion_timestamp.is_none())
+}
+
+fn is_where_it_was_made(view: View<'_>) -> bool {
+    let made_on = &view.validated.ledger.record.backup_claim;
+    made_on.is_none() || *made_on == view.validated.backup_claim
 }
 
 fn is_namespace_going(view: View<'_>) -> bool {
@@ -65,7 +82,10 @@ fn back_up(view: View<'_>, plan: &mut Plan, jobs_left: bool) -> Option<State> {
         return None;
     }
     // The server must be there to be backed up, whatever has become of it.
-    plan.steps.extend([Step::StoreLedger, Step::Ensure]);
+    plan.ledger.record.final_backup = None;
+    plan.steps.push(Step::StoreLedger);
+    create::release_volumes(view, &mut plan.steps);
+    plan.steps.push(Step::Ensure);
     plan.steps.extend(view.gates(false));
     let expected = backup_operation(view.validated);
     let is_ours = |identity: &Identity| {
@@ -74,6 +94,8 @@ fn back_up(view: View<'_>, plan: &mut Plan, jobs_left: bool) -> Option<State> {
     let backing_up = |trouble| Some(State::BackingUp { trouble });
     match view.job(JobKind::Backup) {
         JobState::Absent if jobs_left => Some(State::ClearingJobs),
+        // It is just being made; the backup is known by it.
+        JobState::Absent if view.validated.backup_claim.is_none() => backing_up(None),
         JobState::Absent => {
             plan.steps.push(Step::Start(JobKind::Backup));
             backing_up(None)
@@ -91,11 +113,14 @@ fn back_up(view: View<'_>, plan: &mut Plan, jobs_left: bool) -> Option<State> {
                 plan.steps.push(Step::RemoveJob(JobKind::Backup));
                 return Some(State::ClearingJobs);
             };
+            // Before the record makes it old news; a repeated step costs nothing.
             plan.steps
-                .push(Step::MarkBackupClaim(backup.generation.clone()));
+                .insert(0, Step::MarkBackups(backup.generation.clone()));
             plan.ledger.record.final_backup = Some(backup);
+            let claim = &view.validated.backup_claim;
+            plan.ledger.record.backup_claim.clone_from(claim);
             plan.backed_up = Some(report);
-            // Recorded before anything else goes; a repeated step costs nothing.
+            // Recorded before anything else goes.
             plan.steps.push(Step::StoreLedger);
             None
         }
@@ -193,3 +218,6 @@ fn remove_past_jobs(view: View<'_>, plan: &mut Plan) -> bool {
     }
     left
 }
+
+#[cfg(test)]
+mod tests;

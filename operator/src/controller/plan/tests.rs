@@ -4,14 +4,17 @@ use super::{JobKind, State, Step};
 use crate::controller::fixtures::{observed, planned, resource, store};
 use crate::controller::observe::Observed;
 use crate::crd::MySQL;
-use crate::ledger::{Backup, Ledger, Restored};
+use crate::ledger::{Ledger, Restored};
 
-const CHILDREN: &str = "
+pub(super) const CHILDREN: &str = "
 kind: PersistentVolumeClaim
 metadata:
   name: shop-db-pvc
   labels: {app.kubernetes.io/managed-by: mysql-operator}
   annotations: {otus.homework/instance-uid: 11111111-2222, otus.homework/layout: data-and-state}
+---
+kind: PersistentVolumeClaim
+metadata: {name: backup-shop-db-pvc, uid: 77777777-8888, labels: {app.kubernetes.io/managed-by: mysql-operator}}
 ---
 kind: Deployment
 metadata: {name: shop-db, labels: {app.kubernetes.io/managed-by: mysql-operator}}
@@ -28,7 +31,7 @@ pub(super) fn alive() -> MySQL {
     })
 }
 
-fn dying() -> MySQL {
+pub(super) fn dying() -> MySQL {
     resource(|resource| {
         resource.metadata.finalizers = Some(vec!["otus.homework/final-backup".to_owned()]);
         resource.metadata.deletion_timestamp =
@@ -74,6 +77,7 @@ metadata:
     otus.homework/instance-uid: {uid}
     otus.homework/operation-id: {operation}
     otus.homework/password-sequence: '{sequence}'
+    otus.homework/backup-claim-uid: 77777777-8888
 {conditions}
 ---
 kind: Pod
@@ -87,12 +91,11 @@ status:
 }
 
 pub(super) const UID: &str = "11111111-2222";
-const DONE: &str = r#"{"op":"restore","opId":"x","result":"no-backup","reason":"NoBackup","server":"mysql 9.7.4"}"#;
-const BACKED_UP: &str = r#"{"op":"backup","opId":"x","result":"ok","generation":"gen-000001-x","bytes":5,"sha256":"s","rows":2}"#;
-const REFUSED: &str = r#"{"op":"backup","opId":"x","result":"refused","reason":"DatabaseMissing","detail":"no database"}"#;
+pub(super) const REFUSED: &str = r#"{"op":"backup","opId":"x","result":"refused","reason":"DatabaseMissing","detail":"no database"}"#;
+pub(super) const DONE: &str = r#"{"op":"restore","opId":"x","result":"no-backup","reason":"NoBackup","server":"mysql 9.7.4"}"#;
 
 /// The operation that fills the instance.
-fn filling() -> String {
+pub(super) fn filling() -> String {
     let observed = observed("");
     let validated = crate::controller::fixtures::validated(&alive(), &observed).unwrap();
     super::create::restore_operation(&validated)
@@ -243,167 +246,6 @@ fn the_success_of_a_password_job_counts_only_for_its_own_password() {
 }
 
 #[test]
-fn a_deleted_instance_is_fenced_and_backed_up_before_anything_goes() {
-    let plan = planned(&dying(), &running(&dying(), ""));
-    assert_eq!(plan.state, State::BackingUp { trouble: None });
-    assert_eq!(
-        plan.steps,
-        [
-            Step::Ensure,
-            Step::CloseGate("shop-db-1".to_owned()),
-            Step::Start(JobKind::Backup)
-        ]
-    );
-}
-
-#[test]
-fn old_jobs_are_gone_before_the_last_backup_starts() {
-    let old = job("backup", "another-uid", "final-old", "Complete", BACKED_UP);
-    let plan = planned(&dying(), &running(&dying(), &old));
-    assert_eq!(plan.state, State::ClearingJobs);
-    assert!(plan.steps.contains(&Step::RemoveJob(JobKind::Backup)));
-    assert!(!plan.steps.contains(&Step::RemoveDeployment));
-
-    let restore = job("restore", UID, &filling(), "Complete", DONE);
-    let plan = planned(&dying(), &running(&dying(), &restore));
-    assert_eq!(plan.state, State::ClearingJobs);
-    assert!(plan.steps.contains(&Step::RemoveJob(JobKind::Restore)));
-    assert!(!plan.steps.contains(&Step::Start(JobKind::Backup)));
-}
-
-#[test]
-fn a_verified_backup_is_recorded_before_the_server_goes() {
-    let done = job("backup", UID, "final-11111111", "Complete", BACKED_UP);
-    let plan = planned(&dying(), &running(&dying(), &done));
-    assert_eq!(plan.state, State::Stopping);
-    let position = |step| plan.steps.iter().rposition(|one| *one == step).unwrap();
-    assert!(position(Step::StoreLedger) < position(Step::RemoveDeployment));
-    assert!(!plan.steps.contains(&Step::RemoveData));
-    assert_eq!(
-        plan.ledger.record.final_backup.unwrap().generation,
-        "gen-000001-x"
-    );
-}
-
-#[test]
-fn a_backup_job_without_a_report_proves_nothing() {
-    for message in [
-        "",
-        "who knows",
-        r#"{"op":"backup","opId":"x","result":"ok"}"#,
-    ] {
-        let job = job("backup", UID, "final-11111111", "Complete", message);
-        let plan = planned(&dying(), &running(&dying(), &job));
-        assert_eq!(plan.state, State::ClearingJobs, "{message}");
-        assert!(plan.steps.contains(&Step::RemoveJob(JobKind::Backup)));
-        assert!(!plan.steps.contains(&Step::RemoveDeployment));
-    }
-}
-
-#[test]
-fn a_failed_backup_blocks_the_deletion_and_removes_nothing() {
-    let failed = job("backup", UID, "final-11111111", "Failed", REFUSED);
-    let plan = planned(&dying(), &running(&dying(), &failed));
-    assert!(matches!(plan.state, State::BackupFailed(_)));
-    for step in [
-        Step::RemoveDeployment,
-        Step::RemoveData,
-        Step::DropFinalizer,
-        Step::RemoveSecret,
-    ] {
-        assert!(!plan.steps.contains(&step));
-    }
-}
-
-#[test]
-fn deleting_the_failed_job_by_hand_starts_another_one() {
-    let plan = planned(&dying(), &running(&dying(), ""));
-    assert!(plan.steps.contains(&Step::Start(JobKind::Backup)));
-}
-
-#[test]
-fn data_go_only_when_the_server_is_gone_and_the_secret_last() {
-    let backed_up = |ledger: &mut Ledger| {
-        filled(ledger);
-        ledger.record.final_backup = Some(Backup {
-            generation: "g".into(),
-            bytes: 1,
-            sha256: "s".into(),
-            rows: 2,
-        });
-    };
-    let mut stopping = observed(CHILDREN);
-    store(&mut stopping, &dying(), backed_up);
-    let plan = planned(&dying(), &stopping);
-    assert_eq!(plan.state, State::Stopping);
-    assert!(!plan.steps.contains(&Step::RemoveData));
-
-    stopping.deployment = None;
-    stopping.pods.clear();
-    let plan = planned(&dying(), &stopping);
-    assert!(matches!(plan.state, State::Removing { .. }));
-    assert!(plan.steps.contains(&Step::RemoveData) && !plan.steps.contains(&Step::RemoveSecret));
-
-    stopping.data_claim = None;
-    let plan = planned(&dying(), &stopping);
-    assert_eq!(plan.state, State::Releasing);
-    assert_eq!(plan.steps, [Step::RemoveSecret, Step::DropFinalizer]);
-}
-
-#[test]
-fn an_instance_that_was_never_filled_goes_without_a_backup() {
-    let mut observed = observed(CHILDREN);
-    store(&mut observed, &dying(), |_| {});
-    let plan = planned(&dying(), &observed);
-    assert_eq!(plan.state, State::Stopping);
-    assert!(!plan.steps.contains(&Step::Start(JobKind::Backup)));
-}
-
-#[test]
-fn a_namespace_that_goes_takes_the_instance_with_it() {
-    let going =
-        "{kind: Namespace, metadata: {name: shop, deletionTimestamp: '2026-01-01T11:59:59Z'}}";
-    let plan = planned(&dying(), &running(&dying(), going));
-    assert_eq!(
-        (plan.state, plan.steps),
-        (State::Abandoning, vec![Step::DropFinalizer])
-    );
-}
-
-#[test]
-fn an_explicit_wish_keeps_the_data_without_a_backup() {
-    let mut retaining = dying();
-    retaining
-        .metadata
-        .annotations
-        .get_or_insert_default()
-        .insert("otus.homework/skip-final-backup".into(), "true".into());
-    let mut observed = running(&retaining, "");
-    let plan = planned(&retaining, &observed);
-    assert_eq!(plan.state, State::Stopping);
-    observed.deployment = None;
-    observed.pods.clear();
-    let plan = planned(&retaining, &observed);
-    assert_eq!(
-        (plan.state, plan.steps),
-        (State::Releasing, vec![Step::DropFinalizer])
-    );
-}
-
-#[test]
-fn an_invalid_spec_does_not_keep_an_instance_from_going() {
-    let mut invalid = dying();
-    invalid.spec.password = None;
-    invalid.spec.image = "no such image".into();
-    invalid.spec.database = "other".into();
-    let mut observed = running(&dying(), "");
-    observed.service = serde_yaml::from_str("metadata: {name: shop-db}").unwrap();
-    let plan = planned(&invalid, &observed);
-    assert!(plan.steps.contains(&Step::Start(JobKind::Backup)));
-    assert_eq!(plan.ledger.record.image, "mysql:5.7");
-}
-
-#[test]
 fn data_of_a_resource_whose_finalizer_was_stripped_are_taken_over() {
     let earlier = CHILDREN.replace(UID, "an-earlier-uid");
     let mut observed = observed(&earlier);
@@ -415,14 +257,6 @@ fn data_of_a_resource_whose_finalizer_was_stripped_are_taken_over() {
     assert!(plan.ledger.record.adopted);
     assert_eq!(plan.ledger.record.restored, None);
     assert!(plan.steps.contains(&Step::Start(JobKind::Restore)));
-}
-
-#[test]
-fn a_lost_secret_does_not_make_an_instance_forget_that_it_was_filled() {
-    let mut resource = dying();
-    resource.status = serde_yaml::from_str("initialized: true").unwrap();
-    let plan = planned(&resource, &observed(CHILDREN));
-    assert!(plan.steps.contains(&Step::Start(JobKind::Backup)));
 }
 
 #[test]
@@ -445,4 +279,74 @@ fn a_job_that_gets_no_pod_says_so_after_a_while() {
     let early = running("2026-01-01T11:59:55Z");
     assert_eq!(early.state, State::Restoring { trouble: None });
     assert!(early.again <= super::POD_PATIENCE, "{:?}", early.again);
+}
+
+#[test]
+fn a_stale_volume_that_a_class_makes_useless_is_no_obstacle() {
+    let mut instance = alive();
+    instance.spec.storage_class_name = Some("fast".to_owned());
+    let left = "kind: PersistentVolume\nmetadata: {name: shop-db-pv}\n\
+                spec: {claimRef: {namespace: shop, name: shop-db-pvc, uid: gone}}";
+    let plan = planned(&instance, &observed(left));
+    assert_eq!(plan.state, State::Restoring { trouble: None });
+    assert!(!plan.steps.contains(&Step::RemoveStaleDataVolume));
+    let plan = planned(&alive(), &observed(left));
+    assert!(plan.steps.contains(&Step::RemoveStaleDataVolume));
+}
+
+#[test]
+fn a_volume_whose_claim_somebody_removed_is_given_to_the_next_claim() {
+    let mut world = running(
+        &alive(),
+        "kind: PersistentVolume\nmetadata: {name: shop-db-pv}\n\
+         spec: {claimRef: {namespace: shop, name: shop-db-pvc, uid: u}}",
+    );
+    assert!(
+        !planned(&alive(), &world)
+            .steps
+            .contains(&Step::ReleaseDataVolume)
+    );
+    world.data_claim = None;
+    let steps = planned(&alive(), &world).steps;
+    let position = |step| steps.iter().position(|one| *one == step).unwrap();
+    assert!(
+        position(Step::ReleaseDataVolume) < position(Step::Ensure),
+        "{steps:?}"
+    );
+}
+
+#[test]
+fn a_server_whose_data_are_lost_is_blocked_with_the_way_out() {
+    let mut world = running(&alive(), "");
+    world.pods = vec![
+        serde_yaml::from_str(
+            "metadata: {name: shop-db-1, labels: {app: shop-db}}\n\
+             status: {initContainerStatuses: [{name: prepare, ready: false, restartCount: 0, image: i, imageID: i, \
+             state: {terminated: {exitCode: 20, message: 'DataLost: empty; skip-final-backup'}}}]}",
+        )
+        .unwrap(),
+    ];
+    let plan = planned(&alive(), &world);
+    let State::ServerFailed(failure) = plan.state else {
+        panic!("{:?}", plan.state)
+    };
+    assert_eq!(failure.reason, "DataLost");
+}
+
+#[test]
+fn a_clock_that_runs_after_keeps_nobody_waiting() {
+    let wait = |ended: &str| {
+        let failed =
+            job("restore", UID, &filling(), "Failed", "").replace("2026-01-01T11:59:50Z", ended);
+        let mut world = observed(&format!("{CHILDREN}\n---\n{failed}"));
+        store(&mut world, &alive(), |_| {});
+        let plan = planned(&alive(), &world);
+        let again = plan.steps.contains(&Step::RemoveJob(JobKind::Restore));
+        (again, plan.again.as_secs())
+    };
+    // By our clock it ended ten seconds ago, in half a minute, in an hour, an hour ago.
+    assert_eq!(wait("2026-01-01T11:59:50Z"), (false, 50));
+    assert_eq!(wait("2026-01-01T12:00:30Z"), (false, 60));
+    assert!(wait("2026-01-01T13:00:00Z").0);
+    assert!(wait("2026-01-01T11:00:00Z").0);
 }

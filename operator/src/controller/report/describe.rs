@@ -181,7 +181,7 @@ fn summary(state: &State) -> Summary {
             "Initializing",
             "the server starts for the first time and gets its rows and its password",
         ),
-        State::RestoreFailed(failure) => blocked(failure),
+        State::RestoreFailed(failure) | State::ServerFailed(failure) => blocked(failure),
         State::Starting { trouble } => {
             held_up(Phase::Starting, trouble, "Starting", "the server starts")
         }
@@ -220,7 +220,7 @@ fn summary(state: &State) -> Summary {
             Phase::Deleting,
             trouble,
             "BackingUp",
-            "writing is stopped and the last backup is being made",
+            "writing is stopped and the last backup is being made; how far it is says the log of its Job",
         ),
         State::BackupFailed(failure) => Summary {
             phase: Phase::Blocked,
@@ -309,6 +309,7 @@ fn password_synced(validated: &Validated, plan: &Plan) -> Said {
         | State::Restoring { .. }
         | State::RestoreFailed(_)
         | State::Starting { .. }
+        | State::ServerFailed(_)
         | State::SyncingPassword { .. }
         | State::Ready
         | State::Upgrading
@@ -343,13 +344,17 @@ fn final_backup(validated: &Validated, plan: &Plan) -> Option<Said> {
     }
     match &plan.state {
         State::BackupFailed(failure) => said(false, &failure.reason, failure.detail.clone()),
-        State::BackingUp { .. } | State::ClearingJobs => {
+        State::BackingUp {
+            trouble: Some(trouble),
+        } => said(false, &trouble.reason, trouble.detail.clone()),
+        State::BackingUp { trouble: None } | State::ClearingJobs => {
             said(false, "NotYet", "the last backup is being made".to_owned())
         }
         State::Clearing { .. }
         | State::Restoring { .. }
         | State::RestoreFailed(_)
         | State::Starting { .. }
+        | State::ServerFailed(_)
         | State::SyncingPassword { .. }
         | State::PasswordFailed { .. }
         | State::Ready

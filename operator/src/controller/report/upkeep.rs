@@ -95,6 +95,21 @@ fn backed_up(validated: &Validated, plan: &Plan) -> Option<Said> {
     if let Some(trouble) = &validated.schedule_trouble {
         return Some(said(BACKED_UP, false, "InvalidSchedule", trouble.clone()));
     }
+    let (known, there) = (&plan.ledger.record.backup_claim, &validated.backup_claim);
+    if let (Some(known), Some(there)) = (known, there)
+        && known != there
+    {
+        let claim = validated.instance.backup_claim();
+        return Some(said(
+            BACKED_UP,
+            false,
+            "BackupVolumeReplaced",
+            format!(
+                "the claim {claim} is another one than that with the backups so far ({there} instead of \
+                 {known}); a backup is made on it now"
+            ),
+        ));
+    }
     let is_backup = |task: &Task| matches!(task, Task::Backup { .. });
     if let Some(failure) = failed(plan, is_backup) {
         return Some(said(

@@ -81,6 +81,17 @@ fn a_password_secret_that_is_missing_keeps_a_running_instance_running() {
 }
 
 #[test]
+fn a_password_that_no_server_takes_is_refused_by_its_bytes() {
+    let with = |password: String| {
+        let resource = resource(|resource| resource.spec.password = Some(password));
+        validated(&resource, &observed("")).map(|validated| validated.ledger.record.desired)
+    };
+    assert_eq!(with("\u{1f511}".repeat(64)).unwrap(), 1);
+    let refused = with("\u{1f511}".repeat(65)).unwrap_err();
+    assert!(refused.to_string().contains("260 bytes"), "{refused}");
+}
+
+#[test]
 fn data_go_without_a_backup_only_by_two_wishes_or_by_policy() {
     let ending = |policy, annotations: &[&str]| {
         let resource = resource(|resource| {

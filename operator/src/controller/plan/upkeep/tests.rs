@@ -68,7 +68,7 @@ fn a_backup_that_is_asked_for_is_made_once_for_each_wish() {
     assert!(plan.backed_up.is_some());
     assert!(
         plan.steps
-            .contains(&Step::MarkBackupClaim("gen-000001-x".to_owned()))
+            .contains(&Step::MarkBackups("gen-000001-x".to_owned()))
     );
     assert_eq!(errand(&plan), None);
 
@@ -232,4 +232,60 @@ fn an_errand_that_failed_says_why_and_is_tried_again_later() {
     );
     assert_eq!(plan.again.as_secs(), 50);
     assert_eq!(plan.state, State::Ready, "the instance serves all the same");
+}
+
+#[test]
+fn a_backup_is_made_on_a_claim_that_takes_the_place_of_the_one_with_the_backups() {
+    let on = |claim: &'static str| {
+        move |ledger: &mut Ledger| ledger.record.backup_claim = Some(claim.to_owned())
+    };
+    let instance = with_image("mysql:5.7");
+    let plan = planned(&instance, &seen(&instance, "", on("77777777-8888")));
+    assert_eq!(errand(&plan), None);
+
+    let world = seen(&instance, "", on("earlier"));
+    let plan = planned(&instance, &world);
+    let (operation, task) = errand(&plan).unwrap();
+    assert!(operation.starts_with("replaced-") && matches!(task, Task::Backup { .. }));
+
+    let ended = job("upkeep", UID, operation, "Complete", REPORT);
+    let plan = planned(&instance, &seen(&instance, &ended, on("earlier")));
+    assert_eq!(
+        plan.ledger.record.backup_claim.as_deref(),
+        Some("77777777-8888")
+    );
+    assert_eq!(errand(&plan), None);
+}
+
+#[test]
+fn an_image_that_cannot_be_had_keeps_nobody_from_a_backup() {
+    let mut instance = with_image("mysql:8.4-typo");
+    let waiting = planned(&instance, &seen(&instance, "", |_| {}));
+    let (operation, task) = errand(&waiting).unwrap();
+    assert_eq!(*task, Task::Probe);
+    let stuck = job("upkeep", UID, operation, "", "");
+    instance.metadata.annotations = Some([(names::BACKUP_NOW.to_owned(), "now".to_owned())].into());
+    let plan = planned(&instance, &seen(&instance, &stuck, |_| {}));
+    assert!(matches!(errand(&plan), Some((_, Task::Backup { .. }))));
+    assert!(plan.steps.contains(&Step::RemoveJob(JobKind::Upkeep)));
+}
+
+#[test]
+fn a_clock_that_was_set_back_does_not_stop_what_is_due() {
+    let mut instance = with_image("mysql:5.7");
+    instance.spec.backup = Some(BackupSpec {
+        schedule: Some("@hourly".to_owned()),
+        keep: None,
+    });
+    // The last ones were made when the clock was a year ahead.
+    let later = now().as_second() + 365 * 24 * 3600;
+    let world = seen(&instance, "", |ledger| {
+        let upkeep = &mut ledger.record.upkeep;
+        upkeep.schedule = Some("@hourly".to_owned());
+        upkeep.scheduled = Some(later);
+        upkeep.password_checked = Some(later);
+    });
+    let upkeep = planned(&instance, &world).ledger.record.upkeep;
+    assert_eq!(upkeep.scheduled, Some(now().as_second()));
+    assert_eq!(upkeep.password_checked, Some(now().as_second()));
 }
