@@ -143,19 +143,21 @@ impl Cluster {
         &self,
         mut object: DynamicObject,
         namespace: &str,
-        how: objects::Write,
+        writing: impl Into<objects::Writing>,
     ) -> Result<DynamicObject, ObjectError> {
         if self.can(Capability::OwnCluster) {
-            return objects::write(&self.client, &object, namespace, how).await;
+            return objects::write(&self.client, &object, namespace, writing).await;
         }
-        let is_new = objects::get(&self.client, &object, namespace)
-            .await?
-            .is_none();
+        let writing = writing.into();
+        let is_new = !writing.dry_run
+            && objects::get(&self.client, &object, namespace)
+                .await?
+                .is_none();
         if is_new {
             let labels = object.metadata.labels.get_or_insert_default();
             labels.insert(RUN.to_owned(), self.namespace.clone());
         }
-        let stored = objects::write(&self.client, &object, namespace, how).await?;
+        let stored = objects::write(&self.client, &object, namespace, writing).await?;
         if is_new {
             object
                 .metadata

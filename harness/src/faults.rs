@@ -2,33 +2,31 @@
 //!
 //! The seam is the client that [`crate::Cluster::client_of`] gives to the operator under test, so faults
 //! are the same on every cluster. A fault is armed with a trigger, strikes once at the matching request
-//! of its number, and is proved by that request, its time, and the revision that it made. Streams of watches
-//! are not disturbed once they flow; a watch can be refused with 410 when it begins.
+//! of its number, and is proved by that request, its time, and the revision that it made. Faults in the stream
+//! of a watch strike at an event instead, also of a watch that began before the fault was armed.
+//!
+//! | module | its one job |
+//! |---|---|
+//! | `request` | pure: what a request is in the API's words, and whether a trigger means it |
+//! | `strike` | the client's requests on their way, and what faults make of them |
+//! | `stream` | the events of a watch on their way |
 
 mod request;
+mod stream;
+mod strike;
 
 use std::{
     fmt,
     sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll},
     time::Duration,
 };
 
-use futures::future::BoxFuture;
-use http::{Request, Response, header::CONTENT_TYPE};
-use http_body_util::BodyExt as _;
-use jiff::Timestamp;
-use kube::{Client, client::Body};
-use serde_json::{Value, json};
+use kube::Client;
 use tokio::sync::{mpsc, oneshot, watch};
-use tower::{BoxError, Service};
 
 use self::request::Seen;
 pub use self::request::Trigger;
 pub(crate) use self::request::name_pattern;
-
-/// A crashed operator's request hangs until its task is ended; this is for a task that nobody ends.
-const HANGS: Duration = Duration::from_secs(60);
 
 /// What happens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,8 +41,29 @@ pub enum Effect {
     Gone,
     /// The operator ends where it stands, and is started again.
     CrashOperator,
-    /// Pods with these labels vanish before the operator hears the answer.
+    /// Something happens elsewhere before the operator hears the answer.
+    Elsewhere(Deed),
+    /// So many events of a watch are kept from the operator; then the watch ends with 410, as it does for a
+    /// client that was away for too long.
+    DropEvents(usize),
+    /// From this event on, a watch tells everything so much later.
+    LagWatch(Duration),
+}
+
+impl Effect {
+    /// Whether it strikes at events of a watch, and not at requests.
+    fn is_in_streams(&self) -> bool {
+        matches!(self, Self::DropEvents(_) | Self::LagWatch(_))
+    }
+}
+
+/// What somebody beside the request does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// Pods with these labels vanish.
     KillPods(String),
+    /// Somebody else takes a Lease of this namespace and name.
+    TakeLease(String, String),
 }
 
 /// When it strikes.
@@ -82,8 +101,8 @@ struct Armed {
 pub(crate) enum Happening {
     /// End the operator and start it again.
     Crash,
-    /// Remove pods, then say so.
-    KillPods(String, oneshot::Sender<()>),
+    /// Do something, then say what was done.
+    Do(Deed, oneshot::Sender<String>),
 }
 
 #[derive(Debug, Default)]
@@ -113,11 +132,7 @@ impl Faults {
     /// A client like `client` whose requests the faults strike.
     pub fn client(&self, client: &Client) -> Client {
         let namespace = client.default_namespace().to_owned();
-        let service = Disturbed {
-            client: client.clone(),
-            faults: self.clone(),
-        };
-        Client::new(service, namespace)
+        Client::new(strike::Disturbed::new(client, self), namespace)
     }
 
     /// From now on, wait for its request.
@@ -204,14 +219,16 @@ impl Faults {
         self.lock().armed.iter().any(|armed| armed.proof.is_none())
     }
 
-    /// The fault that strikes at this request, if one does; it counts as struck until it is taken back.
-    fn strike(&self, seen: &Seen) -> Option<(usize, Fault)> {
+    /// The fault that strikes at this request, or at this event of a watch, if one does; it counts as struck
+    /// until it is taken back.
+    fn strike(&self, seen: &Seen, is_event: bool) -> Option<(usize, Fault)> {
         let mut state = self.lock();
         let mut struck = None;
         for (index, armed) in state.armed.iter_mut().enumerate() {
             // There is no commit after a read, and a watch has no end that one could wait for.
             let is_read = ["get", "list", "watch"].contains(&seen.verb);
-            if armed.matched >= armed.fault.occurrence
+            if armed.fault.effect.is_in_streams() != is_event
+                || armed.matched >= armed.fault.occurrence
                 || (is_read && armed.fault.when == When::AfterCommit)
                 || !armed.fault.trigger.means(seen)
             {
@@ -264,157 +281,5 @@ impl fmt::Display for Armed {
             part(&trigger.name),
             self.matched,
         )
-    }
-}
-
-struct Disturbed {
-    client: Client,
-    faults: Faults,
-}
-
-impl Service<Request<Body>> for Disturbed {
-    type Response = Response<Body>;
-    type Error = BoxError;
-    type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        // The client inside has a queue of its own.
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let (client, faults) = (self.client.clone(), self.faults.clone());
-        Box::pin(async move {
-            if faults.waits() {
-                perhaps(&client, &faults, request).await
-            } else {
-                client.send(request).await.map_err(Into::into)
-            }
-        })
-    }
-}
-
-/// Looks at a request, and lets a fault strike if one is for it.
-async fn perhaps(
-    client: &Client,
-    faults: &Faults,
-    request: Request<Body>,
-) -> Result<Response<Body>, BoxError> {
-    let (parts, body) = request.into_parts();
-    let bytes = body.collect().await?.to_bytes();
-    let seen = request::seen(
-        &parts.method,
-        parts.uri.path(),
-        parts.uri.query().unwrap_or_default(),
-        &bytes,
-    );
-    let what = format!("{} {}", parts.method, parts.uri.path());
-    let request = Request::from_parts(parts, Body::from(bytes.to_vec()));
-    let Some((index, fault)) = seen.and_then(|seen| faults.strike(&seen)) else {
-        return client.send(request).await.map_err(Into::into);
-    };
-    let mut revision = None;
-    let mut answer = None;
-    if fault.when == When::AfterCommit {
-        let response = client.send(request).await?;
-        if !response.status().is_success() {
-            faults.take_back(index);
-            return Ok(response);
-        }
-        let (parts, body) = response.into_parts();
-        let bytes = body.collect().await?.to_bytes();
-        let object: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-        revision = object["metadata"]["resourceVersion"]
-            .as_str()
-            .map(str::to_owned);
-        answer = Some(Response::from_parts(parts, Body::from(bytes.to_vec())));
-    }
-    let made = match (&answer, revision) {
-        (_, Some(revision)) => format!("which made revision {revision}"),
-        (Some(_), None) => "which the cluster did".to_owned(),
-        (None, _) => "which the cluster never saw".to_owned(),
-    };
-    let proof = format!(
-        "fired: {:?} at {} at {what}, {made}",
-        fault.effect,
-        Timestamp::now()
-    );
-    carry_out(faults, index, fault.effect, proof, answer).await
-}
-
-async fn carry_out(
-    faults: &Faults,
-    index: usize,
-    effect: Effect,
-    proof: String,
-    answer: Option<Response<Body>>,
-) -> Result<Response<Body>, BoxError> {
-    let lost = |what: &str| -> BoxError {
-        std::io::Error::new(std::io::ErrorKind::ConnectionReset, what.to_owned()).into()
-    };
-    match effect {
-        Effect::Error(code) => {
-            faults.prove(index, proof);
-            refusal(code, reason(code), "a fault of the scenario")
-        }
-        Effect::Conflict => {
-            faults.prove(index, proof);
-            let message = "Operation cannot be fulfilled: the object has been modified; please \
-                           apply your changes to the latest version and try again";
-            refusal(409, "Conflict", message)
-        }
-        Effect::Gone => {
-            faults.prove(index, proof);
-            let status = status(410, "Expired", "too old resource version");
-            let event = json!({"type": "ERROR", "object": status});
-            answer_with(200, &format!("{event}\n"))
-        }
-        Effect::LoseResponse => {
-            faults.prove(index, proof);
-            Err(lost("the connection broke: a fault of the scenario"))
-        }
-        Effect::CrashOperator => {
-            faults.prove(index, proof);
-            faults.tell(Happening::Crash);
-            tokio::time::sleep(HANGS).await;
-            Err(lost("the operator should have been ended here"))
-        }
-        Effect::KillPods(selector) => {
-            let (done, is_done) = oneshot::channel();
-            faults.tell(Happening::KillPods(selector, done));
-            if is_done.await.is_ok() {
-                faults.prove(index, proof);
-            }
-            answer
-                .ok_or_else(|| lost("pods were killed before the request: a fault of the scenario"))
-        }
-    }
-}
-
-fn refusal(code: u16, reason: &str, message: &str) -> Result<Response<Body>, BoxError> {
-    answer_with(code, &status(code, reason, message).to_string())
-}
-
-fn status(code: u16, reason: &str, message: &str) -> Value {
-    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-        "message": message, "reason": reason, "code": code})
-}
-
-fn answer_with(code: u16, text: &str) -> Result<Response<Body>, BoxError> {
-    Ok(Response::builder()
-        .status(code)
-        .header(CONTENT_TYPE, "application/json")
-        .body(Body::from(text.as_bytes().to_vec()))?)
-}
-
-fn reason(code: u16) -> &'static str {
-    match code {
-        403 => "Forbidden",
-        404 => "NotFound",
-        409 => "Conflict",
-        429 => "TooManyRequests",
-        503 => "ServiceUnavailable",
-        504 => "Timeout",
-        _ => "InternalError",
     }
 }

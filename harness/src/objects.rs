@@ -5,8 +5,8 @@
 
 use kube::{
     Api, Client, ResourceExt,
-    api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
-    core::GroupVersionKind,
+    api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, ValidationDirective},
+    core::{GroupVersionKind, Request},
     discovery::{self, ApiResource, Scope},
 };
 use serde::Deserialize;
@@ -112,6 +112,27 @@ pub async fn api_for(
     Ok((api, resource))
 }
 
+/// How an object is written, and what of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Writing {
+    /// How.
+    pub how: Write,
+    /// Nothing is stored.
+    pub dry_run: bool,
+    /// For [`Write::Merge`]: the part that it is about.
+    pub subresource: Option<String>,
+}
+
+impl From<Write> for Writing {
+    fn from(how: Write) -> Self {
+        Self {
+            how,
+            dry_run: false,
+            subresource: None,
+        }
+    }
+}
+
 /// How an object is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Write {
@@ -123,14 +144,14 @@ pub enum Write {
     Replace,
     /// Merged into what is there.
     Merge,
-    /// As [`Write::Apply`], but nothing is stored.
-    DryRun,
+    /// Anew, or merged into what is there, as chainsaw and kuttl apply.
+    CreateOrMerge,
 }
 
 impl Write {
     fn verb(self) -> &'static str {
         match self {
-            Self::Apply | Self::DryRun => "apply",
+            Self::Apply | Self::CreateOrMerge => "apply",
             Self::Create => "create",
             Self::Replace => "update",
             Self::Merge => "patch",
@@ -143,43 +164,111 @@ pub async fn write(
     client: &Client,
     object: &DynamicObject,
     namespace: &str,
-    how: Write,
+    writing: impl Into<Writing>,
 ) -> Result<DynamicObject, ObjectError> {
+    let writing = writing.into();
     let (api, resource) = api_for(client, object, namespace).await?;
     let name = object.name_any();
-    let written = match how {
-        Write::Apply | Write::DryRun => {
-            let mut parameters = PatchParams::apply(FIELD_MANAGER).force();
-            // As kubectl does: a field that the schema does not know is an error, not silently dropped.
-            parameters.field_validation = Some(kube::api::ValidationDirective::Strict);
-            parameters.dry_run = how == Write::DryRun;
+    let written = match writing.how {
+        Write::Apply => {
+            let mut parameters = patch_parameters(&writing);
+            parameters.field_manager = Some(FIELD_MANAGER.to_owned());
+            parameters.force = true;
             api.patch(&name, &parameters, &Patch::Apply(object)).await
         }
-        Write::Create => api.create(&PostParams::default(), object).await,
-        Write::Merge => {
-            let parameters = PatchParams::default();
-            api.patch(&name, &parameters, &Patch::Merge(object)).await
-        }
-        Write::Replace => replace(&api, &name, object).await,
+        Write::Create => create(client, &api, object, &writing).await,
+        Write::Merge => merge(&api, &name, object, &writing).await,
+        Write::CreateOrMerge => match api.get_opt(&name).await {
+            Ok(Some(_)) => merge(&api, &name, object, &writing).await,
+            Ok(None) => create(client, &api, object, &writing).await,
+            Err(error) => Err(error),
+        },
+        Write::Replace => replace(client, &api, &name, object, &writing).await,
     };
     written.map_err(|source| ObjectError::Refused {
-        action: how.verb(),
+        action: writing.how.verb(),
         kind: resource.kind.clone(),
         name,
         source: Box::new(source),
     })
 }
 
-async fn replace(
+/// As kubectl does: a field that the schema does not know is an error, not silently dropped.
+fn patch_parameters(writing: &Writing) -> PatchParams {
+    PatchParams {
+        field_validation: Some(ValidationDirective::Strict),
+        dry_run: writing.dry_run,
+        ..PatchParams::default()
+    }
+}
+
+fn post_parameters(writing: &Writing) -> PostParams {
+    PostParams {
+        dry_run: writing.dry_run,
+        ..PostParams::default()
+    }
+}
+
+async fn create(
+    client: &Client,
+    api: &Api<DynamicObject>,
+    object: &DynamicObject,
+    writing: &Writing,
+) -> kube::Result<DynamicObject> {
+    let body = serde_json::to_vec(object).map_err(kube::Error::SerdeError)?;
+    let request = Request::new(api.resource_url()).create(&post_parameters(writing), body);
+    strictly(client, request).await
+}
+
+/// Sends a request that is strict about fields, which the parameters of creations cannot ask for.
+async fn strictly(
+    client: &Client,
+    request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
+) -> kube::Result<DynamicObject> {
+    let mut request = request.map_err(kube::Error::BuildRequest)?;
+    let uri = request.uri();
+    let sign = if uri.query().is_some_and(|query| !query.is_empty()) {
+        "&"
+    } else {
+        "?"
+    };
+    let uri = format!(
+        "{}{sign}fieldValidation=Strict",
+        uri.to_string().trim_end_matches('?')
+    );
+    *request.uri_mut() = uri
+        .parse()
+        .map_err(|error: http::uri::InvalidUri| kube::Error::HttpError(error.into()))?;
+    client.request(request).await
+}
+
+async fn merge(
     api: &Api<DynamicObject>,
     name: &str,
     object: &DynamicObject,
+    writing: &Writing,
+) -> kube::Result<DynamicObject> {
+    let (parameters, patch) = (patch_parameters(writing), Patch::Merge(object));
+    match &writing.subresource {
+        Some(part) => api.patch_subresource(part, name, &parameters, &patch).await,
+        None => api.patch(name, &parameters, &patch).await,
+    }
+}
+
+async fn replace(
+    client: &Client,
+    api: &Api<DynamicObject>,
+    name: &str,
+    object: &DynamicObject,
+    writing: &Writing,
 ) -> kube::Result<DynamicObject> {
     let mut object = object.clone();
     if object.metadata.resource_version.is_none() {
         object.metadata.resource_version = api.get(name).await?.metadata.resource_version;
     }
-    api.replace(name, &PostParams::default(), &object).await
+    let body = serde_json::to_vec(&object).map_err(kube::Error::SerdeError)?;
+    let request = Request::new(api.resource_url()).replace(name, &post_parameters(writing), body);
+    strictly(client, request).await
 }
 
 /// Applies one object by server-side apply; gives what the cluster stored.

@@ -44,6 +44,29 @@ impl Task {
         Self { shutdown, handle }
     }
 
+    /// Starts an operator that runs until somebody ends it: a future without a token. [`Task::stop`] ends it
+    /// at its next await.
+    ///
+    /// ```no_run
+    /// # async fn run(client: kube::Client) -> Result<(), kube::Error> { Ok(()) }
+    /// # async fn example(cluster: &harness::Cluster) -> Result<(), harness::Failure> {
+    /// let operator = harness::operator::Task::run(run(cluster.client_of("operator")));
+    /// // … apply, wait …
+    /// operator.stop().await
+    /// # }
+    /// ```
+    pub fn run<E>(operator: impl Future<Output = Result<(), E>> + Send + 'static) -> Self
+    where
+        E: Into<Failure>,
+    {
+        Self::start(async move |stop: CancellationToken| {
+            tokio::select! {
+                () = stop.cancelled() => Ok(()),
+                ended = operator => ended.map_err(Into::into),
+            }
+        })
+    }
+
     /// Tells it to end and waits until it has.
     pub async fn stop(self) -> Result<(), Failure> {
         self.shutdown.cancel();

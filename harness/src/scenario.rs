@@ -18,9 +18,10 @@
 //! | module | its one job |
 //! |---|---|
 //! | [`model`], [`operations`] | what a file says, as data; the published schema is made of it |
-//! | [`parse`], [`kuttl`] | from files to data, strictly |
+//! | [`parse`], [`kuttl`], [`configuration`] | from files to data, strictly |
 //! | [`lint`] | what types cannot say |
-//! | [`expression`], [`assertion`] | pure: JMESPath with bindings, and fragments compared with objects |
+//! | [`jmespath`] | pure: the language of expressions |
+//! | [`expression`], [`assertion`] | pure: expressions with bindings, and fragments compared with objects |
 //! | [`mod@run`] | doing it: operations in order, `catch`, `finally`, clean-up |
 //! | [`record`] | what happened, as data for reports |
 //!
@@ -28,8 +29,11 @@
 
 pub mod action;
 pub mod assertion;
+pub mod configuration;
 pub mod duration;
+mod environment;
 pub mod expression;
+pub mod jmespath;
 pub mod kuttl;
 pub mod lint;
 pub mod model;
@@ -38,6 +42,8 @@ pub mod parse;
 pub mod record;
 pub mod run;
 mod subject;
+pub mod values;
+mod wildcard;
 
 pub use parse::{LoadError, Loaded, discover, load};
 pub use record::{Failed, Observer, Run, Silent, Verdict};

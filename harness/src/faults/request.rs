@@ -96,6 +96,15 @@ pub(super) fn seen(method: &Method, path: &str, query: &str, body: &[u8]) -> Opt
     })
 }
 
+/// The resource that a request watches, if it does.
+pub(super) fn watched(method: &Method, path: &str, query: &str) -> Option<String> {
+    if !query.contains("watch=") {
+        return None;
+    }
+    let seen = seen(method, path, query, b"")?;
+    (seen.verb == "watch").then_some(seen.resource)
+}
+
 fn name_in(body: &[u8]) -> String {
     let object: Value = serde_json::from_slice(body).unwrap_or_default();
     let metadata = &object["metadata"];

@@ -1,112 +1,107 @@
 //! An operation as the one action it is; the [`Operation`] of the model may set none or several.
+//!
+//! One table says which actions there are: the fields of [`Operation`], the variants of [`Action`] and their
+//! names in files are made of it.
 
-use super::model::{
-    Apply, Assert, Command, Delete, Fault, FaultsFired, Hold, Look, Operation, OperatorAction,
-    Script, Sleep, Sql, Wait,
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    expression::Compiler,
+    model::{
+        Apply, Assert, Binding, Command, Delete, Fault, FaultsFired, Hold, Look, OperatorAction,
+        Proxy, Script, Sleep, Sql, Wait,
+    },
 };
 
-/// What to do.
-#[derive(Clone, Copy, Debug)]
-pub enum Action<'a> {
-    /// Server-side apply.
-    Apply(&'a Apply),
-    /// Create.
-    Create(&'a Apply),
-    /// Replace.
-    Update(&'a Apply),
-    /// Merge.
-    Patch(&'a Apply),
-    /// Delete.
-    Delete(&'a Delete),
-    /// Wait until something is so.
-    Assert(&'a Assert),
-    /// Wait until nothing is so.
-    Error(&'a Assert),
-    /// As `kubectl wait`.
-    Wait(&'a Wait),
-    /// A program.
-    Command(&'a Command),
-    /// A shell script.
-    Script(&'a Script),
-    /// Nothing, for a while.
-    Sleep(&'a Sleep),
+macro_rules! actions {
+    ($($(#[doc = $doc:literal])+ $field:ident $name:literal $variant:ident($type:ty),)+) => {
+        /// One thing to do: exactly one of the actions is set.
+        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+        pub struct Operation {
+            /// For people.
+            pub description: Option<String>,
+            /// Go on when it fails.
+            pub continue_on_error: bool,
+            /// In which language its expressions are, unless they say it.
+            pub compiler: Option<Compiler>,
+            $(
+                $(#[doc = $doc])+
+                #[serde(skip_serializing_if = "Option::is_none")]
+                pub $field: Option<$type>,
+            )+
+        }
+
+        /// What to do.
+        #[derive(Clone, Copy, Debug)]
+        pub enum Action<'a> {
+            $($(#[doc = $doc])+ $variant(&'a $type),)+
+        }
+
+        impl<'a> Action<'a> {
+            /// All actions that an operation sets; a valid one sets one.
+            pub fn all(operation: &'a Operation) -> Vec<Self> {
+                let set = [$(operation.$field.as_ref().map(Self::$variant)),+];
+                set.into_iter().flatten().collect()
+            }
+
+            /// Its name in a file.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant(_) => $name,)+
+                }
+            }
+        }
+    };
+}
+
+actions! {
+    /// Apply objects.
+    apply "apply" Apply(Apply),
+    /// Create objects; fails if they are there.
+    create "create" Create(Apply),
+    /// Replace objects.
+    update "update" Update(Apply),
+    /// Merge into objects that are there.
+    patch "patch" Patch(Apply),
+    /// Delete objects and wait until they are gone.
+    delete "delete" Delete(Delete),
+    /// Wait until an object is as the fragment says.
+    assert "assert" Assert(Assert),
+    /// Wait until no object is as the fragment says.
+    error "error" Error(Assert),
+    /// Wait for a condition, as `kubectl wait`.
+    wait "wait" Wait(Wait),
+    /// Run a program.
+    command "command" Command(Command),
+    /// Run a shell script.
+    script "script" Script(Script),
+    /// Wait for no reason. Refused in a `Scenario`.
+    sleep "sleep" Sleep(Sleep),
+    /// Ask a pod or a service over HTTP, through the API server.
+    proxy "proxy" Proxy(Proxy),
     /// Show events.
-    Events(&'a Look),
-    /// Show logs.
-    PodLogs(&'a Look),
+    events "events" Events(Look),
+    /// Show logs of pods.
+    pod_logs "podLogs" PodLogs(Look),
     /// Show objects.
-    Get(&'a Look),
-    /// Show objects with events.
-    Describe(&'a Look),
-    /// A database.
-    Sql(&'a Sql),
-    /// Something goes on holding.
-    Hold(&'a Hold),
-    /// The operator under test.
-    Operator(OperatorAction),
-    /// Something goes wrong.
-    Fault(&'a Fault),
-    /// It did.
-    FaultsFired(FaultsFired),
+    get "get" Get(Look),
+    /// Show objects with their events.
+    describe "describe" Describe(Look),
+    /// Scenario only: speak to a database.
+    sql "sql" Sql(Sql),
+    /// Scenario only: something holds, and goes on holding.
+    hold "hold" Hold(Hold),
+    /// Scenario only: start, stop, kill or restart the operator under test.
+    operator "operator" Operator(OperatorAction),
+    /// Scenario only: make something go wrong.
+    fault "fault" Fault(Fault),
+    /// Scenario only: wait until armed faults have fired, and show the proofs.
+    faults_fired "faultsFired" FaultsFired(FaultsFired),
 }
 
 impl<'a> Action<'a> {
-    /// All actions that an operation sets; a valid one sets one.
-    pub fn all(operation: &'a Operation) -> Vec<Self> {
-        let o = operation;
-        [
-            o.apply.as_ref().map(Self::Apply),
-            o.create.as_ref().map(Self::Create),
-            o.update.as_ref().map(Self::Update),
-            o.patch.as_ref().map(Self::Patch),
-            o.delete.as_ref().map(Self::Delete),
-            o.assert.as_ref().map(Self::Assert),
-            o.error.as_ref().map(Self::Error),
-            o.wait.as_ref().map(Self::Wait),
-            o.command.as_ref().map(Self::Command),
-            o.script.as_ref().map(Self::Script),
-            o.sleep.as_ref().map(Self::Sleep),
-            o.events.as_ref().map(Self::Events),
-            o.pod_logs.as_ref().map(Self::PodLogs),
-            o.get.as_ref().map(Self::Get),
-            o.describe.as_ref().map(Self::Describe),
-            o.sql.as_ref().map(Self::Sql),
-            o.hold.as_ref().map(Self::Hold),
-            o.operator.map(Self::Operator),
-            o.fault.as_ref().map(Self::Fault),
-            o.faults_fired.map(Self::FaultsFired),
-        ]
-        .into_iter()
-        .flatten()
-        .collect()
-    }
-
-    /// Its name in a file.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Apply(_) => "apply",
-            Self::Create(_) => "create",
-            Self::Update(_) => "update",
-            Self::Patch(_) => "patch",
-            Self::Delete(_) => "delete",
-            Self::Assert(_) => "assert",
-            Self::Error(_) => "error",
-            Self::Wait(_) => "wait",
-            Self::Command(_) => "command",
-            Self::Script(_) => "script",
-            Self::Sleep(_) => "sleep",
-            Self::Events(_) => "events",
-            Self::PodLogs(_) => "podLogs",
-            Self::Get(_) => "get",
-            Self::Describe(_) => "describe",
-            Self::Sql(_) => "sql",
-            Self::Hold(_) => "hold",
-            Self::Operator(_) => "operator",
-            Self::Fault(_) => "fault",
-            Self::FaultsFired(_) => "faultsFired",
-        }
-    }
-
     /// Whether chainsaw does not have it.
     pub fn is_ours(self) -> bool {
         matches!(
@@ -117,6 +112,42 @@ impl<'a> Action<'a> {
                 | Self::Fault(_)
                 | Self::FaultsFired(_)
         )
+    }
+
+    /// Values of its own.
+    pub fn bindings(self) -> &'a [Binding] {
+        match self {
+            Self::Apply(a) | Self::Create(a) | Self::Update(a) | Self::Patch(a) => &a.bindings,
+            Self::Assert(a) | Self::Error(a) => &a.bindings,
+            Self::Delete(delete) => &delete.bindings,
+            Self::Command(command) => &command.bindings,
+            Self::Script(script) => &script.bindings,
+            _ => &[],
+        }
+    }
+
+    /// The cluster that it wants, if it says one.
+    pub fn cluster(self) -> Option<&'a String> {
+        match self {
+            Self::Apply(a) | Self::Create(a) | Self::Update(a) | Self::Patch(a) => {
+                a.cluster.as_ref()
+            }
+            Self::Assert(a) | Self::Error(a) => a.cluster.as_ref(),
+            Self::Delete(delete) => delete.cluster.as_ref(),
+            Self::Wait(wait) => wait.cluster.as_ref(),
+            Self::Command(command) => command.cluster.as_ref(),
+            Self::Script(script) => script.cluster.as_ref(),
+            Self::Proxy(proxy) => proxy.cluster.as_ref(),
+            Self::Events(look) | Self::PodLogs(look) | Self::Get(look) | Self::Describe(look) => {
+                look.cluster.as_ref()
+            }
+            Self::Sleep(_)
+            | Self::Sql(_)
+            | Self::Hold(_)
+            | Self::Operator(_)
+            | Self::Fault(_)
+            | Self::FaultsFired(_) => None,
+        }
     }
 
     /// What it is about, for reports: `v1/Pod web`.
@@ -147,8 +178,11 @@ impl<'a> Action<'a> {
             Self::Wait(wait) => {
                 format!("{} {}", wait.kind, wait.name.as_deref().unwrap_or_default())
             }
+            Self::Command(command) if command.skip_command_output => hidden(),
             Self::Command(command) => command.entrypoint.clone(),
+            Self::Script(script) if script.skip_command_output => hidden(),
             Self::Script(script) => first_line(&script.content),
+            Self::Proxy(proxy) => format!("{} {}", proxy.kind, proxy.name),
             Self::Sleep(sleep) => sleep.duration.clone(),
             Self::Events(look) | Self::PodLogs(look) | Self::Get(look) | Self::Describe(look) => {
                 look.name
@@ -162,43 +196,6 @@ impl<'a> Action<'a> {
             Self::Fault(fault) => fault.names().join(" and "),
             Self::FaultsFired(FaultsFired::All) => "all".to_owned(),
         }
-    }
-}
-
-impl Fault {
-    /// What goes wrong; a valid one has one.
-    pub fn names(&self) -> Vec<&'static str> {
-        let mut names = self.not_yet();
-        let there = [
-            (self.crash_operator.is_some(), "crashOperator"),
-            (self.kill_pod.is_some(), "killPod"),
-            (self.forget_history.is_some(), "forgetHistory"),
-            (self.error.is_some(), "error"),
-            (self.lose_response.is_some(), "loseResponse"),
-            (self.conflict.is_some(), "conflict"),
-            (self.gone410.is_some(), "gone410"),
-        ];
-        names.extend(
-            there
-                .into_iter()
-                .filter(|(is, _)| *is)
-                .map(|(_, name)| name),
-        );
-        names
-    }
-
-    /// What no cluster here can do yet.
-    pub fn not_yet(&self) -> Vec<&'static str> {
-        [
-            (self.drop_events.is_some(), "dropEvents"),
-            (self.lag_watch.is_some(), "lagWatch"),
-            (self.expire_lease.is_some(), "expireLease"),
-            (self.advance_time.is_some(), "advanceTime"),
-        ]
-        .into_iter()
-        .filter(|(is, _)| *is)
-        .map(|(_, name)| name)
-        .collect()
     }
 }
 
@@ -223,6 +220,10 @@ fn sql_subject(sql: &Sql) -> String {
             .unwrap_or_default(),
         None => String::new(),
     }
+}
+
+fn hidden() -> String {
+    "(not shown)".to_owned()
 }
 
 fn first_line(text: &str) -> String {

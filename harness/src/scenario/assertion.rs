@@ -13,7 +13,10 @@
 
 use serde_json::Value;
 
-use super::expression::{Bindings, ExpressionError, evaluate, in_parentheses};
+use super::{
+    expression::{Bindings, ExpressionError, evaluate, in_parentheses},
+    jmespath::same,
+};
 
 /// One place where the two differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -257,22 +260,6 @@ pub fn expressions(fragment: &Value, found: &mut Vec<String>) {
         Value::Array(items) => items.iter().for_each(|item| expressions(item, found)),
         Value::String(text) => found.extend(in_parentheses(text).map(str::to_owned)),
         _ => {}
-    }
-}
-
-/// Equal as JSON, where `1` and `1.0` are one number.
-fn same(a: &Value, b: &Value) -> bool {
-    match (a, b) {
-        (Value::Number(x), Value::Number(y)) => x == y || x.as_f64() == y.as_f64(),
-        (Value::Array(x), Value::Array(y)) => {
-            x.len() == y.len() && x.iter().zip(y).all(|(x, y)| same(x, y))
-        }
-        (Value::Object(x), Value::Object(y)) => {
-            x.len() == y.len()
-                && x.iter()
-                    .all(|(key, x)| y.get(key).is_some_and(|y| same(x, y)))
-        }
-        _ => a == b,
     }
 }
 

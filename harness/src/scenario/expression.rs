@@ -1,19 +1,105 @@
-//! Expressions: JMESPath with chainsaw's bindings (`$name`) and the functions that its tests use.
+//! Expressions in files: where they stand, in which language, what they see.
 //!
-//! Pure: an expression sees a value and bindings, nothing else. Not there: the arithmetic operators and
-//! `let` of JMESPath's community edition; [`functions`](mod@self) such as `add` do the former's work.
+//! Pure: JMESPath of the community edition unless `compiler: cel` or `(cel; …)` says CEL. An expression sees a
+//! value, bindings, and what the cluster answered to questions that were asked before.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, LazyLock},
-};
+mod cel;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use jmespath::{Context, ErrorReason, JmespathError, Rcvar, Runtime, Variable};
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Values by name, without the dollar sign.
-pub type Bindings = BTreeMap<String, Value>;
+use super::jmespath::{self, Problem, Question, Surroundings};
+
+/// In which language expressions are written that do not say it themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Compiler {
+    /// JMESPath.
+    #[default]
+    Jp,
+    /// CEL: `object` is the value, `bindings.resolve('name')` a binding.
+    Cel,
+}
+
+/// What expressions see beside their input: values by name, without the dollar sign.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Bindings {
+    values: BTreeMap<String, Value>,
+    answers: BTreeMap<Question, Result<Value, String>>,
+    /// The language of expressions that do not say it.
+    pub compiler: Compiler,
+}
+
+impl Bindings {
+    /// None.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Gives a value a name.
+    pub fn insert(&mut self, name: impl Into<String>, value: Value) {
+        self.values.insert(name.into(), value);
+    }
+
+    /// Takes a name away.
+    pub fn remove(&mut self, name: &str) {
+        self.values.remove(name);
+    }
+
+    /// The value of a name.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.values.get(name)
+    }
+
+    /// These, and no answers of the cluster: what is asked again is asked anew.
+    #[must_use]
+    pub fn without_answers(&self) -> Self {
+        Self {
+            answers: BTreeMap::new(),
+            ..self.clone()
+        }
+    }
+
+    /// Remembers what the cluster said.
+    pub fn learn(&mut self, question: Question, answer: Result<Value, String>) {
+        self.answers.insert(question, answer);
+    }
+
+    /// The same names, with expressions in another language.
+    #[must_use]
+    pub fn with_compiler(&self, compiler: Option<Compiler>) -> Self {
+        Self {
+            compiler: compiler.unwrap_or(self.compiler),
+            ..self.clone()
+        }
+    }
+}
+
+impl<const N: usize> From<[(String, Value); N]> for Bindings {
+    fn from(values: [(String, Value); N]) -> Self {
+        Self {
+            values: values.into(),
+            ..Self::default()
+        }
+    }
+}
+
+impl Surroundings for Bindings {
+    fn binding(&self, name: &str) -> Option<&Value> {
+        self.get(name)
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.values.keys().cloned().collect()
+    }
+
+    fn answer(&self, question: &Question) -> Option<&Result<Value, String>> {
+        self.answers.get(question)
+    }
+}
 
 /// An expression that cannot be read or evaluated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +111,22 @@ pub struct ExpressionError {
     pub problem: String,
     /// Whether another input would not help.
     pub is_final: bool,
+    /// What the cluster would have to be asked first.
+    pub asks: Option<Box<Question>>,
+}
+
+impl ExpressionError {
+    fn new(expression: &str, verb: &str, problem: Problem) -> Self {
+        Self {
+            expression: expression.to_owned(),
+            problem: format!("{verb}: {problem}"),
+            is_final: !matches!(problem, Problem::NoValue(_)),
+            asks: match problem {
+                Problem::Asks(question) => Some(Box::new(question)),
+                _ => None,
+            },
+        }
+    }
 }
 
 /// The expression in a scalar that is one: what stands between its parentheses.
@@ -49,13 +151,27 @@ pub fn in_parentheses(text: &str) -> Option<&str> {
     (depth == 0).then_some(inner)
 }
 
+/// `cel; a` as CEL and `a`.
+fn language(expression: &str, default: Compiler) -> (Compiler, &str) {
+    let named = expression.split_once(';').and_then(|(name, rest)| {
+        let compiler = match name.trim() {
+            "jp" => Compiler::Jp,
+            "cel" => Compiler::Cel,
+            _ => return None,
+        };
+        Some((compiler, rest.trim()))
+    });
+    named.unwrap_or((default, expression))
+}
+
 /// Whether an expression can be read at all; for the linter.
-pub fn check(expression: &str) -> Result<(), ExpressionError> {
-    let failed = |error: &JmespathError| unreadable(expression, error);
-    RUNTIME
-        .compile(&with_function_calls(expression))
-        .map(drop)
-        .map_err(|error| failed(&error))
+pub fn check(expression: &str, default: Compiler) -> Result<(), ExpressionError> {
+    let (compiler, text) = language(expression, default);
+    let outcome = match compiler {
+        Compiler::Jp => jmespath::parse(text).map(drop),
+        Compiler::Cel => cel::check(text),
+    };
+    outcome.map_err(|problem| ExpressionError::new(expression, "cannot be read", problem))
 }
 
 /// The value of an expression on `input`.
@@ -64,295 +180,38 @@ pub fn evaluate(
     input: &Value,
     bindings: &Bindings,
 ) -> Result<Value, ExpressionError> {
-    let text = with_function_calls(expression);
-    let compiled = RUNTIME
-        .compile(&text)
-        .map_err(|error| unreadable(expression, &error))?;
-    // Bindings travel beside the input: a function sees neither, so the runtime is made with them.
-    let wants_bindings = text.contains(BINDING);
-    let search = |expression: &jmespath::Expression<'_>| expression.search(input);
-    let found = if wants_bindings {
-        let runtime = runtime_with(bindings);
-        let compiled = runtime
-            .compile(&text)
-            .map_err(|error| unreadable(expression, &error))?;
-        search(&compiled)
-    } else {
-        search(&compiled)
-    };
-    let found = found.map_err(|error| {
-        let reason = reason(&error);
-        ExpressionError {
-            expression: expression.to_owned(),
-            problem: format!("has no value: {reason}"),
-            is_final: reason.contains(NO_BINDING) || reason.contains("undefined function"),
-        }
-    })?;
-    serde_json::to_value(&*found)
-        .map(whole_numbers)
-        .map_err(|error| ExpressionError {
-            expression: expression.to_owned(),
-            problem: format!("has a value that is not JSON: {error}"),
-            is_final: true,
-        })
-}
-
-fn unreadable(expression: &str, error: &JmespathError) -> ExpressionError {
-    ExpressionError {
-        expression: expression.to_owned(),
-        problem: format!("cannot be read: {}", reason(error)),
-        is_final: true,
+    let (compiler, text) = language(expression, bindings.compiler);
+    if compiler == Compiler::Cel {
+        return cel::evaluate(text, input, bindings)
+            .map_err(|problem| ExpressionError::new(expression, "has no value", problem));
     }
+    let node = jmespath::parse(text)
+        .map_err(|problem| ExpressionError::new(expression, "cannot be read", problem))?;
+    jmespath::evaluate(&node, input, bindings)
+        .map_err(|problem| ExpressionError::new(expression, "has no value", problem))
 }
 
-fn reason(error: &JmespathError) -> String {
-    match &error.reason {
-        ErrorReason::Parse(text) => text.clone(),
-        ErrorReason::Runtime(error) => error.to_string(),
-    }
-}
-
-/// `2.0` as `2`: functions of JMESPath compute with floating point numbers.
-fn whole_numbers(value: Value) -> Value {
-    match value {
-        Value::Number(number) => {
-            #[expect(
-                clippy::cast_possible_truncation,
-                reason = "only whole numbers are cast"
-            )]
-            let whole = number
-                .as_f64()
-                .filter(|float| !number.is_i64() && !number.is_u64() && float.fract() == 0.0)
-                .filter(|float| float.abs() < 9e15)
-                .map(|float| float as i64);
-            whole.map_or(Value::Number(number), Value::from)
-        }
-        Value::Array(items) => items.into_iter().map(whole_numbers).collect(),
+/// A value with its `(expressions)` replaced by their values.
+pub fn evaluated(
+    value: &Value,
+    input: &Value,
+    bindings: &Bindings,
+) -> Result<Value, ExpressionError> {
+    Ok(match value {
+        Value::String(text) => match in_parentheses(text) {
+            Some(expression) => evaluate(expression, input, bindings)?,
+            None => value.clone(),
+        },
+        Value::Array(items) => items
+            .iter()
+            .map(|item| evaluated(item, input, bindings))
+            .collect::<Result<_, _>>()?,
         Value::Object(map) => map
-            .into_iter()
-            .map(|(key, value)| (key, whole_numbers(value)))
-            .collect(),
-        other => other,
-    }
-}
-
-const NO_BINDING: &str = "there is no binding";
-
-/// The function that stands for `$`.
-const BINDING: &str = "__binding";
-
-/// `$name` as a call of [`BINDING`], outside of quotes: the crate knows no variables.
-fn with_function_calls(expression: &str) -> String {
-    let mut text = String::with_capacity(expression.len());
-    let mut characters = expression.chars().peekable();
-    let mut quote = None;
-    while let Some(character) = characters.next() {
-        match (quote, character) {
-            (Some(_), '\\') => {
-                text.push(character);
-                text.extend(characters.next());
-                continue;
-            }
-            (Some(open), close) if open == close => quote = None,
-            (None, '\'' | '"' | '`') => quote = Some(character),
-            (None, '$') => {
-                let mut name = String::new();
-                while let Some(next) =
-                    characters.next_if(|next| next.is_alphanumeric() || *next == '_')
-                {
-                    name.push(next);
-                }
-                text.extend([BINDING, "('", &name, "')"]);
-                continue;
-            }
-            _ => {}
-        }
-        text.push(character);
-    }
-    text
-}
-
-static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| runtime_with(&Bindings::new()));
-
-fn runtime_with(bindings: &Bindings) -> Runtime {
-    let mut runtime = Runtime::new();
-    runtime.register_builtin_functions();
-    let bindings: BTreeMap<String, Rcvar> = bindings
-        .iter()
-        .filter_map(|(name, value)| Some((name.clone(), variable(value)?)))
-        .collect();
-    let binding = move |arguments: &[Rcvar], context: &mut Context<'_>| {
-        let name = text_of(arguments, 0, context)?;
-        bindings.get(&name).cloned().ok_or_else(|| {
-            let known: Vec<_> = bindings.keys().map(|name| format!("${name}")).collect();
-            let known = known.join(", ");
-            failure(
-                context,
-                &format!("{NO_BINDING} ${name}; there are: {known}"),
-            )
-        })
-    };
-    runtime.register_function(BINDING, Box::new(binding));
-    for (name, function) in FUNCTIONS {
-        runtime.register_function(name, Box::new(*function));
-    }
-    runtime
-}
-
-fn variable(value: &Value) -> Option<Rcvar> {
-    Variable::from_serializable(value).ok().map(Arc::new)
-}
-
-type Function = fn(&[Rcvar], &mut Context<'_>) -> Result<Rcvar, JmespathError>;
-
-/// Beyond JMESPath's own: those that chainsaw's tests use most.
-const FUNCTIONS: &[(&str, Function)] = &[
-    ("add", |arguments, context| {
-        arithmetic(arguments, context, |a, b| a + b)
-    }),
-    ("subtract", |arguments, context| {
-        arithmetic(arguments, context, |a, b| a - b)
-    }),
-    ("multiply", |arguments, context| {
-        arithmetic(arguments, context, |a, b| a * b)
-    }),
-    ("divide", |arguments, context| {
-        arithmetic(arguments, context, |a, b| a / b)
-    }),
-    ("modulo", |arguments, context| {
-        arithmetic(arguments, context, |a, b| a % b)
-    }),
-    ("trim_space", |arguments, context| {
-        Ok(text(text_of(arguments, 0, context)?.trim()))
-    }),
-    ("trim", |arguments, context| {
-        let cut = text_of(arguments, 1, context)?;
-        let of = text_of(arguments, 0, context)?;
-        Ok(text(of.trim_matches(|character| cut.contains(character))))
-    }),
-    ("to_upper", |arguments, context| {
-        Ok(text(&text_of(arguments, 0, context)?.to_uppercase()))
-    }),
-    ("to_lower", |arguments, context| {
-        Ok(text(&text_of(arguments, 0, context)?.to_lowercase()))
-    }),
-    ("split", |arguments, context| {
-        let (of, at) = (
-            text_of(arguments, 0, context)?,
-            text_of(arguments, 1, context)?,
-        );
-        Ok(Arc::new(Variable::Array(of.split(&at).map(text).collect())))
-    }),
-    ("replace_all", |arguments, context| {
-        let (of, old) = (
-            text_of(arguments, 0, context)?,
-            text_of(arguments, 1, context)?,
-        );
-        Ok(text(&of.replace(&old, &text_of(arguments, 2, context)?)))
-    }),
-    ("regex_match", |arguments, context| {
-        let pattern = text_of(arguments, 0, context)?;
-        let pattern =
-            regex::Regex::new(&pattern).map_err(|error| failure(context, &error.to_string()))?;
-        let matches = pattern.is_match(&text_of(arguments, 1, context)?);
-        Ok(Arc::new(Variable::Bool(matches)))
-    }),
-    ("base64_encode", |arguments, context| {
-        Ok(text(&STANDARD.encode(text_of(arguments, 0, context)?)))
-    }),
-    ("base64_decode", |arguments, context| {
-        let bytes = STANDARD
-            .decode(text_of(arguments, 0, context)?)
-            .map_err(|error| failure(context, &error.to_string()))?;
-        Ok(text(&String::from_utf8_lossy(&bytes)))
-    }),
-    ("json_parse", |arguments, context| {
-        parsed(
-            serde_json::from_str(&text_of(arguments, 0, context)?)
-                .ok()
-                .as_ref(),
-            context,
-        )
-    }),
-    ("parse_json", |arguments, context| {
-        parsed(
-            serde_json::from_str(&text_of(arguments, 0, context)?)
-                .ok()
-                .as_ref(),
-            context,
-        )
-    }),
-    ("parse_yaml", |arguments, context| {
-        parsed(
-            serde_yaml::from_str(&text_of(arguments, 0, context)?)
-                .ok()
-                .as_ref(),
-            context,
-        )
-    }),
-    ("lookup", |arguments, context| {
-        let (Some(from), Some(key)) = (arguments.first(), arguments.get(1)) else {
-            return Err(failure(context, "lookup takes a collection and a key"));
-        };
-        Ok(match (key.as_string(), key.as_number()) {
-            (Some(key), _) => from.get_field(key),
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "an index that does not fit finds nothing, as any other wrong one"
-            )]
-            (None, Some(index)) => from.get_index(index as usize),
-            (None, None) => Arc::new(Variable::Null),
-        })
-    }),
-];
-
-fn parsed(value: Option<&Value>, context: &Context<'_>) -> Result<Rcvar, JmespathError> {
-    value
-        .and_then(variable)
-        .ok_or_else(|| failure(context, "the text cannot be parsed"))
-}
-
-fn arithmetic(
-    arguments: &[Rcvar],
-    context: &Context<'_>,
-    compute: fn(f64, f64) -> f64,
-) -> Result<Rcvar, JmespathError> {
-    let number = |index: usize| {
-        arguments
-            .get(index)
-            .and_then(|argument| argument.as_number())
-    };
-    let (Some(a), Some(b)) = (number(0), number(1)) else {
-        return Err(failure(context, "two numbers are needed"));
-    };
-    serde_json::Number::from_f64(compute(a, b))
-        .map(|number| Arc::new(Variable::Number(number)))
-        .ok_or_else(|| failure(context, "the result is not a number"))
-}
-
-fn text(text: &str) -> Rcvar {
-    Arc::new(Variable::String(text.to_owned()))
-}
-
-fn text_of(
-    arguments: &[Rcvar],
-    index: usize,
-    context: &Context<'_>,
-) -> Result<String, JmespathError> {
-    arguments
-        .get(index)
-        .and_then(|argument| argument.as_string())
-        .cloned()
-        .ok_or_else(|| failure(context, &format!("argument {} must be a string", index + 1)))
-}
-
-fn failure(context: &Context<'_>, problem: &str) -> JmespathError {
-    JmespathError::new(
-        context.expression,
-        context.offset,
-        ErrorReason::Parse(problem.to_owned()),
-    )
+            .iter()
+            .map(|(key, value)| Ok((key.clone(), evaluated(value, input, bindings)?)))
+            .collect::<Result<_, ExpressionError>>()?,
+        other => other.clone(),
+    })
 }
 
 #[cfg(test)]
@@ -362,11 +221,11 @@ mod tests {
     use super::*;
 
     fn value(expression: &str, input: &Value, bindings: &[(&str, Value)]) -> Value {
-        let bindings = bindings
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), value.clone()))
-            .collect();
-        evaluate(expression, input, &bindings).expect("a value")
+        let mut all = Bindings::new();
+        for (name, value) in bindings {
+            all.insert(*name, value.clone());
+        }
+        evaluate(expression, input, &all).expect("a value")
     }
 
     #[test]
@@ -415,5 +274,41 @@ mod tests {
         assert_eq!(of("regex_match('^a+$', 'aaa')"), json!(true));
         assert_eq!(of("base64_decode('aGk=')"), json!("hi"));
         assert_eq!(of("parse_json('{\"a\": 1}').a"), json!(1));
+    }
+
+    #[test]
+    fn the_community_s_operators_and_let_work() {
+        let of = |expression| value(expression, &json!({"a": {"b": [1, 2, 3]}}), &[]);
+        assert_eq!(of("a.b[0] + a.b[1] * `4` - `1`"), json!(8));
+        assert_eq!(
+            of("let $x = a.b, $n = length(a.b) in $x[?@ > $n - `2`]"),
+            json!([2, 3])
+        );
+        assert_eq!(of("'hello'[1:-1]"), json!("ell"));
+        assert_eq!(of("a.b[?@ == $.a.b[1]]"), json!([2]));
+        assert_eq!(of("`7` // `2`"), json!(3));
+    }
+
+    #[test]
+    fn an_expression_may_be_cel_by_its_own_word_or_by_default() {
+        let mut bindings = Bindings::from([("n".to_owned(), json!(2))]);
+        let input = json!({"spec": {"replicas": 3}});
+        let of = |text: &str, bindings: &Bindings| evaluate(text, &input, bindings);
+        assert_eq!(
+            of(
+                "cel; string(bindings.resolve('n') + object.spec.replicas)",
+                &bindings
+            ),
+            Ok(json!("5"))
+        );
+        assert_eq!(of("jp; spec.replicas + $n", &bindings), Ok(json!(5)));
+        bindings.compiler = Compiler::Cel;
+        assert_eq!(of("object.spec.replicas > 2", &bindings), Ok(json!(true)));
+        let unknown = of("bindings.resolve('m')", &bindings).expect_err("unknown");
+        assert!(
+            unknown.problem.contains("there is no binding $m"),
+            "{unknown}"
+        );
+        assert!(check("object.(", Compiler::Cel).is_err());
     }
 }

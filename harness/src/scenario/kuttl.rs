@@ -1,8 +1,10 @@
 //! Folders as kuttl has them: `NN-name.yaml` is applied, `NN-assert.yaml` must come true, and nothing
 //! may be as `NN-errors.yaml` says.
 //!
-//! It makes a [`Document`] of the folder, so that one engine runs both. `TestStep` and `TestAssert`
-//! documents in these files are understood as far as their fields are here.
+//! It makes a [`Document`] of the folder, so that one engine runs both. What its documents may say is
+//! `said`'s; `TestSuite`, `testRunSelector` and templates of Go are not there, and are refused by name.
+
+mod said;
 
 use std::{
     collections::BTreeMap,
@@ -10,57 +12,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::Deserialize;
-use serde_json::Value;
-
 use super::{
-    model::{
-        Apply, Assert, CHAINSAW, Delete, Document, Metadata, Operation, Reference, Script, Spec,
-        Step,
-    },
-    parse::{LoadError, Loaded, documents, read},
+    model::{CHAINSAW, Document, Metadata, Spec},
+    parse::{LoadError, Loaded},
 };
-
-/// kuttl's own limit for asserts.
-const LIMIT: &str = "30s";
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-struct TestStep {
-    api_version: String,
-    kind: String,
-    metadata: Metadata,
-    commands: Vec<Run>,
-    delete: Vec<Reference>,
-    apply: Vec<String>,
-    assert: Vec<String>,
-    error: Vec<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-struct TestAssert {
-    api_version: String,
-    kind: String,
-    metadata: Metadata,
-    /// Seconds.
-    timeout: Option<u64>,
-    commands: Vec<Run>,
-    collectors: Vec<Value>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-struct Run {
-    command: Option<String>,
-    script: Option<String>,
-    ignore_failure: bool,
-    skip_log_output: bool,
-    /// kuttl adds `--namespace`; here it is in the environment as `NAMESPACE`.
-    namespaced: bool,
-    /// Seconds.
-    timeout: Option<u64>,
-}
 
 /// The folder as one document; `None` if no file is named as kuttl names them.
 pub(super) fn load(folder: &Path) -> Result<Option<Loaded>, LoadError> {
@@ -81,26 +36,17 @@ pub(super) fn load(folder: &Path) -> Result<Option<Loaded>, LoadError> {
     let mut spec = Spec::default();
     for (number, mut files) in files {
         files.sort();
-        let mut step = Step {
-            name: format!("{number:02}"),
-            ..Step::default()
-        };
-        let mut later = Vec::new();
+        let mut step = said::StepOf::new(folder, format!("{number:02}"));
         for (name, path) in files {
-            match name.as_str() {
-                "assert" => add_asserts(&path, &mut later)?,
-                "errors" => later.push(Operation {
-                    error: Some(of_file(&path)),
-                    ..Operation::default()
-                }),
-                _ => {
-                    step.name = format!("{number:02}-{name}");
-                    add_step(&path, &mut step, &mut later)?;
+            for (part, file) in parts(&path)? {
+                match part.as_str() {
+                    "assert" => step.assert_file(&file)?,
+                    "errors" => step.error_file(&file)?,
+                    _ => step.apply_file(&file, &format!("{number:02}-{name}"))?,
                 }
             }
         }
-        step.r#try.extend(later);
-        spec.steps.push(step);
+        spec.steps.push(step.done());
     }
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
     Ok(Some(Loaded {
@@ -118,149 +64,45 @@ pub(super) fn load(folder: &Path) -> Result<Option<Loaded>, LoadError> {
     }))
 }
 
-/// `00-install.yaml` as 0 and `install`.
-fn numbered(path: &Path) -> Option<(u32, String)> {
+/// The name of a YAML file without what follows the dot.
+fn stem(path: &Path) -> Option<&str> {
     let name = path.file_name()?.to_str()?;
-    let stem = name
-        .strip_suffix(".yaml")
-        .or_else(|| name.strip_suffix(".yml"))?;
+    name.strip_suffix(".yaml")
+        .or_else(|| name.strip_suffix(".yml"))
+}
+
+/// `00-install.yaml` as 0 and `install`; a folder may be called so too.
+fn numbered(path: &Path) -> Option<(u32, String)> {
+    let stem = if path.is_dir() {
+        path.file_name()?.to_str()?
+    } else {
+        stem(path)?
+    };
     let (number, name) = stem.split_once('-').unwrap_or((stem, ""));
     Some((number.parse().ok()?, name.to_owned()))
 }
 
-fn file_name(path: &Path) -> Option<String> {
-    Some(path.file_name()?.to_string_lossy().into_owned())
-}
-
-fn of_file(path: &Path) -> Assert {
-    Assert {
-        file: file_name(path),
-        timeout: Some(LIMIT.to_owned()),
-        ..Assert::default()
+/// The files of a step: one, or all of a folder that is called as a step.
+fn parts(path: &Path) -> Result<Vec<(String, PathBuf)>, LoadError> {
+    if !path.is_dir() {
+        return Ok(vec![(
+            numbered(path).unwrap_or_default().1,
+            path.to_owned(),
+        )]);
     }
-}
-
-fn kind_of(value: &Value) -> &str {
-    value["kind"].as_str().unwrap_or_default()
-}
-
-fn is_kuttl(value: &Value) -> bool {
-    value["apiVersion"]
-        .as_str()
-        .is_some_and(|version| version.starts_with("kuttl.dev/"))
-}
-
-fn add_asserts(path: &Path, later: &mut Vec<Operation>) -> Result<(), LoadError> {
-    let text = read(path)?;
-    let mut limit = LIMIT.to_owned();
-    let mut fragments = Vec::new();
-    for value in documents::<Value>(path, &text)? {
-        if is_kuttl(&value) && kind_of(&value) == "TestAssert" {
-            let extra: TestAssert = strictly(path, &value)?;
-            drop((
-                extra.api_version,
-                extra.kind,
-                extra.metadata,
-                extra.collectors,
-            ));
-            if let Some(seconds) = extra.timeout {
-                limit = format!("{seconds}s");
-            }
-            later.extend(extra.commands.into_iter().map(script));
-        } else {
-            fragments.push(value);
-        }
-    }
-    later.extend(fragments.into_iter().map(|fragment| Operation {
-        assert: Some(Assert {
-            resource: Some(fragment),
-            timeout: Some(limit.clone()),
-            ..Assert::default()
-        }),
-        ..Operation::default()
-    }));
-    Ok(())
-}
-
-fn add_step(path: &Path, step: &mut Step, later: &mut Vec<Operation>) -> Result<(), LoadError> {
-    let text = read(path)?;
-    for value in documents::<Value>(path, &text)? {
-        if !(is_kuttl(&value) && kind_of(&value) == "TestStep") {
-            step.r#try.push(apply(Apply {
-                resource: Some(value),
-                template: Some(false),
-                ..Apply::default()
-            }));
-            continue;
-        }
-        let extra: TestStep = strictly(path, &value)?;
-        drop((extra.api_version, extra.kind, extra.metadata));
-        // kuttl's order: what is to be deleted, commands, what is to be applied.
-        let deletions = extra.delete.into_iter().map(|reference| Operation {
-            delete: Some(Delete {
-                r#ref: Some(reference),
-                ..Delete::default()
-            }),
-            ..Operation::default()
-        });
-        let commands = extra.commands.into_iter().map(script);
-        let before: Vec<Operation> = deletions.chain(commands).collect();
-        step.r#try.splice(0..0, before);
-        step.r#try.extend(extra.apply.into_iter().map(|file| {
-            apply(Apply {
-                file: Some(file),
-                template: Some(false),
-                ..Apply::default()
-            })
-        }));
-        let assertion = |file| Assert {
-            file: Some(file),
-            timeout: Some(LIMIT.to_owned()),
-            ..Assert::default()
-        };
-        later.extend(extra.assert.into_iter().map(|file| Operation {
-            assert: Some(assertion(file)),
-            ..Operation::default()
-        }));
-        later.extend(extra.error.into_iter().map(|file| Operation {
-            error: Some(assertion(file)),
-            ..Operation::default()
-        }));
-    }
-    Ok(())
-}
-
-fn apply(apply: Apply) -> Operation {
-    Operation {
-        apply: Some(apply),
-        ..Operation::default()
-    }
-}
-
-fn script(run: Run) -> Operation {
-    let content = run.script.or(run.command).unwrap_or_default();
-    Operation {
-        continue_on_error: run.ignore_failure,
-        description: run
-            .namespaced
-            .then(|| "kuttl adds --namespace here; use $NAMESPACE".to_owned()),
-        script: Some(Script {
-            content,
-            skip_log_output: run.skip_log_output,
-            timeout: run.timeout.map(|seconds| format!("{seconds}s")),
-            ..Script::default()
-        }),
-        ..Operation::default()
-    }
-}
-
-fn strictly<T: for<'de> Deserialize<'de>>(path: &Path, value: &Value) -> Result<T, LoadError> {
-    serde_json::from_value(value.clone()).map_err(|error| LoadError::Wrong {
+    let unreadable = |source| LoadError::Unreadable {
         path: path.to_owned(),
-        line: 1,
-        column: 1,
-        problem: error.to_string(),
-    })
+        source,
+    };
+    let mut found = Vec::new();
+    for entry in fs::read_dir(path).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        if let Some(stem) = stem(&path) {
+            found.push((stem.to_owned(), path.clone()));
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 #[cfg(test)]

@@ -7,8 +7,9 @@ use serde_json::Value;
 use super::{
     action::Action,
     assertion::expressions,
-    duration, expression,
-    model::{Apply, Assert, Fault, FaultTime, Operation, Requirements, Step},
+    duration,
+    expression::{self, Compiler},
+    model::{Apply, Assert, Binding, Fault, FaultTime, Operation, Requirements, Step},
     parse::{Loaded, load_template},
 };
 
@@ -22,6 +23,7 @@ pub fn lint(loaded: &Loaded) -> Vec<String> {
     let mut linter = Linter {
         loaded,
         ours: document.kind == "Scenario",
+        compiler: spec.compiler.unwrap_or_default(),
         found: Vec::new(),
     };
     if document.metadata.name.is_empty() {
@@ -50,6 +52,8 @@ pub fn lint(loaded: &Loaded) -> Vec<String> {
     if !linter.ours && (!spec.backends.is_empty() || spec.requires != Requirements::default()) {
         linter.say("spec", "`backends` and `requires` are for kind Scenario");
     }
+    linter.cluster("spec", spec.cluster.as_ref());
+    linter.bindings("spec", &spec.bindings);
     let mut names = Vec::new();
     for (index, step) in spec.steps.iter().enumerate() {
         if !step.name.is_empty() && names.contains(&&step.name) {
@@ -68,6 +72,8 @@ pub fn lint(loaded: &Loaded) -> Vec<String> {
 struct Linter<'a> {
     loaded: &'a Loaded,
     ours: bool,
+    /// The language of expressions in the operation that is looked at.
+    compiler: Compiler,
     found: Vec<String>,
 }
 
@@ -86,6 +92,10 @@ impl Linter<'_> {
         if all.iter().all(|(_, operations)| operations.is_empty()) && step.r#use.is_none() {
             self.say(place, "the step does nothing");
         }
+        let outer = self.compiler;
+        self.compiler = step.compiler.unwrap_or(outer);
+        self.bindings(place, &step.bindings);
+        self.cluster(place, step.cluster.as_ref());
         if let Some(template) = &step.r#use {
             match load_template(&self.loaded.folder.join(&template.template)) {
                 Ok(template) => self.step(&format!("{place}.use"), &template.spec),
@@ -95,11 +105,14 @@ impl Linter<'_> {
         for (name, operations) in all {
             self.operations(&format!("{place}.{name}"), operations);
         }
+        self.compiler = outer;
     }
 
     fn operations(&mut self, place: &str, operations: &[Operation]) {
         for (index, operation) in operations.iter().enumerate() {
             let place = format!("{place}[{index}]");
+            let outer = self.compiler;
+            self.compiler = operation.compiler.unwrap_or(outer);
             match Action::all(operation).as_slice() {
                 [action] => self.action(&format!("{place}.{}", action.name()), *action),
                 [] => self.say(&place, "the operation has no action"),
@@ -109,6 +122,7 @@ impl Linter<'_> {
                     self.say(&place, &format!("one action each, but here are {names}"));
                 }
             }
+            self.compiler = outer;
         }
     }
 
@@ -116,6 +130,8 @@ impl Linter<'_> {
         if action.is_ours() && !self.ours {
             self.say(place, "chainsaw does not have it; write kind: Scenario");
         }
+        self.bindings(place, action.bindings());
+        self.cluster(place, action.cluster());
         match action {
             Action::Apply(a) | Action::Create(a) | Action::Update(a) | Action::Patch(a) => {
                 self.apply(place, a);
@@ -130,12 +146,16 @@ impl Linter<'_> {
             }
             Action::Wait(wait) => {
                 let wanted = [
+                    wait.r#for.creation.is_some(),
                     wait.r#for.deletion.is_some(),
                     wait.r#for.condition.is_some(),
                     wait.r#for.json_path.is_some(),
                 ];
                 if wanted.iter().filter(|is| **is).count() != 1 {
-                    self.say(place, "`for` has one of deletion, condition, jsonPath");
+                    self.say(
+                        place,
+                        "`for` has one of creation, deletion, condition, jsonPath",
+                    );
                 }
                 self.time(place, wait.timeout.as_ref());
             }
@@ -164,15 +184,55 @@ impl Linter<'_> {
                 self.time(place, sql.timeout.as_ref());
             }
             Action::Fault(fault) => self.fault(place, fault),
-            Action::Command(command) => self.checked(place, command.check.as_ref()),
-            Action::Script(script) => self.checked(place, script.check.as_ref()),
-            Action::Events(_)
-            | Action::PodLogs(_)
-            | Action::Get(_)
-            | Action::Describe(_)
-            | Action::Operator(_)
-            | Action::FaultsFired(_) => {}
+            Action::Command(command) => {
+                self.checked(place, command.check.as_ref());
+                self.time(place, command.timeout.as_ref());
+            }
+            Action::Script(script) => {
+                self.checked(place, script.check.as_ref());
+                self.time(place, script.timeout.as_ref());
+            }
+            Action::Proxy(proxy) => {
+                if !["Pod", "Service"].contains(&proxy.kind.as_str()) {
+                    self.say(place, "a Pod or a Service can be asked, nothing else");
+                }
+                self.time(place, proxy.timeout.as_ref());
+            }
+            Action::Events(look)
+            | Action::PodLogs(look)
+            | Action::Get(look)
+            | Action::Describe(look) => {
+                if look
+                    .format
+                    .as_deref()
+                    .is_some_and(|format| !["json", "yaml"].contains(&format))
+                {
+                    self.say(place, "`format` is json or yaml");
+                }
+                self.time(place, look.timeout.as_ref());
+            }
+            Action::Operator(_) | Action::FaultsFired(_) => {}
         }
+    }
+
+    /// A scenario has one cluster; only the empty name means it.
+    fn cluster(&mut self, place: &str, cluster: Option<&String>) {
+        let others = |name: &String| !name.is_empty() && expression::in_parentheses(name).is_none();
+        if cluster.is_some_and(others) {
+            self.say(
+                place,
+                "a scenario has one cluster: `cluster` and `clusters` are not there yet",
+            );
+        }
+    }
+
+    fn bindings(&mut self, place: &str, bindings: &[Binding]) {
+        let outer = self.compiler;
+        for binding in bindings {
+            self.compiler = binding.compiler.unwrap_or(outer);
+            self.checked(&format!("{place}.bindings"), Some(&binding.value));
+        }
+        self.compiler = outer;
     }
 
     fn fault(&mut self, place: &str, fault: &Fault) {
@@ -186,8 +246,24 @@ impl Linter<'_> {
             "list",
             "watch",
         ];
-        for name in fault.not_yet() {
-            self.say(place, &format!("`{name}` is not there yet"));
+        for name in fault.not_there() {
+            let why = "the clock of pods and of the operator is the machine's, and cannot be moved";
+            self.say(place, &format!("`{name}` is not there: {why}"));
+        }
+        self.time(place, fault.lag_watch.as_ref().map(|lag| &lag.by));
+        if fault
+            .drop_events
+            .as_ref()
+            .is_some_and(|drop| drop.count == Some(0))
+        {
+            self.say(place, "events that are dropped are counted from 1");
+        }
+        if fault
+            .expire_lease
+            .as_ref()
+            .is_some_and(|lease| lease.name.is_empty())
+        {
+            self.say(place, "say which Lease: `name`");
         }
         if fault.names().len() != 1 {
             self.say(place, "one fault at a time");
@@ -195,7 +271,8 @@ impl Linter<'_> {
         let at_a_request = fault.error.is_some()
             || fault.lose_response.is_some()
             || fault.conflict.is_some()
-            || fault.gone410.is_some();
+            || fault.gone410.is_some()
+            || fault.is_in_streams();
         let Some(on) = &fault.on else {
             if at_a_request {
                 self.say(place, "say at which request of the operator: `on`");
@@ -213,8 +290,13 @@ impl Linter<'_> {
                 &format!("{verb:?} is no verb; they are {}", VERBS.join(", ")),
             );
         }
-        if fault.gone410.is_some() && on.verb.as_deref() != Some("watch") {
-            self.say(place, "`gone410` is for `verb: watch`");
+        if on.verb.as_deref() != Some("watch") {
+            if fault.gone410.is_some() {
+                self.say(place, "`gone410` is for `verb: watch`");
+            }
+            if fault.is_in_streams() {
+                self.say(place, "it strikes at events of a watch: `verb: watch`");
+            }
         }
         let reads = ["get", "list", "watch"].map(Some);
         if on.when == FaultTime::AfterCommit && reads.contains(&on.verb.as_deref()) {
@@ -258,7 +340,7 @@ impl Linter<'_> {
             expressions(tree, &mut all);
         }
         for text in all {
-            if let Err(error) = expression::check(&text) {
+            if let Err(error) = expression::check(&text, self.compiler) {
                 self.say(place, &error.to_string());
             }
         }
@@ -269,7 +351,12 @@ impl Linter<'_> {
             return;
         };
         // A name that is an expression is known only when it runs.
-        if expression::in_parentheses(file).is_none() && !self.loaded.folder.join(file).exists() {
+        if expression::in_parentheses(file).is_some() {
+            return;
+        }
+        let is_there = super::run::files(&self.loaded.folder, file)
+            .is_ok_and(|files| files.iter().all(|file| file.exists()));
+        if !is_there {
             self.say(place, &format!("there is no file {file}"));
         }
     }

@@ -4,11 +4,13 @@
 //! our `Scenario`, which adds operations that only a laboratory has. Every field that is not here is an
 //! error. What the fields mean is `run`'s; what they must be beyond their types is [`super::lint`]'s.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use super::operations::*;
+pub use super::{action::Operation, expression::Compiler, operations::*};
 
 /// `apiVersion` of chainsaw's documents.
 pub const CHAINSAW: &str = "chainsaw.kyverno.io/v1alpha1";
@@ -36,9 +38,9 @@ pub struct Metadata {
     /// The name.
     pub name: String,
     /// To select by.
-    pub labels: std::collections::BTreeMap<String, String>,
+    pub labels: BTreeMap<String, String>,
     /// For people and tools.
-    pub annotations: std::collections::BTreeMap<String, String>,
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// What a scenario does.
@@ -57,6 +59,24 @@ pub struct Spec {
     pub fail_fast: Option<bool>,
     /// The namespace to work in; made if it is not there.
     pub namespace: Option<String>,
+    /// What the namespace shall have; it is made then, under a name of its own unless one is given.
+    pub namespace_template: Option<Value>,
+    /// The language of expressions in it.
+    pub namespace_template_compiler: Option<Compiler>,
+    /// Do not wait until the namespace is gone.
+    pub fast_namespace_deletion: Option<bool>,
+    /// How deletions go on to what an object owns: `Background`, `Foreground` or `Orphan`.
+    pub deletion_propagation_policy: Option<String>,
+    /// The grace period of all pods that are written, also in what makes pods.
+    pub force_termination_grace_period: Option<String>,
+    /// Wait so long before the clean-up.
+    pub delay_before_cleanup: Option<String>,
+    /// The cluster to work on; an empty one is the scenario's. Others are not there yet.
+    pub cluster: Option<String>,
+    /// Other clusters by name. Not there yet.
+    pub clusters: BTreeMap<String, OtherCluster>,
+    /// In which language expressions are, unless they say it.
+    pub compiler: Option<Compiler>,
     /// Whether `(expressions)` in resources are evaluated; yes unless told.
     pub template: Option<bool>,
     /// How long each sort of operation may take.
@@ -89,6 +109,8 @@ pub struct Requirements {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Variant {
+    /// Its name in reports.
+    pub name: Option<String>,
     /// Its values.
     pub bindings: Vec<Binding>,
 }
@@ -97,8 +119,11 @@ pub struct Variant {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Binding {
-    /// Used as `$name`.
+    /// Used as `$name`; may be an `(expression)`.
     pub name: String,
+    /// The language of its expressions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compiler: Option<Compiler>,
     /// Its value.
     pub value: Value,
 }
@@ -107,8 +132,11 @@ pub struct Binding {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Output {
-    /// Used as `$name` in what follows.
+    /// Used as `$name` in what follows; may be an `(expression)`.
     pub name: String,
+    /// The language of its expressions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compiler: Option<Compiler>,
     /// Only from results that match.
     #[serde(default)]
     pub r#match: Option<Value>,
@@ -150,6 +178,14 @@ pub struct Step {
     pub skip_delete: Option<bool>,
     /// Whether `(expressions)` in resources are evaluated.
     pub template: Option<bool>,
+    /// How its deletions go on: `Background`, `Foreground` or `Orphan`.
+    pub deletion_propagation_policy: Option<String>,
+    /// The cluster to work on; an empty one is the scenario's. Others are not there yet.
+    pub cluster: Option<String>,
+    /// Other clusters by name. Not there yet.
+    pub clusters: BTreeMap<String, OtherCluster>,
+    /// In which language expressions are, unless they say it.
+    pub compiler: Option<Compiler>,
     /// Take the operations of a template.
     pub r#use: Option<Use>,
     /// The operations; the first that fails ends them.
@@ -160,6 +196,16 @@ pub struct Step {
     pub finally: Vec<Operation>,
     /// Run at the end of the scenario.
     pub cleanup: Vec<Operation>,
+}
+
+/// A cluster beside the scenario's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct OtherCluster {
+    /// The file of its kubeconfig.
+    pub kubeconfig: String,
+    /// The context in it; the present one unless told.
+    pub context: Option<String>,
 }
 
 /// A step template, by the path of its file.
@@ -193,74 +239,4 @@ pub struct StepTemplate {
     pub metadata: Metadata,
     /// The step.
     pub spec: Step,
-}
-
-/// One thing to do: exactly one of the actions is set.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-pub struct Operation {
-    /// For people.
-    pub description: Option<String>,
-    /// Go on when it fails.
-    pub continue_on_error: bool,
-    /// Apply objects, by server-side apply.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub apply: Option<Apply>,
-    /// Create objects; fails if they are there.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub create: Option<Apply>,
-    /// Replace objects.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub update: Option<Apply>,
-    /// Merge into objects that are there.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub patch: Option<Apply>,
-    /// Delete objects and wait until they are gone.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub delete: Option<Delete>,
-    /// Wait until an object is as the fragment says.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub assert: Option<Assert>,
-    /// Wait until no object is as the fragment says.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<Assert>,
-    /// Wait for a condition, as `kubectl wait`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub wait: Option<Wait>,
-    /// Run a program.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub command: Option<Command>,
-    /// Run a shell script.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub script: Option<Script>,
-    /// Wait for no reason. Refused in a `Scenario`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sleep: Option<Sleep>,
-    /// Show events.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub events: Option<Look>,
-    /// Show logs of pods.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pod_logs: Option<Look>,
-    /// Show objects.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub get: Option<Look>,
-    /// Show objects with their events.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub describe: Option<Look>,
-    /// Scenario only: speak to a database.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sql: Option<Sql>,
-    /// Scenario only: something holds, and goes on holding.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub hold: Option<Hold>,
-    /// Scenario only: start, stop, kill or restart the operator under test.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub operator: Option<OperatorAction>,
-    /// Scenario only: make something go wrong.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub fault: Option<Fault>,
-    /// Scenario only: wait until armed faults have fired, and show the proofs.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub faults_fired: Option<FaultsFired>,
 }

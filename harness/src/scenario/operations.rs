@@ -1,10 +1,16 @@
-//! What each operation of a scenario takes, as data; part of the [`super::model`].
+//! What each operation that chainsaw has too takes, as data; part of the [`super::model`].
+
+use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::model::Output;
+use super::model::{Binding, OtherCluster, Output};
+
+mod laboratory;
+
+pub use laboratory::*;
 
 /// Objects to write.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -24,6 +30,14 @@ pub struct Apply {
     pub template: Option<bool>,
     /// What to keep of the result.
     pub outputs: Vec<Output>,
+    /// Values of its own.
+    pub bindings: Vec<Binding>,
+    /// The cluster; an empty one is the scenario's. Others are not there yet.
+    pub cluster: Option<String>,
+    /// Other clusters by name. Not there yet.
+    pub clusters: BTreeMap<String, OtherCluster>,
+    /// For `patch`: the part of the object that it is about, such as `status`.
+    pub subresource: Option<String>,
 }
 
 /// What an answer of the API shall be.
@@ -50,7 +64,7 @@ pub struct Reference {
     /// in a namespace,
     pub namespace: Option<String>,
     /// or by labels.
-    pub labels: std::collections::BTreeMap<String, String>,
+    pub labels: BTreeMap<String, String>,
 }
 
 /// Objects to delete.
@@ -71,6 +85,12 @@ pub struct Delete {
     pub timeout: Option<String>,
     /// Whether `(expressions)` are evaluated.
     pub template: Option<bool>,
+    /// Values of its own.
+    pub bindings: Vec<Binding>,
+    /// The cluster; an empty one is the scenario's. Others are not there yet.
+    pub cluster: Option<String>,
+    /// Other clusters by name. Not there yet.
+    pub clusters: BTreeMap<String, OtherCluster>,
 }
 
 /// A fragment of an object, or of bindings.
@@ -85,6 +105,12 @@ pub struct Assert {
     pub timeout: Option<String>,
     /// Accepted: expressions in fragments are always evaluated.
     pub template: Option<bool>,
+    /// Values of its own.
+    pub bindings: Vec<Binding>,
+    /// The cluster; an empty one is the scenario's. Others are not there yet.
+    pub cluster: Option<String>,
+    /// Other clusters by name. Not there yet.
+    pub clusters: BTreeMap<String, OtherCluster>,
 }
 
 /// What `kubectl wait` takes.
@@ -105,12 +131,20 @@ pub struct Wait {
     pub timeout: Option<String>,
     /// For what.
     pub r#for: WaitFor,
+    /// The cluster; an empty one is the scenario's. Others are not there yet.
+    pub cluster: Option<String>,
+    /// Other clusters by name. Not there yet.
+    pub clusters: BTreeMap<String, OtherCluster>,
+    /// Show the object in the end: `json` or `yaml`.
+    pub format: Option<String>,
 }
 
 /// Exactly one of these.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct WaitFor {
+    /// That it is there.
+    pub creation: Option<Empty>,
     /// That it is gone.
     pub deletion: Option<Empty>,
     /// That a condition has a value.
@@ -141,8 +175,9 @@ pub struct WaitCondition {
 pub struct WaitPath {
     /// The path.
     pub path: String,
-    /// What it shall be.
-    pub value: String,
+    /// What it shall be; anything unless told.
+    #[serde(default)]
+    pub value: Option<String>,
 }
 
 /// A program to run, with `KUBECONFIG` of the cluster.
@@ -154,7 +189,7 @@ pub struct Command {
     /// Its arguments.
     pub args: Vec<String>,
     /// More environment.
-    pub env: Vec<super::model::Binding>,
+    pub env: Vec<Binding>,
     /// Where it runs; the scenario's folder unless told.
     pub work_dir: Option<String>,
     /// Keep its output out of reports.
@@ -165,6 +200,14 @@ pub struct Command {
     pub outputs: Vec<Output>,
     /// Limit of its own.
     pub timeout: Option<String>,
+    /// Values of its own.
+    pub bindings: Vec<Binding>,
+    /// The cluster; an empty one is the scenario's. Others are not there yet.
+    pub cluster: Option<String>,
+    /// Other clusters by name. Not there yet.
+    pub clusters: BTreeMap<String, OtherCluster>,
+    /// Keep what is run out of reports.
+    pub skip_command_output: bool,
 }
 
 /// A shell script to run, with `KUBECONFIG` of the cluster.
@@ -176,7 +219,7 @@ pub struct Script {
     /// The shell; `sh` unless told.
     pub shell: Option<String>,
     /// More environment.
-    pub env: Vec<super::model::Binding>,
+    pub env: Vec<Binding>,
     /// Where it runs; the scenario's folder unless told.
     pub work_dir: Option<String>,
     /// Keep its output out of reports.
@@ -187,6 +230,19 @@ pub struct Script {
     pub outputs: Vec<Output>,
     /// Limit of its own.
     pub timeout: Option<String>,
+    /// Values of its own.
+    pub bindings: Vec<Binding>,
+    /// The cluster; an empty one is the scenario's. Others are not there yet.
+    pub cluster: Option<String>,
+    /// Other clusters by name. Not there yet.
+    pub clusters: BTreeMap<String, OtherCluster>,
+    /// What the shell gets before the script; `-c` unless told.
+    pub shell_args: Vec<String>,
+    /// Again until it succeeds, as kuttl's asserts have it; no file can say it.
+    #[serde(skip)]
+    pub until_success: bool,
+    /// Keep what is run out of reports.
+    pub skip_command_output: bool,
 }
 
 /// Waiting without a reason.
@@ -215,169 +271,40 @@ pub struct Look {
     pub container: Option<String>,
     /// Only so many lines; `-1` for all.
     pub tail: Option<i64>,
-}
-
-/// A conversation with a database.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-pub struct Sql {
-    /// Whose database.
-    pub target: Target,
-    /// Statements to run, one after another.
-    pub exec: Option<OneOrMore>,
-    /// Rows to insert.
-    pub insert: Option<Insert>,
-    /// Remember the inserted rows, once acknowledged, under this name.
-    pub ledger: Option<String>,
-    /// Every row of that ledger is there.
-    pub verify_ledger: Option<String>,
-    /// A query.
-    pub query: Option<String>,
-    /// Its rows, each cell as text.
-    pub rows: Option<Vec<Vec<String>>>,
-    /// The server lets nobody in with this user and password.
-    pub refused: bool,
-    /// What to keep: `$rows`.
-    pub outputs: Vec<Output>,
+    /// The cluster; an empty one is the scenario's. Others are not there yet.
+    pub cluster: Option<String>,
+    /// Other clusters by name. Not there yet.
+    pub clusters: BTreeMap<String, OtherCluster>,
+    /// `json`, or `yaml`, which it is unless told.
+    pub format: Option<String>,
+    /// For `describe`: whether events are shown; they are unless told.
+    pub show_events: Option<bool>,
     /// Limit of its own.
     pub timeout: Option<String>,
 }
 
-/// Whose database: an object that the operator under test knows, or a pod.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-pub struct Target {
-    /// Kind of the object.
-    pub kind: Option<String>,
-    /// Name of the object.
-    pub name: Option<String>,
-    /// Labels of the pod.
-    pub selector: Option<String>,
-    /// User; `root` unless told.
-    pub user: Option<String>,
-    /// Password; the object's unless told.
-    pub password: Option<String>,
-    /// Database; the object's unless told.
-    pub database: Option<String>,
-}
-
-/// One statement or a list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum OneOrMore {
-    /// One.
-    One(String),
-    /// A list.
-    More(Vec<String>),
-}
-
-/// Rows to insert.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct Insert {
-    /// The table.
-    pub into: String,
-    /// Its columns.
-    pub columns: Vec<String>,
-    /// Numbers, texts and nulls.
-    pub rows: Vec<Vec<Value>>,
-}
-
-/// What holds for some time.
+/// A request to a pod or a service, through the API server.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-pub struct Hold {
-    /// How long.
-    pub r#for: String,
-    /// This client writes nothing: `operator`.
-    pub no_writes_by: Option<String>,
-    /// An object is as the fragment says, all the time.
-    pub assert: Option<Assert>,
-}
-
-/// What happens to the operator under test.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum OperatorAction {
-    /// It starts.
-    Start,
-    /// It is told to end, and ends.
-    Stop,
-    /// It ends where it stands, as in a crash.
-    Kill,
-    /// It is killed and started again.
-    Restart,
-}
-
-/// What goes wrong: exactly one.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-pub struct Fault {
-    /// The operator crashes and is started again; at a request of its own with `on`, else now.
-    pub crash_operator: Option<Empty>,
-    /// Pods vanish without any grace; at a request with `on`, else now.
-    pub kill_pod: Option<PodSelector>,
-    /// The API server forgets the past: watches that resume get 410 Gone. Simulated clusters only.
-    pub forget_history: Option<Empty>,
-    /// A request of the operator is answered with this code. Needs `on`.
-    pub error: Option<u16>,
-    /// A write of the operator is done, and its answer is lost. Needs `on`.
-    pub lose_response: Option<Empty>,
-    /// A request of the operator is answered with a conflict. Needs `on`.
-    pub conflict: Option<Empty>,
-    /// A watch of the operator begins with 410 Gone. Needs `on`.
-    pub gone410: Option<Empty>,
-    /// Not yet.
-    pub drop_events: Option<Value>,
-    /// Not yet.
-    pub lag_watch: Option<Value>,
-    /// Not yet.
-    pub expire_lease: Option<Value>,
-    /// Not yet.
-    pub advance_time: Option<Value>,
-    /// At which request of the operator.
-    pub on: Option<FaultTrigger>,
-}
-
-/// At which request of the operator a fault strikes. What is not given does not matter.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-pub struct FaultTrigger {
-    /// `create`, `update`, `patch`, `delete`, `deletecollection`, `get`, `list`, `watch`.
-    pub verb: Option<String>,
-    /// The resource with its group, and with a subresource if it is one: `jobs.batch`, `pods`, `mysqls.otus.homework/status`.
-    pub resource: Option<String>,
-    /// The name; after `~`, a regular expression.
-    pub name: Option<String>,
-    /// Before the cluster sees the request, or after it did what was asked.
-    pub when: FaultTime,
-    /// The first such request, unless told.
-    pub occurrence: Option<usize>,
-}
-
-/// On which side of the write a fault strikes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum FaultTime {
-    /// The cluster never sees the request.
-    #[default]
-    Before,
-    /// The cluster has done it.
-    AfterCommit,
-}
-
-/// Which faults shall have fired.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum FaultsFired {
-    /// All that were armed.
-    All,
-}
-
-/// Pods by labels.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-pub struct PodSelector {
-    /// As kubectl's `-l`.
-    pub selector: String,
+pub struct Proxy {
+    /// `v1`
+    pub api_version: String,
+    /// `Pod` or `Service`.
+    pub kind: String,
+    /// Its namespace; the scenario's unless told.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// Number or name of the port.
+    pub port: Option<String>,
+    /// The path that is asked for.
+    pub path: Option<String>,
+    /// What to keep: `$stdout` is the answer.
+    pub outputs: Vec<Output>,
+    /// Limit of its own.
+    pub timeout: Option<String>,
+    /// The cluster; an empty one is the scenario's. Others are not there yet.
+    pub cluster: Option<String>,
+    /// Other clusters by name. Not there yet.
+    pub clusters: BTreeMap<String, OtherCluster>,
 }

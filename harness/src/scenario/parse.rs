@@ -169,9 +169,31 @@ pub(super) fn documents<T: DeserializeOwned>(path: &Path, text: &str) -> Result<
         if empty.get(index) == Some(&true) {
             continue;
         }
-        found.push(T::deserialize(document).map_err(|error| wrong(path, &error))?);
+        found.push(if merges(text) {
+            merged(path, document)?
+        } else {
+            T::deserialize(document).map_err(|error| wrong(path, &error))?
+        });
     }
     Ok(found)
+}
+
+/// Whether there are merge keys: `<<: *anchor`.
+fn merges(text: &str) -> bool {
+    text.lines()
+        .any(|line| line.trim_start_matches([' ', '-', '{']).starts_with("<<"))
+}
+
+/// A document with its merge keys carried out; mistakes in it have no place, for it is not as it is written.
+fn merged<T: DeserializeOwned>(
+    path: &Path,
+    document: serde_yaml::Deserializer<'_>,
+) -> Result<T, LoadError> {
+    let outcome = serde_yaml::Value::deserialize(document).and_then(|mut value| {
+        value.apply_merge()?;
+        serde_yaml::from_value(value)
+    });
+    outcome.map_err(|error| wrong(path, &error))
 }
 
 fn wrong(path: &Path, error: &serde_yaml::Error) -> LoadError {
@@ -257,6 +279,13 @@ mod tests {
     fn text_that_is_not_yaml_is_told_with_its_place() {
         let message = refusal("apiVersion: 'never closed\n");
         assert!(message.starts_with("s.yaml:"), "{message}");
+    }
+
+    #[test]
+    fn merge_keys_are_carried_out() {
+        let text = "a: &a {x: 1, y: 2}\nb:\n  <<: *a\n  y: 3\n";
+        let found: Vec<serde_json::Value> = documents(Path::new("s.yaml"), text).expect("YAML");
+        assert_eq!(found[0]["b"], serde_json::json!({"x": 1, "y": 3}));
     }
 
     #[test]

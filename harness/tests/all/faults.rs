@@ -1,7 +1,7 @@
 //! Faults at an operator's requests: each strikes where it was told, is proved, and is survived by an
 //! operator that works by levels.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use futures::{FutureExt as _, TryStreamExt as _, future::BoxFuture};
 use harness::{
@@ -80,6 +80,11 @@ impl Subject for Granter {
 }
 
 fn file(fault: &str, steps: &str) -> tempfile::TempDir {
+    folder_of(&format!("    - fault: {fault}\n{steps}"))
+}
+
+/// A scenario of one step.
+fn folder_of(operations: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let text = format!(
         "apiVersion: harness.otus.homework/v1alpha1
@@ -89,8 +94,7 @@ spec:
   steps:
   - name: disturb
     try:
-    - fault: {fault}
-{steps}"
+{operations}"
     );
     std::fs::write(folder.path().join("scenario.yaml"), text).expect("a file");
     folder
@@ -113,8 +117,13 @@ fn run(fault: &str, steps: &str, look: impl FnOnce(&Run, &Cluster)) {
 #[track_caller]
 fn run_until(creations: usize, fault: &str, steps: &str, look: impl FnOnce(&Run, &Cluster)) {
     let folder = file(fault, steps);
+    run_folder(creations, folder.path(), look);
+}
+
+#[track_caller]
+fn run_folder(creations: usize, folder: &Path, look: impl FnOnce(&Run, &Cluster)) {
     prove(async |cluster| {
-        let loaded = scenario::load(folder.path())?;
+        let loaded = scenario::load(folder)?;
         let loaded = loaded.first().ok_or("no scenario")?;
         assert_eq!(scenario::lint::lint(loaded), Vec::<String>::new());
         let mut granter = Granter::default();
@@ -237,10 +246,124 @@ fn a_fault_that_does_not_fire_fails_the_scenario() {
     );
 }
 
+/// The operator's watch flows: it granted one wish already, and what it granted is taken away.
+fn steps_in_a_stream(fault: &str) -> String {
+    let map = |name: &str, data: &str| {
+        format!("{{apiVersion: v1, kind: ConfigMap, metadata: {{name: {name}}}, data: {{{data}}}}}")
+    };
+    format!(
+        "    - apply: {{resource: {wish}}}
+    - assert: {{resource: {granted}}}
+    - fault: {fault}
+    - delete: {{ref: {{apiVersion: v1, kind: ConfigMap, name: granted}}}}
+    - apply: {{resource: {again}}}
+    - apply: {{resource: {at_last}}}
+    - faultsFired: all
+    - assert: {{resource: {granted}}}
+",
+        wish = map("wish", ""),
+        granted = "{apiVersion: v1, kind: ConfigMap, metadata: {name: granted}}",
+        again = map("wish", "try: again"),
+        at_last = map("wish", "try: 'at last'"),
+    )
+}
+
+const WISH_EVENTS: &str = "on: {verb: watch, resource: configmaps, name: wish}";
+
 #[test]
-fn faults_that_make_no_sense_or_are_not_there_yet_are_refused_before_anything_runs() {
+fn events_that_are_dropped_are_never_seen_and_made_up_for_by_a_list() {
+    let fault = format!("{{dropEvents: {{count: 2}}, {WISH_EVENTS}}}");
+    let folder = folder_of(&steps_in_a_stream(&fault));
+    run_folder(2, folder.path(), |run, cluster| {
+        let proof = proof(run);
+        assert_eq!(
+            proof.matches("MODIFIED configmaps wish").count(),
+            2,
+            "{proof}"
+        );
+        assert!(proof.contains("then its watch ended with 410"), "{proof}");
+        // Two events, but one look at what came of them.
+        assert_eq!(answers(cluster), [Some(201), Some(201)]);
+    });
+}
+
+#[test]
+fn a_watch_that_lags_tells_everything_later_and_in_order() {
+    let fault = format!("{{lagWatch: {{by: 700ms}}, {WISH_EVENTS}}}");
+    let folder = folder_of(&steps_in_a_stream(&fault));
+    run_folder(0, folder.path(), |run, _| {
+        let proof = proof(run);
+        assert!(proof.contains("was told 700ms later"), "{proof}");
+        let operations: Vec<_> = run.steps.iter().flat_map(|step| &step.operations).collect();
+        let applied = operations.iter().filter(|one| one.action == "apply").nth(1);
+        let seen = operations.iter().rev().find(|one| one.action == "assert");
+        let (applied, seen) = (applied.expect("applied"), seen.expect("seen"));
+        let took = (seen.began + seen.took).saturating_sub(applied.began);
+        assert!(took >= Duration::from_millis(700), "{took:?}");
+    });
+}
+
+const LEASE: &str =
+    "{apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {name: leader}, spec: ";
+
+#[test]
+fn a_lease_is_taken_from_its_holder_also_at_a_request() {
+    let held = format!(
+        "    - apply: {{resource: {LEASE} {{holderIdentity: me, leaseDurationSeconds: 15}}}}}}\n"
+    );
+    let taken = format!(
+        "    - assert: {{resource: {LEASE} {{holderIdentity: a-rival-of-the-scenario, leaseTransitions: 1}}}}}}\n"
+    );
+    let at_once = folder_of(&format!(
+        "{held}    - fault: {{expireLease: {{name: leader}}}}\n{taken}"
+    ));
+    run_folder(0, at_once.path(), |run, _| {
+        assert_eq!(run.verdict, Verdict::Passed);
+        let output = run.steps[0].operations[1]
+            .output
+            .clone()
+            .unwrap_or_default();
+        assert!(
+            output.contains("taken from me, which made revision"),
+            "{output}"
+        );
+    });
+    let at_a_request = folder_of(&format!(
+        "{held}    - fault: {{expireLease: {{name: leader}}, on: {{{AT_THE_GRANT}, when: afterCommit}}}}\n{GRANTED}{taken}"
+    ));
+    run_folder(0, at_a_request.path(), |run, _| {
+        assert!(proof(run).contains("taken from me"), "{}", proof(run));
+    });
+    let free = folder_of(
+        "    - apply: {resource: {apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {name: leader}}}\n    - fault: {expireLease: {name: leader}}\n",
+    );
+    run_folder(0, free.path(), |run, _| match &run.verdict {
+        Verdict::Failed(why) => assert!(why.contains("nobody holds the Lease leader"), "{why}"),
+        other => panic!("{other:?}"),
+    });
+}
+
+#[test]
+fn faults_that_make_no_sense_or_are_not_there_are_refused_before_anything_runs() {
     for (fault, said) in [
-        ("{lagWatch: {by: 5s}}", "`lagWatch` is not there yet"),
+        ("{advanceTime: {by: 5s}}", "cannot be moved"),
+        (
+            "{lagWatch: {by: 5s}}",
+            "at which request of the operator: `on`",
+        ),
+        (
+            "{lagWatch: {by: soon}, on: {verb: watch}}",
+            "\"soon\" is no duration",
+        ),
+        (
+            "{dropEvents: {}, on: {verb: get}}",
+            "it strikes at events of a watch",
+        ),
+        (
+            "{dropEvents: {count: 0}, on: {verb: watch}}",
+            "counted from 1",
+        ),
+        ("{expireLease: {}}", "say which Lease"),
         ("{error: 503}", "at which request of the operator: `on`"),
         ("{error: 503, on: {verb: push}}", "\"push\" is no verb"),
         ("{error: 200, on: {verb: get}}", "from 400 to 599"),

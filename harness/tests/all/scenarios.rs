@@ -82,6 +82,109 @@ fn bindings_outputs_files_and_labels_work_together() {
 }
 
 #[test]
+fn what_chainsaw_binds_and_what_it_may_be_given_is_there() {
+    let steps = r#"
+  bindings:
+  - {name: prefix, value: part}
+  steps:
+  - name: one
+    bindings: [{name: base, value: 1}]
+    try:
+    - apply:
+        file: '*.list.yaml'
+        outputs:
+        - {name: "(join('', [$prefix, to_string($operation.resourceId)]))", value: (metadata.name)}
+    - assert: {resource: {"(join(' ', [$part1, $part2]))": a b}}
+    - assert:
+        bindings: [{name: sum, value: '($base + `1`)'}]
+        resource: {'($sum * `2`)': 4, ($test.metadata.name): s, ($step.id): 1}
+    - command:
+        entrypoint: echo
+        args: [-n, $NAMESPACE, '${GREETING}']
+        env: [{name: GREETING, value: hello}]
+        check: {($stdout): default hello}
+    - compiler: cel
+      assert: {resource: {"(bindings.resolve('base') + 1)": 2, (jp; $base): 1}}
+    - assert:
+        resource:
+          "(x_k8s_list($client, 'v1', 'ConfigMap', $namespace).items[?data.of == 'list'] | length(@))": 2
+          (x_k8s_exists($client, 'v1', 'ConfigMap', $namespace, 'none')): false
+    - script: {content: sleep 60, timeout: 50ms, check: {($error != null): true}}
+    - wait: {apiVersion: v1, kind: ConfigMap, name: a, for: {creation: {}}, format: json}
+    - patch:
+        subresource: status
+        resource: {apiVersion: v1, kind: Namespace, metadata: {name: default}, status: {conditions: []}}
+"#;
+    let folder = folder(steps);
+    let list = "kind: List\napiVersion: v1\nitems:\n\
+        - &a {apiVersion: v1, kind: ConfigMap, metadata: {name: a}, data: {of: list}}\n\
+        - <<: *a\n  metadata: {name: b}\n";
+    std::fs::write(folder.path().join("maps.list.yaml"), list).expect("a file");
+    let loaded = scenario::load(folder.path()).expect("a scenario");
+    assert_eq!(scenario::lint::lint(&loaded[0]), Vec::<String>::new());
+    run_folder(folder.path(), |run| {
+        assert_eq!(run.verdict, Verdict::Passed);
+    });
+}
+
+#[test]
+fn a_namespace_is_made_as_its_template_says() {
+    let steps = r#"
+  namespaceTemplate: {metadata: {name: shop, annotations: {of: "(join('-', ['a', $namespace]))"}}}
+  steps:
+  - name: one
+    try:
+    - assert:
+        resource: {apiVersion: v1, kind: Namespace, metadata: {name: shop, annotations: {of: a-shop}}}
+    - apply: {resource: {apiVersion: v1, kind: ConfigMap, metadata: {name: a}}}
+    - assert: {resource: {apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: shop}}}
+"#;
+    run(steps, |run| assert_eq!(run.verdict, Verdict::Passed));
+}
+
+#[test]
+fn a_test_of_chainsaw_s_merges_where_a_scenario_takes_fields_away() {
+    let steps = r#"
+  steps:
+  - name: twice
+    try:
+    - apply: {resource: {apiVersion: v1, kind: ConfigMap, metadata: {name: a}, data: {k: v, l: w}}}
+    - apply: {resource: {apiVersion: v1, kind: ConfigMap, metadata: {name: a}, data: {k: x}}}
+    - assert: {resource: {apiVersion: v1, kind: ConfigMap, metadata: {name: a}, data: {(length(@)): COUNT}}}
+    - apply:
+        resource: {apiVersion: v1, kind: ConfigMap, metadata: {name: b}, dta: {}}
+        expect: [{check: {"(contains($error, 'dta'))": true}}]
+"#;
+    run(&steps.replace("COUNT", "1"), |run| {
+        assert_eq!(run.verdict, Verdict::Passed);
+    });
+    let folder = tempfile::tempdir().expect("a folder");
+    let head = "apiVersion: chainsaw.kyverno.io/v1alpha1\nkind: Test\nmetadata: {name: t}\nspec:\n";
+    let text = format!("{head}{}", steps.replace("COUNT", "2"));
+    std::fs::write(folder.path().join("chainsaw-test.yaml"), text).expect("a file");
+    run_folder(folder.path(), |run| {
+        assert_eq!(run.verdict, Verdict::Passed);
+    });
+}
+
+#[test]
+fn another_cluster_is_refused_before_anything_runs() {
+    let folder = folder(
+        "
+  steps:
+  - name: one
+    cluster: other
+    try:
+    - script: {content: 'true', cluster: ''}
+",
+    );
+    let loaded = scenario::load(folder.path()).expect("a scenario");
+    let found = scenario::lint::lint(&loaded[0]);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("a scenario has one cluster"), "{found:?}");
+}
+
+#[test]
 fn a_failed_assertion_tells_the_difference_the_revision_and_the_age() {
     let steps = format!(
         "{MAP}
@@ -179,7 +282,7 @@ fn catch_runs_after_a_failure_and_finally_in_any_case() {
     - script: {content: echo never}
 ";
     run(steps, |run| {
-        assert!(why(run).contains("exit status: 3"), "{}", why(run));
+        assert!(why(run).contains("exit status 3"), "{}", why(run));
         let phases: Vec<_> = run
             .steps
             .iter()
@@ -207,6 +310,82 @@ fn a_folder_of_kuttls_runs() {
     run_folder(folder.path(), |run| {
         assert_eq!(run.verdict, Verdict::Passed);
     });
+}
+
+#[test]
+fn a_step_of_kuttls_may_be_a_folder_wait_for_commands_and_speak_of_objects_in_cel() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        std::fs::write(path, text).expect("a file");
+    };
+    let map = |name: &str| {
+        format!("{{apiVersion: v1, kind: ConfigMap, metadata: {{name: {name}}}, data: {{k: v}}}}")
+    };
+    write("00-maps/a.yaml", &map("a"));
+    write("00-maps/b.yaml", &map("b"));
+    write("00-maps/assert.yaml", &map("b"));
+    write("more/c.yaml", &map("c"));
+    write(
+        "01-more.yaml",
+        "{apiVersion: kuttl.dev/v1beta1, kind: TestStep, metadata: {name: called}, apply: [more], \
+         commands: [{command: kubectl version --client --output=name || true, ignoreFailure: true}]}",
+    );
+    write(
+        "01-assert.yaml",
+        "apiVersion: kuttl.dev/v1beta1
+kind: TestAssert
+timeout: 20
+commands:
+- script: test -e tried || { touch tried; exit 1; }
+collectors:
+- {selector: app=a, tail: 5}
+resourceRefs:
+- {apiVersion: v1, kind: ConfigMap, name: a, ref: first}
+- {apiVersion: v1, kind: ConfigMap, name: c, ref: third}
+assertAll:
+- celExpr: first.data.k == third.data.k
+assertAny:
+- celExpr: first.metadata.name == 'z'
+- celExpr: third.metadata.name == 'c'
+",
+    );
+    run_folder(folder.path(), |run| {
+        assert_eq!(run.verdict, Verdict::Passed);
+        let names: Vec<_> = run.steps.iter().map(|step| step.name.as_str()).collect();
+        assert_eq!(names, ["00-maps", "01-called"]);
+        // Two maps and one that must be there.
+        assert_eq!(run.steps[0].operations.len(), 3);
+    });
+    assert!(folder.path().join("tried").exists());
+}
+
+#[test]
+fn what_kuttl_has_and_is_not_here_is_refused_by_name() {
+    for (name, text, said) in [
+        ("00-a.gotmpl.yaml", "{}", "templates of Go"),
+        (
+            "00-a.yaml",
+            "{apiVersion: kuttl.dev/v1beta1, kind: TestFile, testRunSelector: {}}",
+            "kuttl's TestFile is not there",
+        ),
+        (
+            "00-a.yaml",
+            "{apiVersion: kuttl.dev/v1beta1, kind: TestStep, kubeconfig: x}",
+            "unknown field `kubeconfig`",
+        ),
+        (
+            "00-a.yaml",
+            "{apiVersion: v1, kind: TestStep}",
+            "is of kuttl.dev/v1beta1",
+        ),
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join(name), text).expect("a file");
+        let error = scenario::load(folder.path()).expect_err(said).to_string();
+        assert!(error.contains(said), "{error}");
+    }
 }
 
 #[test]

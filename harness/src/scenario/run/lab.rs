@@ -1,9 +1,12 @@
 //! hold, operator, fault, faultsFired: what only a laboratory can do.
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::{
+    api::{coordination::v1::Lease, core::v1::Pod},
+    apimachinery::pkg::apis::meta::v1::MicroTime,
+};
 use kube::{
     Api, ResourceExt as _,
-    api::{DeleteParams, ListParams},
+    api::{DeleteParams, ListParams, PostParams},
 };
 
 use tokio::sync::{Mutex, mpsc::UnboundedReceiver};
@@ -11,7 +14,7 @@ use tokio::sync::{Mutex, mpsc::UnboundedReceiver};
 use super::Engine;
 use crate::{
     Cluster, Failure,
-    faults::{self, Effect, Happening, Trigger, When},
+    faults::{self, Deed, Effect, Happening, Trigger, When},
     proof::chain,
     scenario::{
         duration,
@@ -19,6 +22,9 @@ use crate::{
         subject::Subject,
     },
 };
+
+/// Who holds a Lease that was taken away.
+const RIVAL: &str = "a-rival-of-the-scenario";
 
 impl Engine<'_, '_> {
     pub(super) async fn hold(&mut self, hold: &Hold) -> Result<(), Failure> {
@@ -69,8 +75,8 @@ impl Engine<'_, '_> {
     }
 
     pub(super) async fn fault(&mut self, fault: &Fault) -> Result<(), Failure> {
-        if let [name, ..] = fault.not_yet().as_slice() {
-            return Err(format!("the fault `{name}` is not there yet").into());
+        if let [name, ..] = fault.not_there().as_slice() {
+            return Err(format!("the fault `{name}` is not there").into());
         }
         if let Some(on) = &fault.on {
             let armed = self.armed(fault, on)?;
@@ -81,10 +87,9 @@ impl Engine<'_, '_> {
         if fault.crash_operator.is_some() {
             return self.operator(OperatorAction::Restart).await;
         }
-        if let Some(pods) = &fault.kill_pod {
-            let selector = self.text(&pods.selector)?;
-            let killed = kill_pods(self.cluster, &self.namespace, &selector).await?;
-            self.output = Some(format!("fired: killed {}", killed.join(", ")));
+        if let Some(deed) = self.deed(fault)? {
+            let done = carry_out(self.cluster, &self.namespace, &deed).await?;
+            self.output = Some(format!("fired: {done}"));
             return Ok(());
         }
         if fault.forget_history.is_none() {
@@ -100,6 +105,19 @@ impl Engine<'_, '_> {
         cluster.api_server().compact();
         self.output = Some("fired: watches that resume from the past get 410 Gone".to_owned());
         Ok(())
+    }
+
+    /// What somebody beside the operator does.
+    fn deed(&self, fault: &Fault) -> Result<Option<Deed>, Failure> {
+        if let Some(pods) = &fault.kill_pod {
+            return Ok(Some(Deed::KillPods(self.text(&pods.selector)?)));
+        }
+        let Some(lease) = &fault.expire_lease else {
+            return Ok(None);
+        };
+        let namespace = self.optional_text(lease.namespace.as_ref())?;
+        let namespace = namespace.unwrap_or_else(|| self.namespace.clone());
+        Ok(Some(Deed::TakeLease(namespace, self.text(&lease.name)?)))
     }
 
     fn armed(&self, fault: &Fault, on: &FaultTrigger) -> Result<faults::Fault, Failure> {
@@ -120,8 +138,12 @@ impl Engine<'_, '_> {
             Effect::Gone
         } else if fault.crash_operator.is_some() {
             Effect::CrashOperator
-        } else if let Some(pods) = &fault.kill_pod {
-            Effect::KillPods(self.text(&pods.selector)?)
+        } else if let Some(drop) = &fault.drop_events {
+            Effect::DropEvents(drop.count.unwrap_or(1))
+        } else if let Some(lag) = &fault.lag_watch {
+            Effect::LagWatch(duration::parse(&lag.by)?)
+        } else if let Some(deed) = self.deed(fault)? {
+            Effect::Elsewhere(deed)
         } else {
             return Err("this fault happens at once, without `on`".into());
         };
@@ -164,10 +186,10 @@ pub(super) async fn disturb(
                     failed => failed,
                 }
             }
-            Happening::KillPods(selector, done) => {
-                let killed = kill_pods(cluster, namespace, &selector).await;
+            Happening::Do(deed, done) => {
+                let what = carry_out(cluster, namespace, &deed).await;
                 // A request that is gone by now waits for nothing.
-                killed.map(|_| done.send(()).unwrap_or_default())
+                what.map(|what| drop(done.send(what)))
             }
         };
         if let Err(failure) = outcome {
@@ -175,6 +197,45 @@ pub(super) async fn disturb(
         }
     }
     std::future::pending().await
+}
+
+/// Does it, and says what was done.
+async fn carry_out(cluster: &Cluster, namespace: &str, deed: &Deed) -> Result<String, Failure> {
+    match deed {
+        Deed::KillPods(selector) => {
+            let killed = kill_pods(cluster, namespace, selector).await?;
+            Ok(format!("killed {}", killed.join(", ")))
+        }
+        Deed::TakeLease(namespace, name) => take_lease(cluster, namespace, name).await,
+    }
+}
+
+/// As another candidate takes a Lease that it found expired, whatever its holder thinks.
+async fn take_lease(cluster: &Cluster, namespace: &str, name: &str) -> Result<String, Failure> {
+    let leases: Api<Lease> = Api::namespaced(cluster.client(), namespace);
+    loop {
+        let mut lease = leases.get(name).await?;
+        let spec = lease.spec.get_or_insert_default();
+        let before = spec.holder_identity.replace(RIVAL.to_owned());
+        let Some(before) = before.filter(|holder| !holder.is_empty()) else {
+            return Err(format!("the fault did not fire: nobody holds the Lease {name}").into());
+        };
+        let now = Some(MicroTime(jiff::Timestamp::now()));
+        spec.acquire_time.clone_from(&now);
+        spec.renew_time = now;
+        spec.lease_transitions = Some(spec.lease_transitions.unwrap_or_default() + 1);
+        match leases.replace(name, &PostParams::default(), &lease).await {
+            Ok(taken) => {
+                let revision = taken.metadata.resource_version.unwrap_or_default();
+                return Ok(format!(
+                    "the Lease {name} was taken from {before}, which made revision {revision}"
+                ));
+            }
+            // Its holder renewed it meanwhile.
+            Err(kube::Error::Api(status)) if status.code == 409 => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 /// Without grace: the processes get SIGKILL and the objects go at once.

@@ -1,14 +1,16 @@
 //! command and script: programs of this machine, with a kubeconfig of the cluster and nothing of the user's.
 
-use std::{io, os::unix::fs::OpenOptionsExt as _, path::Path, process::Stdio};
+use std::{io, os::unix::fs::OpenOptionsExt as _, path::Path, process::Stdio, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::Engine;
+use tokio::time::Instant;
+
+use super::{Engine, values::nothing};
 use crate::{
     Failure,
     scenario::{
-        assertion::differences,
+        environment::expanded,
         model::{Binding, Command, Output, Script},
     },
 };
@@ -27,45 +29,98 @@ impl KubeconfigFile {
 struct Program<'a> {
     executable: String,
     arguments: Vec<String>,
-    environment: &'a [Binding],
+    environment: Vec<(String, String)>,
     directory: Option<&'a String>,
     quiet: bool,
     check: Option<&'a Value>,
     outputs: &'a [Output],
     timeout: Option<&'a String>,
+    /// Again until it succeeds or the time is over.
+    until_success: bool,
+}
+
+/// How long after a failure a program that must succeed some time is run again.
+const RUN_AGAIN: Duration = Duration::from_millis(500);
+
+/// What became of a program.
+struct ProgramResult {
+    stdout: String,
+    stderr: String,
+    /// In Go's words, as chainsaw's tests know them: `exit status 3`.
+    error: Option<String>,
+}
+
+impl ProgramResult {
+    fn new(output: &std::process::Output) -> Self {
+        use std::os::unix::process::ExitStatusExt as _;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let status = output.status;
+        let error = match (status.code(), status.signal()) {
+            (Some(0), _) => None,
+            (Some(code), _) => Some(format!("exit status {code}")),
+            (None, Some(signal)) => Some(format!("ended by signal {signal}")),
+            (None, None) => Some(status.to_string()),
+        };
+        Self {
+            stdout: text(&output.stdout),
+            stderr: text(&output.stderr),
+            error,
+        }
+    }
+
+    fn none(error: String) -> Self {
+        Self {
+            stdout: String::new(),
+            stderr: String::new(),
+            error: Some(error),
+        }
+    }
 }
 
 impl Engine<'_, '_> {
     pub(super) async fn command(&mut self, command: &Command) -> Result<(), Failure> {
+        let environment = self.environment(&command.env).await?;
+        let value_of = |name: &str| {
+            let own = environment.iter().find(|(known, _)| known == name);
+            own.map(|(_, value)| value.clone())
+                .or_else(|| std::env::var(name).ok())
+        };
         let arguments = command
             .args
             .iter()
-            .map(|argument| self.text(argument))
-            .collect::<Result<_, _>>()?;
+            .map(|argument| Ok(expanded(&self.text(argument)?, value_of)))
+            .collect::<Result<_, Failure>>()?;
         let program = self.text(&command.entrypoint)?;
         self.program(Program {
             executable: program,
             arguments,
-            environment: &command.env,
+            environment,
             directory: command.work_dir.as_ref(),
             quiet: command.skip_log_output,
             check: command.check.as_ref(),
             outputs: &command.outputs,
             timeout: command.timeout.as_ref(),
+            until_success: false,
         })
         .await
     }
 
     pub(super) async fn script(&mut self, script: &Script) -> Result<(), Failure> {
+        let mut arguments = script.shell_args.clone();
+        if arguments.is_empty() {
+            arguments.push("-c".to_owned());
+        }
+        arguments.push(script.content.clone());
         self.program(Program {
             executable: script.shell.clone().unwrap_or_else(|| "sh".to_owned()),
-            arguments: vec!["-c".to_owned(), script.content.clone()],
-            environment: &script.env,
+            arguments,
+            environment: self.environment(&script.env).await?,
             directory: script.work_dir.as_ref(),
             quiet: script.skip_log_output,
             check: script.check.as_ref(),
             outputs: &script.outputs,
             timeout: script.timeout.as_ref(),
+            until_success: script.until_success,
         })
         .await
     }
@@ -77,7 +132,9 @@ impl Engine<'_, '_> {
             Some(directory) => self.folder.join(directory),
             None => self.folder.clone(),
         };
-        let mut command = tokio::process::Command::new(&program.executable);
+        let deadline = Instant::now() + limit;
+        let name = &program.executable;
+        let mut command = tokio::process::Command::new(name);
         command
             .args(&program.arguments)
             .current_dir(if directory.as_os_str().is_empty() {
@@ -86,44 +143,59 @@ impl Engine<'_, '_> {
                 &directory
             })
             .env("KUBECONFIG", kubeconfig)
-            .env("NAMESPACE", &self.namespace)
+            .envs(
+                program
+                    .environment
+                    .iter()
+                    .map(|(name, value)| (name, value)),
+            )
             .stdin(Stdio::null())
             .kill_on_drop(true);
-        for variable in program.environment {
-            let value = self.evaluated(&variable.value)?;
-            let value = value
-                .as_str()
-                .map_or_else(|| value.to_string(), str::to_owned);
-            command.env(&variable.name, value);
-        }
-        let name = &program.executable;
-        let output = tokio::time::timeout(limit, command.output())
-            .await
-            .map_err(|_| format!("{name} did not end within {limit:?}, so it was killed"))?
-            .map_err(|error| format!("{name} could not be run: {error}"))?;
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
-        if !program.quiet {
-            self.output = Some(format!("{stdout}{stderr}"));
-        }
-        let error = (!output.status.success()).then(|| output.status.to_string());
-        let before = self.bindings.clone();
-        self.bindings.insert("stdout".to_owned(), stdout.into());
-        self.bindings
-            .insert("stderr".to_owned(), stderr.clone().into());
-        self.bindings.insert("error".to_owned(), json!(error));
-        let outcome = self.judge_program(program.check, error, &stderr);
-        let outcome = outcome.and_then(|()| self.keep(program.outputs, &super::nothing()));
-        for name in ["stdout", "stderr", "error"] {
-            match before.get(name) {
-                Some(value) => self.bindings.insert(name.to_owned(), value.clone()),
-                None => self.bindings.remove(name),
+        let result = loop {
+            let result = match tokio::time::timeout_at(deadline, command.output()).await {
+                Ok(Ok(output)) => ProgramResult::new(&output),
+                Ok(Err(error)) => ProgramResult::none(format!("{name} could not be run: {error}")),
+                Err(_) => ProgramResult::none(format!(
+                    "{name} did not end within {limit:?}, so it was killed"
+                )),
             };
+            let again = program.until_success && result.error.is_some();
+            if !again || Instant::now() + RUN_AGAIN >= deadline {
+                break result;
+            }
+            tokio::time::sleep(RUN_AGAIN).await;
+        };
+        if !program.quiet {
+            self.output = Some(format!("{}{}", result.stdout, result.stderr));
         }
+        let before = self.bindings.clone();
+        self.bindings.insert("stdout", result.stdout.into());
+        self.bindings.insert("stderr", result.stderr.clone().into());
+        self.bindings.insert("error", json!(result.error));
+        let judged = self.judge_program(program.check, result.error, &result.stderr);
+        let outcome = match judged.await {
+            Ok(()) => self.keep(program.outputs, &nothing()).await,
+            failed => failed,
+        };
+        self.forget(["stdout", "stderr", "error"].into_iter(), &before);
         outcome
     }
 
-    fn judge_program(
+    /// What a program finds in its environment beside what this process has.
+    async fn environment(&self, variables: &[Binding]) -> Result<Vec<(String, String)>, Failure> {
+        let mut environment = vec![("NAMESPACE".to_owned(), self.namespace.clone())];
+        for variable in variables {
+            let bindings = self.bindings.with_compiler(variable.compiler);
+            let value = self.asked(&bindings, &variable.value, &nothing()).await?;
+            let value = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
+            environment.push((self.text(&variable.name)?, value));
+        }
+        Ok(environment)
+    }
+
+    async fn judge_program(
         &self,
         check: Option<&Value>,
         error: Option<String>,
@@ -132,10 +204,12 @@ impl Engine<'_, '_> {
         let Some(check) = check else {
             return match error {
                 None => Ok(()),
-                Some(error) => Err(format!("{error}: {}", stderr.trim()).into()),
+                Some(error) => Err(format!("{error}: {}", stderr.trim())
+                    .trim_end_matches(": ")
+                    .into()),
             };
         };
-        let found = differences(check, &super::nothing(), &self.bindings)?;
+        let found = self.compared(check, &nothing(), &self.bindings).await?;
         if found.is_empty() {
             return Ok(());
         }

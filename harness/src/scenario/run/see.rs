@@ -1,48 +1,57 @@
-//! assert, error, wait: watching until something is so, or nothing is.
-//!
-//! One watch answers them all: each event is judged, and a watch or a discovery that fails is begun again
-//! until the limit is reached. What is told then is the newest that was seen, with revision and age.
+//! assert, error, wait: until something is so, or nothing is.
 
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
 };
 
-use futures::TryStreamExt as _;
-use kube::{
-    Api, ResourceExt as _,
-    api::DynamicObject,
-    core::TypeMeta,
-    runtime::{WatchStreamExt as _, watcher},
-};
+use kube::{api::DynamicObject, core::TypeMeta};
 use serde_json::Value;
 
-use super::Engine;
+use super::{Engine, look::shown, values::nothing, watch::Sight};
 use crate::{
-    Failure, evidence,
-    objects::{self, ObjectError},
+    Failure,
     scenario::{
         assertion::{Difference, differences},
-        model::{Assert, Wait},
+        model::{Assert, Wait, WaitFor},
     },
 };
 
-/// How long after a kind was not found it is looked for again: its CRD may be on its way.
-const DISCOVER_AGAIN: Duration = Duration::from_millis(100);
+/// How long after an answer of the cluster that does not fit it is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 
-/// Which objects to watch.
-pub(super) struct Sight {
-    types: TypeMeta,
-    namespace: String,
-    name: Option<String>,
-    labels: Option<String>,
+/// What `wait` wants of each object.
+enum Wanted {
+    /// That it is there.
+    Presence,
+    Condition {
+        name: String,
+        status: String,
+    },
+    Path {
+        path: String,
+        value: Option<String>,
+    },
 }
 
-/// What was seen when the limit was reached.
-struct Seen {
-    objects: BTreeMap<String, DynamicObject>,
-    at: Instant,
-    trouble: Option<String>,
+impl Wanted {
+    fn holds(&self, object: &Value) -> bool {
+        match self {
+            Self::Presence => true,
+            Self::Condition { name, status } => {
+                let is_so = |one: &Value| {
+                    let is = one["status"].as_str().unwrap_or_default();
+                    one["type"] == name.as_str() && is.eq_ignore_ascii_case(status)
+                };
+                let all = object["status"]["conditions"].as_array();
+                all.is_some_and(|all| all.iter().any(is_so))
+            }
+            Self::Path { path, value } => {
+                let found = at_path(object, path);
+                found.is_some() && (value.is_none() || found == *value)
+            }
+        }
+    }
 }
 
 impl Engine<'_, '_> {
@@ -51,7 +60,8 @@ impl Engine<'_, '_> {
         let deadline = Instant::now() + limit;
         for fragment in self.documents(assert.file.as_ref(), assert.resource.as_ref())? {
             let Some(sight) = self.sight(&fragment)? else {
-                self.compare_bindings(&fragment)?;
+                self.until_bindings(&fragment, true, limit, deadline)
+                    .await?;
                 continue;
             };
             self.until_some(&sight, &fragment, limit, deadline).await?;
@@ -101,9 +111,8 @@ impl Engine<'_, '_> {
         let deadline = Instant::now() + limit;
         for fragment in self.documents(assert.file.as_ref(), assert.resource.as_ref())? {
             let Some(sight) = self.sight(&fragment)? else {
-                if self.compare_bindings(&fragment).is_ok() {
-                    return Err("it is so, but should not be".into());
-                }
+                self.until_bindings(&fragment, false, limit, deadline)
+                    .await?;
                 continue;
             };
             let mut match_now = None;
@@ -161,7 +170,7 @@ impl Engine<'_, '_> {
     pub(super) async fn wait(&mut self, wait: &Wait) -> Result<(), Failure> {
         let limit = self.limit(wait.timeout.as_ref(), |t| &t.assert, 30)?;
         let deadline = Instant::now() + limit;
-        let text = |text: &Option<String>| text.as_deref().map(|text| self.text(text)).transpose();
+        let text = |text: &Option<String>| self.optional_text(text.as_ref());
         let sight = Sight {
             types: TypeMeta {
                 api_version: wait.api_version.clone(),
@@ -171,32 +180,25 @@ impl Engine<'_, '_> {
             name: text(&wait.name)?,
             labels: text(&wait.selector)?,
         };
-        let what = &wait.r#for;
+        let wanted = self.wanted(&wait.r#for)?;
+        let mut objects_now = Vec::new();
         let judge = |objects: &BTreeMap<String, DynamicObject>| {
-            if what.deletion.is_some() {
+            objects_now = objects.values().cloned().collect();
+            if wait.r#for.deletion.is_some() {
                 return Ok(objects.is_empty());
             }
             let holds = |object: &DynamicObject| {
-                let value = serde_json::to_value(object).unwrap_or_default();
-                if let Some(condition) = &what.condition {
-                    let status = condition.value.as_deref().unwrap_or("true");
-                    return value["status"]["conditions"].as_array().is_some_and(|all| {
-                        all.iter().any(|one| {
-                            one["type"] == condition.name.as_str()
-                                && one["status"]
-                                    .as_str()
-                                    .is_some_and(|is| is.eq_ignore_ascii_case(status))
-                        })
-                    });
-                }
-                what.json_path
-                    .as_ref()
-                    .is_some_and(|path| at_path(&value, &path.path) == Some(path.value.clone()))
+                wanted.holds(&serde_json::to_value(object).unwrap_or_default())
             };
             Ok(!objects.is_empty() && objects.values().all(holds))
         };
         match self.watch(&sight, deadline, judge).await? {
-            None => Ok(()),
+            None => {
+                if let Some(format) = &wait.format {
+                    self.output = Some(shown(&objects_now, Some(format))?);
+                }
+                Ok(())
+            }
             Some(seen) => {
                 let key = seen.objects.keys().next().cloned().unwrap_or_default();
                 Err(format!("{sight}: not so within {limit:?}{}", seen.tell(&key)).into())
@@ -224,13 +226,52 @@ impl Engine<'_, '_> {
         Ok(nearest)
     }
 
-    fn compare_bindings(&self, fragment: &Value) -> Result<(), Failure> {
-        let found = differences(fragment, &super::nothing(), &self.bindings)?;
-        if found.is_empty() {
-            return Ok(());
+    /// Waits until a fragment about bindings is so, or is not. What does not ask the cluster stays as it
+    /// is, so that is decided at once.
+    async fn until_bindings(
+        &self,
+        fragment: &Value,
+        wanted: bool,
+        limit: Duration,
+        deadline: Instant,
+    ) -> Result<(), Failure> {
+        let can_change = differences(fragment, &nothing(), &self.bindings)
+            .is_err_and(|error| error.asks.is_some());
+        loop {
+            let found = self.compared(fragment, &nothing(), &self.bindings).await?;
+            if found.is_empty() == wanted {
+                return Ok(());
+            }
+            if can_change && Instant::now() + ASK_AGAIN < deadline {
+                tokio::time::sleep(ASK_AGAIN).await;
+                continue;
+            }
+            if !wanted {
+                return Err("it is so, but should not be".into());
+            }
+            let mut found: Vec<String> = found.iter().map(ToString::to_string).collect();
+            if can_change {
+                found.insert(0, format!("not so within {limit:?}"));
+            }
+            return Err(found.join("\n  ").into());
         }
-        let found: Vec<String> = found.iter().map(ToString::to_string).collect();
-        Err(found.join("\n  ").into())
+    }
+
+    fn wanted(&self, what: &WaitFor) -> Result<Wanted, Failure> {
+        if let Some(condition) = &what.condition {
+            let status = self.optional_text(condition.value.as_ref())?;
+            return Ok(Wanted::Condition {
+                name: self.text(&condition.name)?,
+                status: status.unwrap_or_else(|| "true".to_owned()),
+            });
+        }
+        Ok(match &what.json_path {
+            Some(path) => Wanted::Path {
+                path: self.text(&path.path)?,
+                value: self.optional_text(path.value.as_ref())?,
+            },
+            None => Wanted::Presence,
+        })
     }
 
     /// The objects that a fragment is about; `None` if it is about bindings only.
@@ -267,141 +308,6 @@ impl Engine<'_, '_> {
             name,
             labels,
         }))
-    }
-
-    /// Watches until `judge` says yes; gives what was seen if it never does.
-    async fn watch(
-        &self,
-        sight: &Sight,
-        deadline: Instant,
-        mut judge: impl FnMut(&BTreeMap<String, DynamicObject>) -> Result<bool, Failure>,
-    ) -> Result<Option<Seen>, Failure> {
-        let mut seen = Seen {
-            objects: BTreeMap::new(),
-            at: Instant::now(),
-            trouble: None,
-        };
-        let watching = self.watch_for_ever(sight, &mut seen, &mut judge);
-        let limit = deadline.saturating_duration_since(Instant::now());
-        match tokio::time::timeout(limit, Box::pin(watching)).await {
-            Ok(outcome) => outcome.map(|()| None),
-            Err(_) => Ok(Some(seen)),
-        }
-    }
-
-    async fn watch_for_ever(
-        &self,
-        sight: &Sight,
-        seen: &mut Seen,
-        judge: &mut impl FnMut(&BTreeMap<String, DynamicObject>) -> Result<bool, Failure>,
-    ) -> Result<(), Failure> {
-        let api = loop {
-            match self.api(sight).await {
-                Ok(api) => break api,
-                Err(error) => {
-                    // A kind that is not there has no objects, which may be just what is wanted.
-                    if matches!(error, ObjectError::NoMatch { .. }) && judge(&seen.objects)? {
-                        return Ok(());
-                    }
-                    seen.trouble = Some(crate::proof::chain(&error));
-                    tokio::time::sleep(DISCOVER_AGAIN).await;
-                }
-            }
-        };
-        let mut config = watcher::Config::default();
-        if let Some(name) = &sight.name {
-            config = config.fields(&format!("metadata.name={name}"));
-        }
-        if let Some(labels) = &sight.labels {
-            config = config.labels(labels);
-        }
-        let mut events = std::pin::pin!(watcher(api, config).default_backoff());
-        let mut listed = false;
-        let mut fresh = BTreeMap::new();
-        loop {
-            match events.try_next().await {
-                Ok(Some(watcher::Event::Init)) => {
-                    listed = false;
-                    fresh.clear();
-                    continue;
-                }
-                Ok(Some(watcher::Event::InitApply(object))) => {
-                    fresh.insert(sight.key(&object), sight.typed(object));
-                    continue;
-                }
-                Ok(Some(watcher::Event::InitDone)) => {
-                    seen.objects = std::mem::take(&mut fresh);
-                    listed = true;
-                }
-                Ok(Some(watcher::Event::Apply(object))) => {
-                    seen.objects.insert(sight.key(&object), sight.typed(object));
-                }
-                Ok(Some(watcher::Event::Delete(object))) => {
-                    seen.objects.remove(&sight.key(&object));
-                }
-                Ok(None) => return Err("the watch ended".into()),
-                // The watcher begins again by itself, with back-off.
-                Err(error) => {
-                    seen.trouble = Some(crate::proof::chain(&error));
-                    continue;
-                }
-            }
-            seen.at = Instant::now();
-            if listed && judge(&seen.objects)? {
-                return Ok(());
-            }
-        }
-    }
-
-    async fn api(&self, sight: &Sight) -> Result<Api<DynamicObject>, ObjectError> {
-        let mut pattern = DynamicObject {
-            types: Some(sight.types.clone()),
-            metadata: kube::core::ObjectMeta::default(),
-            data: Value::Null,
-        };
-        pattern.metadata.namespace = Some(sight.namespace.clone());
-        let found = objects::api_for(&self.cluster.client(), &pattern, &self.namespace).await;
-        found.map(|(api, _)| api)
-    }
-}
-
-impl Sight {
-    fn key(&self, object: &DynamicObject) -> String {
-        format!("{} {}", self.types.kind, object.name_any())
-    }
-
-    /// A list does not repeat the kind in each of its items.
-    fn typed(&self, mut object: DynamicObject) -> DynamicObject {
-        object.types = Some(self.types.clone());
-        object
-    }
-}
-
-impl std::fmt::Display for Sight {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.types.kind)?;
-        match (&self.name, &self.labels) {
-            (Some(name), _) => write!(f, " {name}"),
-            (None, Some(labels)) => write!(f, " with {labels}"),
-            (None, None) => Ok(()),
-        }
-    }
-}
-
-impl Seen {
-    /// The object as it was last seen: revision, age, text.
-    fn tell(&self, key: &str) -> String {
-        let Some(object) = self.objects.get(key) else {
-            return "\nnothing was seen".to_owned();
-        };
-        let mut value = serde_json::to_value(object).unwrap_or_default();
-        evidence::redact(&mut value);
-        format!(
-            "\nlast seen: {key} at revision {}, {:.1} s before the end:\n{}",
-            object.resource_version().unwrap_or_default(),
-            self.at.elapsed().as_secs_f64(),
-            serde_yaml::to_string(&value).unwrap_or_default()
-        )
     }
 }
 

@@ -6,10 +6,11 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, api::ListParams};
 use serde_json::{Value, json};
 
-use super::Engine;
+use super::{Engine, values::nothing};
 use crate::{
     Failure,
     scenario::{
+        expression::evaluated,
         model::{Insert, OneOrMore, Sql, Target},
         subject::Database,
     },
@@ -74,8 +75,8 @@ impl Engine<'_, '_> {
                     format!("expected the rows {expected:?}, but they are {rows:?}").into(),
                 );
             }
-            self.bindings.insert("rows".to_owned(), json!(rows));
-            self.keep(&sql.outputs, &json!(rows))?;
+            self.bindings.insert("rows", json!(rows));
+            self.keep(&sql.outputs, &json!(rows)).await?;
         }
         Ok(())
     }
@@ -90,7 +91,7 @@ impl Engine<'_, '_> {
         for row in &insert.rows {
             let values: Vec<String> = row
                 .iter()
-                .map(|value| Ok(literal(&self.evaluated(value)?)))
+                .map(|value| Ok(literal(&evaluated(value, &nothing(), &self.bindings)?)))
                 .collect::<Result<_, Failure>>()?;
             let table = identifier(&insert.into);
             session
@@ -170,7 +171,7 @@ impl Engine<'_, '_> {
 
     /// The database that is meant: as the operator's user finds it, with what the file says over it.
     async fn database(&mut self, target: &Target) -> Result<Database, Failure> {
-        let text = |text: &Option<String>| text.as_deref().map(|text| self.text(text)).transpose();
+        let text = |text: &Option<String>| self.optional_text(text.as_ref());
         let target = Target {
             kind: target.kind.clone(),
             name: text(&target.name)?,

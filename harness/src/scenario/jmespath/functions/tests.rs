@@ -1,0 +1,117 @@
+//! What functions give, and what they say when they cannot.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::scenario::jmespath::{Problem, Question, evaluate, parse};
+
+fn outcome(expression: &str) -> Result<Value, Problem> {
+    let input = json!({
+        "n": [3, 1, 2], "o": {"a": 1, "b": 2}, "text": "abcabc",
+        "people": [{"name": "b", "age": 30}, {"name": "a", "age": 20}],
+    });
+    evaluate(&parse(expression)?, &input, &BTreeMap::new())
+}
+
+#[track_caller]
+fn gives(expression: &str, wanted: &Value) {
+    assert_eq!(outcome(expression), Ok(wanted.clone()), "{expression}");
+}
+
+#[test]
+fn lists_and_objects() {
+    gives("sort(n)", &json!([1, 2, 3]));
+    gives("sort_by(people, &age)[0].name", &json!("a"));
+    gives("max_by(people, &age).name", &json!("b"));
+    gives("map(&name, people)", &json!(["b", "a"]));
+    gives("items(o)", &json!([["a", 1], ["b", 2]]));
+    gives("items(o, 'k', 'v')[1]", &json!({"k": "b", "v": 2}));
+    gives("from_items(items(o))", &json!({"a": 1, "b": 2}));
+    gives("merge(o, `{\"c\": 3}`).c", &json!(3));
+    gives("zip(n, `[\"x\", \"y\"]`)", &json!([[3, "x"], [1, "y"]]));
+    gives("group_by(people, &name).a[0].age", &json!(20));
+    gives("contains(n, `2`) && !contains(text, 'x')", &json!(true));
+    gives("object_from_lists(['a', 'b'], n)", &json!({"a": 3, "b": 1}));
+}
+
+#[test]
+fn text_and_what_is_in_it() {
+    gives("find_first(text, 'c')", &json!(2));
+    gives("find_last(text, 'c')", &json!(5));
+    gives("find_first(text, 'x')", &Value::Null);
+    gives("pad_left('7', `3`, '0')", &json!("007"));
+    gives("split('a-b-c', '-', `1`)", &json!(["a", "b-c"]));
+    gives("replace(text, 'a', 'x', `1`)", &json!("xbcabc"));
+    gives("regex_replace_all('b(.)', text, '$1-')", &json!("ac-ac-"));
+    gives("trim_prefix(text, 'abc')", &json!("abc"));
+    gives("wildcard('a*c?b*', text)", &json!(true));
+    gives("parse_yaml('a: [1]').a[0]", &json!(1));
+    gives("to_string(o)", &json!("{\"a\":1,\"b\":2}"));
+    gives("to_number(' 1.50 ')", &json!(1.5));
+}
+
+#[test]
+fn numbers_stay_whole_where_they_are() {
+    gives("add(`1`, `2`)", &json!(3));
+    gives("divide(`1`, `4`)", &json!(0.25));
+    gives("avg(n)", &json!(2));
+    gives("round(`1.23456`, `3`)", &json!(1.235));
+    assert!(matches!(
+        outcome("divide(`1`, `0`)"),
+        Err(Problem::NoValue(_))
+    ));
+}
+
+#[test]
+fn times_are_compared_and_moved() {
+    gives(
+        "time_add('2026-01-01T00:00:00Z', '1h30m')",
+        &json!("2026-01-01T01:30:00Z"),
+    );
+    gives(
+        "time_diff('2026-01-01T00:00:00Z', '2026-01-01T01:00:05Z')",
+        &json!("1h0m5s"),
+    );
+    gives(
+        "time_before('2026-01-01T00:00:00Z', time_now_utc())",
+        &json!(true),
+    );
+    gives(
+        "time_truncate('2026-01-01T01:59:00Z', '1h')",
+        &json!("2026-01-01T01:00:00Z"),
+    );
+}
+
+#[test]
+fn metrics_become_samples() {
+    let text = "# TYPE a counter\\na 3\\nb{l=\"v\\\\\"w\",m=\"2\"} -3.5 123456\\n";
+    let text = format!("x_metrics_decode(`\"{}\"`)", text.replace('"', "\\\""));
+    let found = outcome(&text).expect("samples");
+    assert_eq!(found[0], json!({"metric": {"__name__": "a"}, "value": 3}));
+    assert_eq!(found[1]["metric"]["l"], json!("v\"w"));
+    assert_eq!(found[1]["timestamp"], json!(123_456));
+}
+
+#[test]
+fn the_cluster_is_asked_by_who_may() {
+    let asked = outcome("x_k8s_list('client', 'v1', 'Node')");
+    assert!(
+        matches!(&asked, Err(Problem::Asks(Question::List(which))) if which.kind == "Node"),
+        "{asked:?}"
+    );
+}
+
+#[test]
+fn a_call_that_cannot_be_is_told_before_anything_runs() {
+    for (expression, said) in [
+        ("lenght(n)", "there is no function lenght"),
+        ("length()", "length takes 1 arguments, not 0"),
+        ("x509_decode(text)", "chainsaw has it, but it is not here"),
+    ] {
+        let problem = parse(expression).expect_err(expression).to_string();
+        assert!(problem.contains(said), "{problem}");
+    }
+    let problem = outcome("join(',', n)").expect_err("numbers").to_string();
+    assert!(problem.contains("strings only"), "{problem}");
+}

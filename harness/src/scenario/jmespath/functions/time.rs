@@ -1,0 +1,95 @@
+//! Functions about time, which is written as RFC 3339 and, for durations, as Go writes it.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp, Zoned};
+use serde_json::Value;
+
+use super::{Call, Function};
+use crate::scenario::{duration, jmespath::Problem};
+
+pub(super) const FUNCTIONS: &[Function] = &[
+    ("time_add", 2, 2, |call| {
+        let to = time(call, 0)?;
+        let text = call.text(1)?;
+        let by =
+            duration::parse(text.trim_start_matches('-')).map_err(|error| call.problem(&error))?;
+        let by = SignedDuration::try_from(by).map_err(|error| call.problem(&error.to_string()))?;
+        let sum = if text.starts_with('-') {
+            to.checked_sub(by)
+        } else {
+            to.checked_add(by)
+        };
+        sum.map(written)
+            .map_err(|error| call.problem(&error.to_string()))
+    }),
+    ("time_after", 2, 2, |call| {
+        Ok((time(call, 0)? > time(call, 1)?).into())
+    }),
+    ("time_before", 2, 2, |call| {
+        Ok((time(call, 0)? < time(call, 1)?).into())
+    }),
+    ("time_between", 3, 3, |call| {
+        let at = time(call, 0)?;
+        Ok((time(call, 1)? < at && at < time(call, 2)?).into())
+    }),
+    ("time_diff", 2, 2, |call| {
+        Ok(as_go(time(call, 1)?.duration_since(time(call, 0)?)).into())
+    }),
+    ("time_now", 0, 0, |_| {
+        Ok(Zoned::now()
+            .strftime("%Y-%m-%dT%H:%M:%S%:z")
+            .to_string()
+            .into())
+    }),
+    ("time_now_utc", 0, 0, |_| Ok(written(Timestamp::now()))),
+    ("time_since", 3, 3, |call| {
+        if !call.text(0)?.is_empty() {
+            return Err(call.problem("times are written as RFC 3339: the layout must be empty"));
+        }
+        let end = if call.text(2)?.is_empty() {
+            Timestamp::now()
+        } else {
+            time(call, 2)?
+        };
+        Ok(as_go(end.duration_since(time(call, 1)?)).into())
+    }),
+    ("time_truncate", 2, 2, |call| {
+        let at = time(call, 0)?;
+        let to: Duration = duration::parse(call.text(1)?).map_err(|error| call.problem(&error))?;
+        let seconds = i64::try_from(to.as_secs()).unwrap_or(i64::MAX).max(1);
+        let whole = at.as_second().div_euclid(seconds).saturating_mul(seconds);
+        Timestamp::from_second(whole)
+            .map(written)
+            .map_err(|error| call.problem(&error.to_string()))
+    }),
+    ("time_utc", 1, 1, |call| time(call, 0).map(written)),
+];
+
+fn time(call: &Call<'_>, index: usize) -> Result<Timestamp, Problem> {
+    call.text(index)?
+        .parse()
+        .map_err(|error: jiff::Error| call.problem(&error.to_string()))
+}
+
+fn written(time: Timestamp) -> Value {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string().into()
+}
+
+/// `1h2m3s`, as Go writes a duration.
+fn as_go(duration: SignedDuration) -> String {
+    let sign = if duration.is_negative() { "-" } else { "" };
+    let all = duration.unsigned_abs();
+    let (seconds, rest) = (all.as_secs(), all.subsec_nanos());
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let fraction = if rest == 0 {
+        String::new()
+    } else {
+        format!(".{rest:09}").trim_end_matches('0').to_owned()
+    };
+    match (hours, minutes) {
+        (0, 0) => format!("{sign}{seconds}{fraction}s"),
+        (0, _) => format!("{sign}{minutes}m{seconds}{fraction}s"),
+        _ => format!("{sign}{hours}h{minutes}m{seconds}{fraction}s"),
+    }
+}
