@@ -51,9 +51,10 @@ fn a_failed_backup_blocks_the_deletion_and_removing_its_job_is_no_success() {
     prove_with(eager(), async |lab| {
         lab.create(CR).await?;
         fill(lab).await?;
-        let drop = format!("RENAME TABLE kept TO mysql.kept_elsewhere; DROP DATABASE `{DATABASE}`");
+        let statements =
+            format!("RENAME TABLE kept TO mysql.kept_elsewhere; DROP DATABASE `{DATABASE}`");
         let mut session = lab.login(INSTANCE, PASSWORD, DATABASE).await?;
-        for statement in drop.split("; ") {
+        for statement in statements.split("; ") {
             session.execute(statement).await?;
         }
         session.close().await?;
@@ -61,21 +62,27 @@ fn a_failed_backup_blocks_the_deletion_and_removing_its_job_is_no_success() {
             .delete(INSTANCE, &DeleteParams::default())
             .await?;
         let blocked = lab
-            .says(INSTANCE, "FinalBackup", "False", "DatabaseMissing")
+            .says(INSTANCE, "Ready", "False", "DeletionBlocked")
             .await?;
-        let ready = blocked
-            .status
-            .as_ref()
-            .and_then(|status| status.condition("Ready"))
-            .ok_or("no condition Ready")?;
-        assert_eq!(ready.reason, "DeletionBlocked");
+        let condition = |type_| {
+            let status = blocked.status.as_ref()?;
+            status.condition(type_)
+        };
+        let ready = condition("Ready").ok_or("no condition Ready")?;
         assert!(ready.message.contains("skip-final-backup"), "{ready:?}");
+        let backup = condition("FinalBackup").ok_or("no condition FinalBackup")?;
+        assert_eq!(backup.reason, "DatabaseMissing");
 
         // What people did with the old operator, and what cost them their data.
         let jobs: Api<Job> = lab.cluster().namespaced();
         let name = format!("backup-{INSTANCE}-job");
-        let first = jobs.get(&name).await?.uid();
-        jobs.delete(&name, &DeleteParams::background()).await?;
+        let first = lab.cluster().wait(&jobs, &name, conditions::exists());
+        let first = first.await?.ok_or("the Job is gone")?.uid();
+        match jobs.delete(&name, &DeleteParams::background()).await {
+            // The operator, which tries again, was faster.
+            Err(kube::Error::Api(status)) if status.is_not_found() => {}
+            removed => drop(removed?),
+        }
         let another =
             conditions::Condition::holds("to be another one", move |job: &Job| job.uid() != first);
         lab.cluster().wait(&jobs, &name, another).await?;
