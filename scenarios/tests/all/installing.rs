@@ -1,6 +1,6 @@
 //! The other ways to install the operator agree with `deploy/*.yml`, which the scenarios prove.
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{collections::BTreeMap, fs, io::ErrorKind, path::PathBuf, process::Command};
 
 use scenarios::{deploy, images};
 use serde::Deserialize as _;
@@ -58,6 +58,53 @@ fn kustomize_has_the_same_files() {
             "deploy/kustomize/{name} differs from deploy/{name}: cp deploy/{name} deploy/kustomize/"
         );
     }
+}
+
+/// Numbers as one type: kustomize writes 1 for 1.0.
+fn plain_numbers(value: Value) -> Value {
+    match value {
+        Value::Number(number) => number.as_f64().map_or(Value::Number(number), Value::from),
+        Value::Array(items) => items.into_iter().map(plain_numbers).collect(),
+        Value::Object(fields) => fields
+            .into_iter()
+            .map(|(key, value)| (key, plain_numbers(value)))
+            .collect(),
+        other => other,
+    }
+}
+
+/// Documents by kind and name: kustomize orders them as it likes.
+fn by_name(text: &str) -> BTreeMap<(String, String), Value> {
+    let named = documents(text).into_iter().map(|document| {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let key = (text(&document["kind"]), text(&document["metadata"]["name"]));
+        (key, plain_numbers(document))
+    });
+    named.collect()
+}
+
+#[test]
+fn what_kubectl_makes_of_the_kustomization_is_what_the_files_say() {
+    let made = match Command::new("kubectl")
+        .arg("kustomize")
+        .arg(folder("kustomize"))
+        .output()
+    {
+        Ok(made) => made,
+        // Only who installs with kustomize needs kubectl.
+        Err(error) if error.kind() == ErrorKind::NotFound => return,
+        Err(error) => panic!("kubectl: {error}"),
+    };
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
+    let files: Vec<String> = plain().into_values().collect();
+    assert_eq!(
+        by_name(&String::from_utf8_lossy(&made.stdout)),
+        by_name(&files.join("\n---\n"))
+    );
 }
 
 #[test]

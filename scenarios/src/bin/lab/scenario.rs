@@ -20,7 +20,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Run scenarios, each on a cluster of its own.
-    Run(RunArguments),
+    Run(Box<RunArguments>),
     /// Look for mistakes without running anything.
     Lint {
         /// Files, or folders with scenarios below them.
@@ -36,6 +36,18 @@ struct RunArguments {
     /// Files, or folders with scenarios below them.
     #[arg(required = true)]
     paths: Vec<PathBuf>,
+    /// A file with what all scenarios find as `$values`.
+    #[arg(long, value_name = "FILE")]
+    values: Vec<PathBuf>,
+    /// A value over those of the file: `image.tag=1`, read as YAML.
+    #[arg(long, value_name = "PATH=VALUE")]
+    set: Vec<String>,
+    /// The same, as text whatever it looks like.
+    #[arg(long, value_name = "PATH=VALUE")]
+    set_string: Vec<String>,
+    /// A configuration of chainsaw's, for limits, namespaces and what to look at after a failure.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     #[command(flatten)]
     cluster: crate::cluster::ClusterArguments,
     #[command(flatten)]
@@ -45,7 +57,7 @@ struct RunArguments {
 /// Does what is asked.
 pub(crate) async fn run(arguments: Arguments, log: &RunLog) -> Result<(), Failure> {
     match arguments.command {
-        Command::Run(arguments) => Box::pin(run_all(arguments, log)).await,
+        Command::Run(arguments) => Box::pin(run_all(*arguments, log)).await,
         Command::Lint { paths } => lint(&paths),
         Command::Schema => {
             let schema = serde_json::to_string_pretty(&scenario::schema())?;
@@ -81,11 +93,18 @@ fn lint(paths: &[PathBuf]) -> Result<(), Failure> {
 async fn run_all(arguments: RunArguments, log: &RunLog) -> Result<(), Failure> {
     let loaded = discover(&arguments.paths)?;
     let selection = arguments.cluster.selection()?;
+    let configuration = match &arguments.config {
+        Some(path) => scenario::configuration::load(path)?,
+        None => scenario::configuration::Configuration::default(),
+    };
+    let values = scenario::values::load(&arguments.values, &arguments.set, &arguments.set_string)?;
     let mut reporter = report::Reporter::new(&arguments.report);
     for loaded in &loaded {
         for variant in 0..loaded.variants() {
             let options = Options {
                 variant,
+                values: values.clone(),
+                configuration: configuration.clone(),
                 ..Options::default()
             };
             let run = one(loaded, &selection, &options, &mut reporter, log).await?;
