@@ -133,7 +133,7 @@ fn run_folder(creations: usize, folder: &Path, look: impl FnOnce(&Run, &Cluster)
                 tokio::task::yield_now().await;
             }
         };
-        let in_time = tokio::time::timeout(Duration::from_secs(30), recorded).await;
+        let in_time = tokio::time::timeout(Duration::from_secs(120), recorded).await;
         assert!(in_time.is_ok(), "recorded: {:?}", answers(cluster));
         look(&run, cluster);
         granter.stop().await

@@ -183,7 +183,7 @@ fn each_write_is_told_with_who_what_and_why() {
         .await?;
         let set = &sets.first().ok_or("no ReplicaSet")?.name;
         // Its end comes after its owner's; wait until it is told.
-        let explained = tokio::time::timeout(Duration::from_secs(60), async {
+        let explained = tokio::time::timeout(Duration::from_secs(120), async {
             loop {
                 let explained =
                     of_object::explained(&client, &format!("replicasets.apps/{set}"), "default")

@@ -1,5 +1,7 @@
 //! Deleting an instance: nothing goes without a backup, unless people say so.
 
+use std::time::Duration;
+
 use harness::{Failure, conditions};
 use k8s_openapi::api::{
     batch::v1::Job,
@@ -9,7 +11,7 @@ use kube::{
     Api, ResourceExt as _,
     api::{DeleteParams, Patch, PatchParams, PostParams, PropagationPolicy},
 };
-use mysql_operator::crd::MySQL;
+use mysql_operator::{Settings, crd::MySQL};
 use rstest::rstest;
 use scenarios::{
     Lab,
@@ -260,7 +262,12 @@ fn a_resource_whose_finalizer_was_stripped_leaves_its_data_to_the_next_life() {
 
 #[test]
 fn an_operator_removed_together_with_its_resources_finishes_their_deletion_first() {
-    prove(async |lab| {
+    // How long a busy machine takes for the last backup is not what is asked here.
+    let patient = Settings {
+        shutdown_grace: Duration::from_mins(5),
+        ..Settings::default()
+    };
+    prove_with(patient, async |lab| {
         lab.create(CR).await?;
         fill(lab).await?;
         lab.instances()

@@ -20,7 +20,7 @@ mod remains;
 use remains::{Holdings, Remains};
 
 /// How long the kernel may take to clear away what was killed.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 #[test]
 #[ignore = "is killed by another test"]

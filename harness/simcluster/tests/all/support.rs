@@ -17,7 +17,7 @@ use kube::{
 use serde_json::{Value, json};
 use simcluster::{Cluster, Content, ImageConfig, ImageStore, LocalFile, LocalImage, StoreConfig};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The images of these tests, in a cache of their own.
 pub(crate) fn images() -> Arc<ImageStore> {

@@ -46,7 +46,7 @@ async fn a_watch_lasts_as_long_as_its_time_out_even_when_that_is_absurd() {
     let world = World::start();
     for seconds in ["-5", "10000000000"] {
         let path = format!("{CONFIG_MAPS}?watch=true&timeoutSeconds={seconds}");
-        let ended = tokio::time::timeout(Duration::from_secs(30), world.get(&path)).await;
+        let ended = tokio::time::timeout(Duration::from_secs(120), world.get(&path)).await;
         let ended = ended.unwrap_or_else(|_| panic!("timeoutSeconds={seconds} has passed"));
         assert_eq!(ended.code, 200, "{}", ended.text);
     }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use simcluster_apiserver::{ApiServer, Config, Identity};
 
 /// Longer than anything takes that works.
-pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
 pub(crate) struct World {
     pub(crate) server: ApiServer,

@@ -14,7 +14,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::kubelet;
 
 /// Longer than anything takes that works.
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(120);
 
 pub(crate) struct World {
     pub(crate) client: Client,

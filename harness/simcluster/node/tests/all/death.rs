@@ -28,7 +28,7 @@ async fn until(what: &str, condition: impl Fn() -> bool) {
     let begun = Instant::now();
     while !condition() {
         assert!(
-            begun.elapsed() < Duration::from_secs(20),
+            begun.elapsed() < Duration::from_secs(120),
             "not seen: {what}"
         );
         tokio::task::yield_now().await;

@@ -108,7 +108,7 @@ async fn pods_reach_the_api_server_through_its_service() {
             pod.is_some_and(crate::support::is_ready)
         })
         .await;
-    tokio::time::timeout(std::time::Duration::from_secs(10), async {
+    tokio::time::timeout(std::time::Duration::from_secs(120), async {
         while cluster.api_connections.lock().unwrap().is_empty() {
             tokio::task::yield_now().await;
         }

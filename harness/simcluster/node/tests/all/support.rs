@@ -30,7 +30,7 @@ use tokio::net::TcpStream;
 pub(crate) const NODE: &str = "node-0";
 pub(crate) const NAMESPACE: &str = "default";
 /// Nothing here takes longer unless it is broken.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// An API server with one node. Everything ends with it.
 pub(crate) struct Cluster {

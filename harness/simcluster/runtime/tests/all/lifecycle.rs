@@ -21,7 +21,7 @@ const UNKNOWN: Ipv4Addr = Ipv4Addr::new(127, 9, 9, 9);
 
 /// Waits for something that happens soon, and says what it saw last if not.
 async fn eventually<T: std::fmt::Debug + PartialEq>(expected: T, look: impl Fn() -> T) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(120);
     loop {
         let seen = look();
         if seen == expected {
