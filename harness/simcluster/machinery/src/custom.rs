@@ -95,7 +95,11 @@ pub fn fill_in_defaults(object: &mut Value, schema: &Schema) {
 /// update.
 pub fn validate(object: &Value, old: Option<&Value>, schema: &SchemaRef) -> Vec<Error> {
     let mut errors = validate::validate(object, old, schema, &Path::root());
-    errors.extend(validate::validate_list_types(object, schema, &Path::root()));
+    let repeated = |object| validate::validate_list_types(object, schema, &Path::root());
+    // Entries that stand twice are forgiven all together, when some did before.
+    if old.is_none_or(|old| repeated(old).is_empty()) {
+        errors.extend(repeated(object));
+    }
     errors
 }
 
@@ -104,6 +108,25 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn an_update_is_forgiven_what_was_wrong_before() {
+        let schema = Schema::from_openapi(&json!({"type": "object", "properties": {
+            "size": {"type": "integer", "minimum": 1},
+            "colour": {"type": "string"},
+            "parts": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}},
+        }}));
+        let wrong = json!({"size": 0, "colour": "red", "parts": ["a", "a"]});
+        assert_eq!(validate(&wrong, None, &schema).len(), 2);
+        let mut painted = wrong.clone();
+        painted["colour"] = json!("blue");
+        assert_eq!(validate(&painted, Some(&wrong), &schema), []);
+        let mut smaller = wrong.clone();
+        smaller["size"] = json!(-1);
+        assert_eq!(validate(&smaller, Some(&wrong), &schema).len(), 1);
+        let sound = json!({"size": 1});
+        assert_eq!(validate(&wrong, Some(&sound), &schema).len(), 2);
+    }
 
     #[test]
     fn metadata_is_read_as_for_every_object() {
