@@ -5,12 +5,14 @@ use serde_json::{Value, json};
 use simcluster_machinery::field::{Error, Path};
 use simcluster_machinery::{cron, name};
 
-use crate::checks::{non_negative, required_one_of};
+use crate::checks::{non_negative, required_one_of, selector_json};
 use crate::job;
 use crate::pod::defaults;
 use crate::read::{Fill, Read, text_or};
+use crate::replica_set::same_generation;
 use crate::rules::KindRules;
 use crate::table::{self, AGE, Column, NAME, Row};
+use crate::warnings::name_of_pods;
 
 /// A job's name is the CronJob's and eleven characters more.
 const LONGEST_NAME: usize = 52;
@@ -31,30 +33,47 @@ impl KindRules for CronJob {
 
     fn validate_create(&self, cron_job: &Value) -> Vec<Error> {
         let mut errors = Vec::new();
-        let (spec, path) = (&cron_job["spec"], Path::new("spec"));
+        validate_spec(cron_job, None, &mut errors);
         let own_name = cron_job.text("metadata.name");
         if own_name.len() > LONGEST_NAME {
             let place = Path::new("metadata").child("name");
-            errors.push(Error::invalid(
-                &place,
-                own_name,
-                name::too_long(LONGEST_NAME),
-            ));
+            let detail = name::too_long(LONGEST_NAME);
+            errors.push(Error::invalid(&place, own_name, detail));
         }
-        validate_schedule(spec, &path, &mut errors);
-        non_negative(spec, &["startingDeadlineSeconds"], &path, &mut errors);
-        validate_time_zone(spec, &path, &mut errors);
-        required_one_of(spec, "concurrencyPolicy", &POLICIES, &path, &mut errors);
-        let template_path = path.child("jobTemplate");
-        let job_spec = &spec["jobTemplate"]["spec"];
-        job::validate_template_spec(job_spec, &template_path.child("spec"), &mut errors);
-        let manual = template_path.child("spec").child("manualSelector");
-        if job_spec.at("manualSelector").is_some() && job_spec.flag("manualSelector") {
-            errors.push(Error::not_supported(&manual, true, &["nil", "false"]));
-        }
-        let limits = ["successfulJobsHistoryLimit", "failedJobsHistoryLimit"];
-        non_negative(spec, &limits, &path, &mut errors);
         errors
+    }
+
+    /// The length of the name is not looked at again.
+    fn validate_update(&self, new: &Value, old: &Value) -> Vec<Error> {
+        let mut errors = Vec::new();
+        validate_spec(new, Some(&old["spec"]), &mut errors);
+        errors
+    }
+
+    fn update_validates_whole_metadata(&self) -> bool {
+        false
+    }
+
+    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
+        let mut warnings = if old.is_none() {
+            name_of_pods(new)
+        } else {
+            Vec::new()
+        };
+        if old.is_none_or(|old| !same_generation(new, old)) {
+            let path = Path::new("spec").child("jobTemplate").child("spec");
+            let spec = new.at("spec.jobTemplate.spec").unwrap_or(&Value::Null);
+            warnings.extend(job::spec_warnings(spec, &path));
+        }
+        if old.is_some() && new.text("spec.schedule").contains("TZ") {
+            warnings.push(
+                "cannot use TZ or CRON_TZ in spec.spec.schedule, use timeZone instead, see \
+                 https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more \
+                 details"
+                    .to_owned(),
+            );
+        }
+        warnings
     }
 
     fn has_status(&self) -> bool {
@@ -111,20 +130,52 @@ impl KindRules for CronJob {
     }
 }
 
-fn validate_schedule(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
+/// The spec; what an update leaves as it was may be what is refused today.
+fn validate_spec(cron_job: &Value, old: Option<&Value>, errors: &mut Vec<Error>) {
+    let (spec, path) = (&cron_job["spec"], Path::new("spec"));
+    validate_schedule(spec, old, &path, errors);
+    non_negative(spec, &["startingDeadlineSeconds"], &path, errors);
+    if old.is_none_or(|old| old.at("timeZone") != spec.at("timeZone")) {
+        validate_time_zone(spec, &path, errors);
+    }
+    required_one_of(spec, "concurrencyPolicy", &POLICIES, &path, errors);
+    let path_of_job = path.child("jobTemplate").child("spec");
+    let job_spec = &spec["jobTemplate"]["spec"];
+    job::validate_template_spec(job_spec, &path_of_job, errors);
+    if let Some(selector) = job_spec.at("selector") {
+        errors.push(Error::invalid_shown(
+            &path_of_job.child("selector"),
+            selector_json(Some(selector)),
+            "`selector` will be auto-generated",
+        ));
+    }
+    if job_spec.flag("manualSelector") {
+        let place = path_of_job.child("manualSelector");
+        errors.push(Error::not_supported(&place, true, &["nil", "false"]));
+    }
+    let limits = ["successfulJobsHistoryLimit", "failedJobsHistoryLimit"];
+    non_negative(spec, &limits, &path, errors);
+}
+
+fn validate_schedule(spec: &Value, old: Option<&Value>, path: &Path, errors: &mut Vec<Error>) {
     let place = path.child("schedule");
     let text = spec.text("schedule");
     if text.is_empty() {
         errors.push(Error::required(&place, ""));
-    } else {
-        if let Err(error) = cron::Schedule::parse(text) {
-            errors.push(Error::invalid(&place, text, error));
-        }
-        if text.contains("TZ") {
-            let detail = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead";
-            errors.push(Error::invalid(&place, text, detail));
-        }
+        return;
     }
+    if let Err(error) = cron::Schedule::parse(text) {
+        errors.push(Error::invalid(&place, text, error));
+    }
+    let had_zone = old.is_some_and(|old| old.text("schedule").contains("TZ"));
+    let detail = match (text.contains("TZ"), had_zone) {
+        (true, false) => "cannot use TZ or CRON_TZ in schedule, use timeZone field instead",
+        (true, true) if spec.at("timeZone").is_some() => {
+            "cannot use both timeZone field and TZ or CRON_TZ in schedule"
+        }
+        _ => return,
+    };
+    errors.push(Error::invalid(&place, text, detail));
 }
 
 fn validate_time_zone(spec: &Value, path: &Path, errors: &mut Vec<Error>) {

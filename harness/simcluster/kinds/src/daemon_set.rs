@@ -14,6 +14,7 @@ use crate::read::{Fill, Read};
 use crate::replica_set::{template_warnings, validate_selector, validate_template};
 use crate::rules::KindRules;
 use crate::table::{self, AGE, Column, NAME, Row};
+use crate::workload_status;
 
 const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
 
@@ -80,12 +81,19 @@ impl KindRules for DaemonSet {
         errors
     }
 
+    fn validate_status_update(&self, new: &Value, old: &Value) -> Vec<Error> {
+        workload_status::daemon_set(new, old)
+    }
+
     fn update_validates_whole_metadata(&self) -> bool {
         false
     }
 
     fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
-        template_warnings(new, old)
+        if old.is_some_and(|old| template_generation(old) == template_generation(new)) {
+            return Vec::new();
+        }
+        template_warnings(new, None)
     }
 
     fn has_status(&self) -> bool {
@@ -162,7 +170,6 @@ fn validate_strategy(strategy: &Value, path: &Path, errors: &mut Vec<Error>) {
                     None | Some(IntOrPercent::Int(0) | IntOrPercent::Percent(0))
                 )
             };
-            let unavailable = update["maxUnavailable"].clone();
             let place = rolling.child("maxUnavailable");
             match (zero("maxUnavailable"), zero("maxSurge")) {
                 (false, false) => errors.push(Error::invalid(
@@ -170,17 +177,23 @@ fn validate_strategy(strategy: &Value, path: &Path, errors: &mut Vec<Error>) {
                     update["maxSurge"].clone(),
                     "may not be set when maxUnavailable is non-zero",
                 )),
-                (true, true) => errors.push(Error::required(
-                    &place,
-                    format!("cannot be 0 when maxSurge is 0 (was {unavailable})"),
-                )),
+                (true, true) => {
+                    errors.push(Error::required(&place, "cannot be 0 when maxSurge is 0"));
+                }
                 _ => {}
             }
         }
-        (other, _) => errors.push(Error::not_supported(
-            &path.child("type"),
-            other,
-            &["RollingUpdate", "OnDelete"],
-        )),
+        (other, update) => {
+            let update = update.map_or_else(
+                || "null".to_owned(),
+                |update| {
+                    let (unavailable, surge) = (&update["maxUnavailable"], &update["maxSurge"]);
+                    format!("{{\"MaxUnavailable\":{unavailable},\"MaxSurge\":{surge}}}")
+                },
+            );
+            let shown = format!("{{\"Type\":{},\"RollingUpdate\":{update}}}", json!(other));
+            let types = ["RollingUpdate", "OnDelete"];
+            errors.push(Error::not_supported_shown(path, shown, &types));
+        }
     }
 }

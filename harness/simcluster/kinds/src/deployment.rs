@@ -11,9 +11,10 @@ use crate::checks::{
 use crate::meta;
 use crate::pod::defaults;
 use crate::read::{Fill, Read};
-use crate::replica_set::{template_warnings, validate_selector_and_template};
+use crate::replica_set::{validate_selector_and_template, workload_warnings};
 use crate::rules::KindRules;
 use crate::table::{self, AGE, Column, NAME, Row};
+use crate::workload_status;
 
 pub(crate) struct Deployment;
 
@@ -65,12 +66,16 @@ impl KindRules for Deployment {
         errors
     }
 
+    fn validate_status_update(&self, new: &Value, old: &Value) -> Vec<Error> {
+        workload_status::deployment(new, old)
+    }
+
     fn update_validates_whole_metadata(&self) -> bool {
         false
     }
 
     fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
-        template_warnings(new, old)
+        workload_warnings(new, old)
     }
 
     fn has_status(&self) -> bool {

@@ -11,9 +11,11 @@ use crate::meta::complain;
 use crate::read::{Fill, Read, text_or};
 use crate::rules::KindRules;
 use crate::table::{self, AGE, Column, NAME, Row};
+use crate::warnings::ip;
 
 const MAX_ENDPOINTS: usize = 1000;
 const MAX_ADDRESSES: usize = 100;
+const MAX_HINTS: usize = 8;
 
 pub(crate) struct EndpointSlice;
 
@@ -37,6 +39,21 @@ impl KindRules for EndpointSlice {
         let mut errors = validate(new, old.list("endpoints"));
         immutable(new, old, &["addressType"], &Path::root(), &mut errors);
         errors
+    }
+
+    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if new.text("addressType") == "FQDN" {
+            warnings.push("spec.addressType: FQDN endpoints are deprecated".to_owned());
+            return warnings;
+        }
+        for (index, endpoint) in new.list("endpoints").iter().enumerate() {
+            let path = Path::new("endpoints").index(index).child("addresses");
+            for (index, address) in endpoint.texts("addresses").into_iter().enumerate() {
+                ip(address, &path.index(index), &mut warnings);
+            }
+        }
+        warnings
     }
 
     fn has_generation(&self) -> bool {
@@ -90,7 +107,12 @@ fn validate(slice: &Value, known: &[Value]) -> Vec<Error> {
         let path = Path::new("endpoints");
         errors.push(Error::too_many(&path, endpoints.len(), MAX_ENDPOINTS));
     }
-    for (index, endpoint) in endpoints.iter().enumerate() {
+    let looked_at = if endpoints.len() > MAX_ENDPOINTS {
+        0
+    } else {
+        MAX_ENDPOINTS
+    };
+    for (index, endpoint) in endpoints.iter().take(looked_at).enumerate() {
         // What was there before may stay.
         if known.contains(endpoint) {
             continue;
@@ -120,7 +142,7 @@ fn validate_endpoint(endpoint: &Value, address_type: &str, path: &Path, errors: 
     for (index, address) in addresses.into_iter().enumerate() {
         let path = list.index(index);
         if address_type == "FQDN" {
-            complain(errors, &path, address, name::dns1123_subdomain(address));
+            validate_domain(address, &path, errors);
             continue;
         }
         let before = errors.len();
@@ -134,6 +156,12 @@ fn validate_endpoint(endpoint: &Value, address_type: &str, path: &Path, errors: 
             errors.push(Error::invalid(&path, address, detail));
         }
     }
+    let node = endpoint.text("nodeName");
+    if !node.is_empty() {
+        let complaints = name::dns1123_subdomain(node);
+        complain(errors, &path.child("nodeName"), node, complaints);
+    }
+    validate_hints(endpoint, path, errors);
     let host = endpoint.text("hostname");
     if !host.is_empty() {
         complain(
@@ -142,6 +170,49 @@ fn validate_endpoint(endpoint: &Value, address_type: &str, path: &Path, errors: 
             host,
             name::dns1123_label(host),
         );
+    }
+}
+
+/// A name of a host with its domain.
+fn validate_domain(text: &str, path: &Path, errors: &mut Vec<Error>) {
+    if text.is_empty() {
+        errors.push(Error::required(path, ""));
+        return;
+    }
+    let text = text.strip_suffix('.').unwrap_or(text);
+    let complaints = name::dns1123_subdomain(text);
+    if !complaints.is_empty() {
+        complain(errors, path, text, complaints);
+        return;
+    }
+    if !text.contains('.') {
+        let detail = "should be a domain with at least two segments separated by dots";
+        errors.push(Error::invalid(path, text, detail));
+    }
+}
+
+/// Where an endpoint should be used from.
+fn validate_hints(endpoint: &Value, path: &Path, errors: &mut Vec<Error>) {
+    for list in ["forZones", "forNodes"] {
+        let path = path.child("hints").child(list);
+        let hints = endpoint.list(&format!("hints.{list}"));
+        if hints.len() > MAX_HINTS {
+            errors.push(Error::too_many(&path, hints.len(), MAX_HINTS));
+            continue;
+        }
+        for (index, hint) in hints.iter().enumerate() {
+            let place = path.index(index).child("name");
+            let own = hint.text("name");
+            if hints[..index].iter().any(|other| other.text("name") == own) {
+                errors.push(Error::duplicate(&place, own));
+            }
+            let complaints = if list == "forZones" {
+                name::label_value(own)
+            } else {
+                name::dns1123_subdomain(own)
+            };
+            complain(errors, &place, own, complaints);
+        }
     }
 }
 
@@ -162,5 +233,10 @@ fn validate_ports(ports: &[Value], errors: &mut Vec<Error>) {
             errors.push(Error::duplicate(&path.child("name"), own_name));
         }
         one_of(port, "protocol", &["SCTP", "TCP", "UDP"], &path, errors);
+        let protocol = port.text("appProtocol");
+        if !protocol.is_empty() {
+            let complaints = name::qualified_name(protocol);
+            complain(errors, &path.child("appProtocol"), protocol, complaints);
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Endpoints.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
@@ -12,8 +13,10 @@ use crate::meta::complain;
 use crate::read::{Fill, Read};
 use crate::rules::KindRules;
 use crate::table::{self, AGE, Column, NAME, Row};
+use crate::warnings::ip;
 
 const SHOWN: usize = 3;
+const NO_ADDRESS: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
 
 pub(crate) struct Endpoints;
 
@@ -34,8 +37,38 @@ impl KindRules for Endpoints {
         errors
     }
 
+    fn validate_update(&self, new: &Value, old: &Value) -> Vec<Error> {
+        let mut errors = self.validate_create(new);
+        let known: BTreeMap<&str, &str> = addresses(old)
+            .filter_map(|(_, one)| Some((one.text("ip"), one.at("nodeName")?.as_str()?)))
+            .collect();
+        for (path, address) in addresses(new) {
+            let (ip, node) = (address.text("ip"), address.text("nodeName"));
+            if let Some(before) = known.get(ip)
+                && !node.is_empty()
+                && node != *before
+            {
+                let detail = format!("Cannot change NodeName for {ip} to {node}");
+                errors.push(Error::forbidden(&path.child("nodeName"), detail));
+            }
+        }
+        errors
+    }
+
+    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for (path, address) in addresses(new) {
+            ip(address.text("ip"), &path.child("ip"), &mut warnings);
+        }
+        warnings
+    }
+
     fn deprecation(&self) -> Option<&'static str> {
         Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")
+    }
+
+    fn update_validates_whole_metadata(&self) -> bool {
+        false
     }
 
     fn columns(&self) -> &'static [Column] {
@@ -51,6 +84,20 @@ impl KindRules for Endpoints {
     }
 }
 
+/// All addresses, with their places.
+fn addresses(endpoints: &Value) -> impl Iterator<Item = (Path, &Value)> {
+    let subsets = endpoints.list("subsets").iter().enumerate();
+    subsets.flat_map(|(index, subset)| {
+        ["addresses", "notReadyAddresses"]
+            .into_iter()
+            .flat_map(move |list| {
+                let path = Path::new("subsets").index(index).child(list);
+                let all = subset.list(list).iter().enumerate();
+                all.map(move |(at, one)| (path.index(at), one))
+            })
+    })
+}
+
 fn validate_subset(subset: &Value, path: &Path, errors: &mut Vec<Error>) {
     if subset.lacks("addresses") && subset.lacks("notReadyAddresses") {
         errors.push(Error::required(
@@ -61,15 +108,24 @@ fn validate_subset(subset: &Value, path: &Path, errors: &mut Vec<Error>) {
     for list in ["addresses", "notReadyAddresses"] {
         for (index, address) in subset.list(list).iter().enumerate() {
             let path = path.child(list).index(index);
-            validate_address(address.text("ip"), &path.child("ip"), errors);
+            let before = errors.len();
+            let ip = address.text("ip");
+            if ip.parse::<IpAddr>().is_err() {
+                errors.push(Error::invalid(&path.child("ip"), ip, NO_ADDRESS));
+            }
+            let node = address.text("nodeName");
+            if !node.is_empty() {
+                let complaints = name::dns1123_subdomain(node);
+                complain(errors, &path.child("nodeName"), node, complaints);
+            }
             let host = address.text("hostname");
             if !host.is_empty() {
-                complain(
-                    errors,
-                    &path.child("hostname"),
-                    host,
-                    name::dns1123_label(host),
-                );
+                let complaints = name::dns1123_label(host);
+                complain(errors, &path.child("hostname"), host, complaints);
+            }
+            // Where an address leads is looked at only when all else is right.
+            if errors.len() == before {
+                validate_address(ip, &path.child("ip"), errors);
             }
         }
     }
@@ -99,8 +155,7 @@ fn validate_subset(subset: &Value, path: &Path, errors: &mut Vec<Error>) {
 /// An address that a client can be sent to: neither this machine nor nobody.
 pub(crate) fn validate_address(text: &str, path: &Path, errors: &mut Vec<Error>) {
     let Ok(address) = text.parse::<IpAddr>() else {
-        let detail = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
-        errors.push(Error::invalid(path, text, detail));
+        errors.push(Error::invalid(path, text, NO_ADDRESS));
         return;
     };
     if address.is_unspecified() {

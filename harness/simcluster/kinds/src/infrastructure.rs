@@ -257,3 +257,31 @@ pub(crate) fn allowed_topologies(class: &Value, errors: &mut Vec<Error>) {
         terms.push(keys);
     }
 }
+
+pub(crate) fn volume_attributes_class(class: &Value) -> Vec<Error> {
+    let mut errors = Vec::new();
+    let (driver, path) = (class.text("driverName"), Path::new("driverName"));
+    if driver.is_empty() {
+        errors.push(Error::required(&path, ""));
+    } else {
+        let complaints = name::qualified_name(&driver.to_lowercase());
+        complain(&mut errors, &path, driver, complaints);
+    }
+    if class.lacks("parameters") {
+        let detail = "must contain at least one key/value pair";
+        errors.push(Error::required(&Path::new("parameters"), detail));
+    }
+    errors
+}
+
+pub(crate) fn volume_attributes_class_update(new: &Value, old: &Value) -> Vec<Error> {
+    let changed = ["driverName", "parameters"]
+        .into_iter()
+        .filter(|field| new.at(field) != old.at(field));
+    changed
+        .map(|field| {
+            let detail = format!("updates to {field} are forbidden.");
+            Error::forbidden(&Path::new(field), detail)
+        })
+        .collect()
+}

@@ -11,6 +11,7 @@ use crate::checks::{immutable, port_number, required};
 use crate::meta::complain;
 use crate::read::{Read, text_or};
 use crate::rules::KindRules;
+use crate::service::balanced;
 use crate::table::{self, AGE, Column, NAME, Row};
 
 /// How an ingress said its class before there was a field.
@@ -75,6 +76,30 @@ impl KindRules for Ingress {
             errors.push(Error::invalid(&place, class.clone(), detail));
         }
         errors
+    }
+
+    fn update_validates_whole_metadata(&self) -> bool {
+        false
+    }
+
+    fn validate_status_update(&self, new: &Value, _old: &Value) -> Vec<Error> {
+        let mut errors = Vec::new();
+        let path = Path::new("status").child("loadBalancer").child("ingress");
+        let all = new.list("status.loadBalancer.ingress");
+        for (index, ingress) in all.iter().enumerate() {
+            balanced(ingress, &path.index(index), &mut errors);
+        }
+        errors
+    }
+
+    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
+        let annotated = new.map("metadata.annotations").any(|(key, _)| key == CLASS);
+        if old.is_some() || !annotated || new.at("spec.ingressClassName").is_some() {
+            return Vec::new();
+        }
+        vec![format!(
+            "annotation {CLASS:?} is deprecated, please use 'spec.ingressClassName' instead"
+        )]
     }
 
     fn has_status(&self) -> bool {

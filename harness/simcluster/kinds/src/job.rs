@@ -1,17 +1,22 @@
 //! Job.
 
+mod indexes;
+mod policies;
+mod status;
+mod update;
 mod validation;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use simcluster_machinery::field::Error;
+use simcluster_machinery::field::{Error, Path};
 
 use crate::meta;
-use crate::pod::defaults;
+use crate::pod::{defaults, warnings};
 use crate::read::{Fill, Read};
-use crate::replica_set::template_warnings;
+use crate::replica_set::same_generation;
 use crate::rules::KindRules;
 use crate::table::{self, AGE, Column, NAME, Row};
+use crate::warnings::name_of_pods;
 
 pub(crate) use validation::{spec_of_template as validate_template_spec, time_zone_name};
 
@@ -19,6 +24,8 @@ pub(crate) use validation::{spec_of_template as validate_template_spec, time_zon
 const UID_LABELS: [&str; 2] = ["batch.kubernetes.io/controller-uid", "controller-uid"];
 const NAME_LABELS: [&str; 2] = ["batch.kubernetes.io/job-name", "job-name"];
 const BACKOFF_LIMIT: i64 = 6;
+const SOFT_COMPLETIONS: i64 = 100_000;
+const SOFT_PARALLELISM: i64 = 10_000;
 const NO_LIMIT: i64 = 2_147_483_647;
 
 pub(crate) struct Job;
@@ -69,8 +76,12 @@ impl KindRules for Job {
 
     fn validate_update(&self, new: &Value, old: &Value) -> Vec<Error> {
         let mut errors = validation::job(new);
-        errors.extend(validation::update(new, old));
+        errors.extend(update::check(new, old));
         errors
+    }
+
+    fn validate_status_update(&self, new: &Value, old: &Value) -> Vec<Error> {
+        status::update(new, old)
     }
 
     fn update_validates_whole_metadata(&self) -> bool {
@@ -78,7 +89,16 @@ impl KindRules for Job {
     }
 
     fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
-        template_warnings(new, old)
+        if old.is_some_and(|old| same_generation(new, old)) {
+            return Vec::new();
+        }
+        let mut warnings = if old.is_none() {
+            name_of_pods(new)
+        } else {
+            Vec::new()
+        };
+        warnings.extend(spec_warnings(&new["spec"], &Path::new("spec")));
+        warnings
     }
 
     fn has_status(&self) -> bool {
@@ -126,6 +146,26 @@ impl KindRules for Job {
             table::selector(job.at("spec.selector")),
         ])
     }
+}
+
+/// Warnings about the spec of a job, or of a job's template (at `path`).
+pub(crate) fn spec_warnings(spec: &Value, path: &Path) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let count = |field: &str| spec.integer(field).unwrap_or(0);
+    if spec.text("completionMode") == "Indexed"
+        && count("completions") > SOFT_COMPLETIONS
+        && count("parallelism") > SOFT_PARALLELISM
+    {
+        warnings.push(format!(
+            "{path}: In Indexed Jobs with a number of completions higher than 10^5 and a \
+             parallelism higher than 10^4, Kubernetes might not be able to track \
+             completedIndexes when a big number of indexes fail"
+        ));
+    }
+    if let Some(template) = spec.at("template") {
+        warnings.extend(warnings::of_template(template, &path.child("template")));
+    }
+    warnings
 }
 
 /// Labels of the template and a selector that name this job and no other, unless the client takes

@@ -33,6 +33,10 @@ impl KindRules for Lease {
         errors
     }
 
+    fn update_validates_whole_metadata(&self) -> bool {
+        false
+    }
+
     fn columns(&self) -> &'static [Column] {
         const { &[NAME, Column::text("Holder"), AGE] }
     }

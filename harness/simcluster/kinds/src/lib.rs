@@ -14,6 +14,7 @@
 //! * status: decode, [`KindRules::default`], [`KindRules::prepare_status_update`],
 //!   [`KindRules::stamp_status`], [`KindRules::check_status_update`].
 
+mod addresses;
 pub mod admission;
 pub mod admission_cel;
 mod admission_policy;
@@ -57,7 +58,9 @@ mod stateful_set;
 mod storage_class;
 mod stored;
 pub mod table;
+mod warnings;
 mod webhook_configuration;
+mod workload_status;
 
 pub use meta::{
     NameRule, Scope, carry_server_fields, dedup_owner_references, finalizer_warnings,

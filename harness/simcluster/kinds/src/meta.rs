@@ -42,6 +42,8 @@ pub enum NameRule {
     Rfc1035Label,
     /// Whatever can stand in a path.
     PathSegment,
+    /// An address.
+    Address,
 }
 
 impl NameRule {
@@ -58,6 +60,7 @@ impl NameRule {
             Self::Label => name::dns1123_label(&masked),
             Self::Rfc1035Label => name::dns1035_label(&masked),
             Self::PathSegment => name::path_segment(&masked),
+            Self::Address => crate::addresses::name_complaints(&masked),
         }
     }
 }

@@ -82,6 +82,10 @@ impl KindRules for NetworkPolicy {
         true
     }
 
+    fn update_validates_whole_metadata(&self) -> bool {
+        false
+    }
+
     fn columns(&self) -> &'static [Column] {
         const { &[NAME, Column::text("Pod-Selector"), AGE] }
     }

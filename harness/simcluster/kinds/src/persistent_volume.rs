@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use simcluster_machinery::field::{Error, Path};
 use simcluster_machinery::name;
+use simcluster_machinery::quantity::Quantity;
 
 use crate::checks::{immutable, one_of, required};
 use crate::meta::{self, complain};
@@ -12,6 +13,7 @@ use crate::read::{Fill, Read, text_or};
 use crate::resources;
 use crate::rules::KindRules;
 use crate::table::{self, AGE, Column, NAME, Row};
+use crate::warnings;
 
 /// The sources a volume may have, in the order in which the API looks for them.
 const SOURCES: [&str; 22] = [
@@ -89,7 +91,13 @@ impl KindRules for PersistentVolume {
         let mut errors = self.validate_create(new);
         let path = Path::new("spec");
         let (new, old) = (&new["spec"], &old["spec"]);
-        if let Some(kind) = SOURCES.iter().find(|kind| new.at(kind) != old.at(kind)) {
+        // A secret for growing may be named later.
+        let mut given = new.clone();
+        let secret = "csi.controllerExpandSecretRef";
+        if old.at("csi").is_some() && old.at(secret).is_none() {
+            given.take_field(secret);
+        }
+        if let Some(kind) = SOURCES.iter().find(|kind| given.at(kind) != old.at(kind)) {
             let detail = format!(
                 "spec.persistentvolumesource is immutable after creation\n  \
                  core.PersistentVolumeSource{{\n- \t{kind}: {},\n+ \t{kind}: {},\n  }}\n",
@@ -101,11 +109,21 @@ impl KindRules for PersistentVolume {
                 detail,
             ));
         }
-        immutable(new, old, &["volumeMode"], &path, &mut errors);
+        // The server leaves the spec out of these paths.
+        immutable(new, old, &["volumeMode"], &Path::root(), &mut errors);
         if old.at("nodeAffinity").is_some() {
-            immutable(new, old, &["nodeAffinity"], &path, &mut errors);
+            immutable(new, old, &["nodeAffinity"], &Path::root(), &mut errors);
+        }
+        let attributes = "volumeAttributesClassName";
+        if old.at(attributes).is_some() && new.at(attributes).is_none() {
+            let detail = "update from non-nil value to nil is forbidden";
+            errors.push(Error::forbidden(&path.child(attributes), detail));
         }
         errors
+    }
+
+    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
+        warnings::volume(new)
     }
 
     fn has_status(&self) -> bool {
@@ -191,9 +209,20 @@ pub(crate) fn validate_access_modes(spec: &Value, path: &Path, errors: &mut Vec<
             errors.push(Error::not_supported(&path, *mode, &ACCESS_MODES));
         }
     }
-    if modes.len() > 1 && modes.contains(&"ReadWriteOncePod") {
+    let others = modes
+        .iter()
+        .any(|mode| *mode != "ReadWriteOncePod" && ACCESS_MODES.contains(mode));
+    if others && modes.contains(&"ReadWriteOncePod") {
         let detail = "may not use ReadWriteOncePod with other access modes";
         errors.push(Error::forbidden(&path, detail));
+    }
+}
+
+/// An amount that is there, and so not below zero.
+pub(crate) fn not_negative(quantity: Quantity, path: &Path, errors: &mut Vec<Error>) {
+    if quantity.is_negative() {
+        let detail = "must be a valid resource quantity";
+        errors.push(Error::invalid(path, quantity.milli_value() / 1000, detail));
     }
 }
 
@@ -208,6 +237,7 @@ fn validate_spec(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
         errors.push(Error::not_supported(&place, given, &["storage"]));
     }
     for (name, quantity) in &capacity {
+        not_negative(*quantity, &place.key(name), errors);
         if quantity.is_zero() || quantity.is_negative() {
             let detail = "must be greater than zero";
             errors.push(Error::invalid(
@@ -243,6 +273,18 @@ fn validate_spec(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
         complain(errors, &place, class, name::dns1123_subdomain(class));
     }
     one_of(spec, "volumeMode", &VOLUME_MODES, path, errors);
+    if let Some(class) = spec.at("volumeAttributesClassName").and_then(Value::as_str) {
+        let place = path.child("volumeAttributesClassName");
+        if class.is_empty() {
+            errors.push(Error::required(&place, "an empty string is disallowed"));
+        } else {
+            complain(errors, &place, class, name::dns1123_subdomain(class));
+        }
+        if spec.at("csi").is_none() {
+            let detail = "has to be specified when using volumeAttributesClassName";
+            errors.push(Error::required(&path.child("csi"), detail));
+        }
+    }
 }
 
 fn validate_source(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
@@ -260,8 +302,12 @@ fn validate_source(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
         "hostPath" => {
             required(source, "path", &place, errors);
             no_backsteps(source, &place, errors);
-            if source.text("path") == "/" && spec.text("persistentVolumeReclaimPolicy") == "Recycle"
-            {
+            let all = !source.lacks("path")
+                && source
+                    .text("path")
+                    .split('/')
+                    .all(|part| matches!(part, "" | "."));
+            if all && spec.text("persistentVolumeReclaimPolicy") == "Recycle" {
                 errors.push(Error::forbidden(
                     &path.child("persistentVolumeReclaimPolicy"),
                     "may not be 'recycle' for a hostPath mount of '/'",

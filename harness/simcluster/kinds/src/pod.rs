@@ -9,6 +9,7 @@ pub(crate) mod defaults;
 mod env;
 mod handler;
 mod qos;
+mod resize;
 mod security;
 mod table;
 mod update;
@@ -19,6 +20,8 @@ pub(crate) mod warnings;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use simcluster_machinery::field::{Error, Path};
+
+pub use resize::{prepare_resize, validate_resize};
 
 pub(crate) use affinity::{validate_node_selector, validate_tolerations};
 
@@ -87,13 +90,11 @@ impl KindRules for Pod {
     }
 
     fn warnings(&self, pod: &Value, old: Option<&Value>) -> Vec<String> {
-        let mut warnings = if old.is_none() {
-            warnings::of_name(pod)
-        } else {
-            Vec::new()
-        };
-        warnings.extend(warnings::of_spec(&pod["spec"], &Path::new("spec")));
-        warnings
+        // Pods are updated by programs more than by people: the server says nothing then.
+        if old.is_some() {
+            return Vec::new();
+        }
+        warnings::of_pod(pod)
     }
 
     fn has_status(&self) -> bool {

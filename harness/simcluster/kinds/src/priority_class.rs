@@ -75,6 +75,10 @@ impl KindRules for PriorityClass {
         errors
     }
 
+    fn update_validates_whole_metadata(&self) -> bool {
+        false
+    }
+
     fn columns(&self) -> &'static [Column] {
         const {
             &[

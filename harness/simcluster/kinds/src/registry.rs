@@ -160,9 +160,13 @@ fn other(group: &str, kind: &str) -> Known {
         ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding") => {
             &crate::admission_policy::Binding
         }
-        ("flowcontrol.apiserver.k8s.io", _)
-        | ("networking.k8s.io", "ServiceCIDR")
-        | ("resource.k8s.io", "ResourceClaim") => &stored::WITH_STATUS,
+        ("flowcontrol.apiserver.k8s.io", "FlowSchema") => &stored::FLOW_SCHEMA,
+        ("flowcontrol.apiserver.k8s.io", _) => &stored::PRIORITY_LEVEL,
+        ("networking.k8s.io", "ServiceCIDR") => &stored::SERVICE_CIDR,
+        ("networking.k8s.io", "IPAddress") => &stored::IP_ADDRESS,
+        ("resource.k8s.io", "ResourceClaim") => &stored::WITH_STATUS,
+        ("resource.k8s.io", "DeviceClass" | "ResourceClaimTemplate") => &stored::NAMED,
+        ("storage.k8s.io", "VolumeAttributesClass") => &stored::VOLUME_ATTRIBUTES_CLASS,
         ("storage.k8s.io", "CSIDriver") => &stored::CSI_DRIVER,
         ("apiregistration.k8s.io", "APIService") => &stored::API_SERVICE,
         ("autoscaling", "HorizontalPodAutoscaler") => {

@@ -10,6 +10,7 @@ use crate::pod::{defaults, validation, warnings};
 use crate::read::{Fill, Read};
 use crate::rules::KindRules;
 use crate::table::{self, AGE, Column, NAME, Row};
+use crate::warnings::name_of_pods;
 
 pub(crate) struct ReplicaSet;
 
@@ -48,7 +49,7 @@ impl KindRules for ReplicaSet {
     }
 
     fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
-        template_warnings(new, old)
+        workload_warnings(new, old)
     }
 
     fn has_status(&self) -> bool {
@@ -101,16 +102,31 @@ pub(crate) fn replica_row(set: &Value, now: Timestamp) -> Row {
     ])
 }
 
-/// Warnings about the template of a workload, when it is new or has changed.
+/// Warnings about a workload, when it is new or its generation has changed: its template, and its
+/// name when its pods are named after it.
+pub(crate) fn workload_warnings(new: &Value, old: Option<&Value>) -> Vec<String> {
+    let mut warnings = if old.is_none() {
+        name_of_pods(new)
+    } else {
+        Vec::new()
+    };
+    warnings.extend(template_warnings(new, old));
+    warnings
+}
+
+/// Warnings about the template of a workload, when it is new or its generation has changed.
 pub(crate) fn template_warnings(new: &Value, old: Option<&Value>) -> Vec<String> {
-    let template = new.at("spec.template");
-    if old.is_some_and(|old| old.at("spec.template") == template) {
+    if old.is_some_and(|old| same_generation(new, old)) {
         return Vec::new();
     }
-    let spec = template.and_then(|template| template.at("spec"));
-    let path = Path::new("spec").child("template").child("spec");
-    spec.map(|spec| warnings::of_spec(spec, &path))
-        .unwrap_or_default()
+    let path = Path::new("spec").child("template");
+    let template = new.at("spec.template");
+    template.map_or_else(Vec::new, |template| warnings::of_template(template, &path))
+}
+
+/// Whether nothing has changed that the generation counts.
+pub(crate) fn same_generation(new: &Value, old: &Value) -> bool {
+    new.at("metadata.generation") == old.at("metadata.generation")
 }
 
 /// A selector that is there, is not empty, matches the template, and a template of pods that run

@@ -7,7 +7,7 @@ use simcluster_machinery::field::{Error, Path};
 use crate::checks::{non_negative, required};
 use crate::pod::{defaults, validation};
 use crate::read::{Fill, Read};
-use crate::replica_set::{REPLICA_COLUMNS, replica_row, template_warnings};
+use crate::replica_set::{REPLICA_COLUMNS, replica_row, workload_warnings};
 use crate::rules::KindRules;
 use crate::table::{self, Column, Row};
 
@@ -64,7 +64,7 @@ impl KindRules for ReplicationController {
     }
 
     fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
-        template_warnings(new, old)
+        workload_warnings(new, old)
     }
 
     fn has_status(&self) -> bool {

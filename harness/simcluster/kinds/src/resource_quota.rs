@@ -203,6 +203,10 @@ impl KindRules for ResourceQuota {
         true
     }
 
+    fn update_validates_whole_metadata(&self) -> bool {
+        false
+    }
+
     fn columns(&self) -> &'static [Column] {
         const { &[NAME, Column::text("Request"), Column::text("Limit"), AGE] }
     }

@@ -1,5 +1,7 @@
 //! Secret.
 
+mod tls;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
@@ -59,6 +61,20 @@ impl KindRules for Secret {
         keep_immutable(new, old, &["data"], &mut errors);
         errors.extend(self.validate_create(new));
         errors
+    }
+
+    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
+        if new.text("type") != "kubernetes.io/tls" {
+            return Vec::new();
+        }
+        let bytes = |key: &str| {
+            let data = new.at("data").and_then(|data| data.get(key)?.as_str());
+            let bytes = STANDARD.decode(data.unwrap_or_default());
+            String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned()
+        };
+        tls::why_no_pair(&bytes("tls.crt"), &bytes("tls.key"))
+            .into_iter()
+            .collect()
     }
 
     fn selectable_fields(&self, secret: &Value) -> Vec<(&'static str, String)> {

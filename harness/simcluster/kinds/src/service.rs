@@ -5,6 +5,7 @@
 
 mod addresses;
 mod validation;
+mod warnings;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -14,6 +15,8 @@ pub use addresses::{
     Wanted, allocated_addresses, allocated_node_ports, set_cluster_ip, set_node_port,
     settle_addresses, wanted,
 };
+
+pub(crate) use validation::balanced;
 
 use crate::meta::NameRule;
 use crate::read::{Fill, Read, text_or};
@@ -57,6 +60,11 @@ impl KindRules for Service {
         }
         if kind == "LoadBalancer" {
             service.fill("spec.allocateLoadBalancerNodePorts", true);
+            for ingress in service.items("status.loadBalancer.ingress") {
+                if !ingress.lacks("ip") {
+                    ingress.fill("ipMode", "VIP");
+                }
+            }
         }
     }
 
@@ -78,6 +86,14 @@ impl KindRules for Service {
         let mut errors = validation::update(new, old);
         errors.extend(validation::service(new));
         errors
+    }
+
+    fn validate_status_update(&self, new: &Value, _old: &Value) -> Vec<Error> {
+        validation::status(new)
+    }
+
+    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
+        warnings::of(new)
     }
 
     fn name_rule(&self) -> NameRule {

@@ -4,16 +4,20 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use simcluster_machinery::field::{Error, Path};
 
-use crate::checks::{non_negative, required};
+use crate::checks::{
+    IntOrPercent, int_or_percent, non_negative, non_negative_int_or_percent, not_more_than_all,
+};
 use crate::meta::{self, NameRule};
 use crate::persistent_volume_claim;
 use crate::pod::defaults;
 use crate::read::{Fill, Read};
 use crate::replica_set::{
-    is_selector, template_warnings, validate_selector, validate_template_with,
+    is_selector, same_generation, template_warnings, validate_selector, validate_template_with,
 };
 use crate::rules::KindRules;
 use crate::table::{self, AGE, Column, NAME, Row};
+use crate::warnings::claim_spec;
+use crate::workload_status;
 
 /// The fields of the spec that may change.
 const MUTABLE: [&str; 7] = [
@@ -60,7 +64,9 @@ impl KindRules for StatefulSet {
         let mut errors = Vec::new();
         let (spec, path) = (&set["spec"], Path::new("spec"));
         let policy = spec.text("podManagementPolicy");
-        if !matches!(policy, "OrderedReady" | "Parallel") {
+        if policy.is_empty() {
+            errors.push(Error::required(&path.child("podManagementPolicy"), ""));
+        } else if !matches!(policy, "OrderedReady" | "Parallel") {
             let detail = "must be 'OrderedReady' or 'Parallel'";
             errors.push(Error::invalid(
                 &path.child("podManagementPolicy"),
@@ -115,12 +121,36 @@ impl KindRules for StatefulSet {
         NameRule::Label
     }
 
+    fn validate_status_update(&self, new: &Value, old: &Value) -> Vec<Error> {
+        workload_status::stateful_set(new, old)
+    }
+
     fn update_validates_whole_metadata(&self) -> bool {
         false
     }
 
     fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
-        template_warnings(new, old)
+        if old.is_some_and(|old| same_generation(new, old)) {
+            return Vec::new();
+        }
+        let mut warnings = template_warnings(new, None);
+        for (index, claim) in new.list("spec.volumeClaimTemplates").iter().enumerate() {
+            let path = Path::new("spec").child("volumeClaimTemplates").index(index);
+            // A server's paths of creates and updates differ.
+            let path = old.map_or_else(|| path.clone(), |_| path.child("Spec"));
+            claim_spec(&claim["spec"], &path, &mut warnings);
+        }
+        if new
+            .integer("spec.revisionHistoryLimit")
+            .is_some_and(|limit| limit < 0)
+        {
+            warnings.push(
+                "spec.revisionHistoryLimit: a negative value retains all historical revisions; a \
+                 value >= 0 is recommended"
+                    .to_owned(),
+            );
+        }
+        warnings
     }
 
     fn has_status(&self) -> bool {
@@ -163,7 +193,7 @@ impl KindRules for StatefulSet {
 fn validate_strategy(strategy: &Value, path: &Path, errors: &mut Vec<Error>) {
     let rolling = path.child("rollingUpdate");
     match strategy.text("type") {
-        "" => required(strategy, "type", path, errors),
+        "" => errors.push(Error::required(path, "")),
         "OnDelete" => {
             if let Some(update) = strategy.at("rollingUpdate") {
                 let detail = "only allowed for updateStrategy 'RollingUpdate'";
@@ -177,6 +207,15 @@ fn validate_strategy(strategy: &Value, path: &Path, errors: &mut Vec<Error>) {
         "RollingUpdate" => {
             let update = strategy.get("rollingUpdate").unwrap_or(&Value::Null);
             non_negative(update, &["partition"], &rolling, errors);
+            let field = "maxUnavailable";
+            non_negative_int_or_percent(update, field, &rolling, errors);
+            if let Some(IntOrPercent::Int(0) | IntOrPercent::Percent(0)) =
+                int_or_percent(update, field)
+            {
+                let value = update[field].clone();
+                errors.push(Error::invalid(&rolling.child(field), value, "cannot be 0"));
+            }
+            not_more_than_all(update, field, &rolling, errors);
         }
         other => {
             let update = strategy.get("rollingUpdate").unwrap_or(&Value::Null);

@@ -11,6 +11,7 @@ use crate::meta::complain;
 use crate::read::{Fill, Read};
 use crate::rules::KindRules;
 use crate::table::{self, AGE, Column, NAME, Row};
+use crate::warnings::node_label;
 
 const DEFAULT: [&str; 2] = [
     "storageclass.kubernetes.io/is-default-class",
@@ -66,6 +67,21 @@ impl KindRules for StorageClass {
         }
         immutable(new, old, &["volumeBindingMode"], &Path::root(), &mut errors);
         errors
+    }
+
+    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for (index, term) in new.list("allowedTopologies").iter().enumerate() {
+            let path = Path::new("allowedTopologies").index(index);
+            for (at, one) in term.list("matchLabelExpressions").iter().enumerate() {
+                let key = one.text("key");
+                if let Some(why) = node_label(key) {
+                    let place = path.child("matchLabelExpressions").index(at).child("key");
+                    warnings.push(format!("{place}: {key} is {why}"));
+                }
+            }
+        }
+        warnings
     }
 
     fn columns(&self) -> &'static [Column] {

@@ -2,18 +2,22 @@
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use simcluster_machinery::field::Error;
+use simcluster_machinery::field::{Error, Path};
 
+use crate::addresses;
+use crate::checks::{immutable, non_negative};
 use crate::infrastructure;
-use crate::pod::defaults;
+use crate::meta::NameRule;
+use crate::pod::{defaults, validation, warnings};
 use crate::read::{Fill, Read, text_or};
 use crate::rules::KindRules;
 use crate::table::{self, AGE, Column, NAME, Row};
+use crate::warnings::node_label;
 
 /// A kind that is known by its columns.
 pub(crate) struct Stored {
     columns: &'static [Column],
-    /// The cells between the name and the age, which is where columns end.
+    /// All cells but the name, which comes first, and the age.
     cells: fn(&Value) -> Vec<Value>,
     default: fn(&mut Value),
     status: Option<fn() -> Value>,
@@ -22,6 +26,8 @@ pub(crate) struct Stored {
     check: fn(&Value) -> Vec<Error>,
     /// What is wrong with an update, besides what would be wrong with a new object.
     check_update: fn(&Value, &Value) -> Vec<Error>,
+    warnings: fn(&Value) -> Vec<String>,
+    names: NameRule,
 }
 
 impl KindRules for Stored {
@@ -61,6 +67,14 @@ impl KindRules for Stored {
         (self.check_update)(new, old)
     }
 
+    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
+        (self.warnings)(new)
+    }
+
+    fn name_rule(&self) -> NameRule {
+        self.names
+    }
+
     fn columns(&self) -> &'static [Column] {
         self.columns
     }
@@ -68,7 +82,8 @@ impl KindRules for Stored {
     fn row(&self, object: &Value, now: Timestamp) -> Row {
         let mut cells = vec![table::name(object)];
         cells.extend((self.cells)(object));
-        cells.push(table::age(object, now));
+        let place = self.columns.iter().position(|one| *one == AGE);
+        cells.insert(place.unwrap_or(cells.len()), table::age(object, now));
         Row::new(cells)
     }
 }
@@ -82,37 +97,70 @@ const fn stored(columns: &'static [Column], cells: fn(&Value) -> Vec<Value>) -> 
         generation: false,
         check: |_| Vec::new(),
         check_update: |_, _| Vec::new(),
+        warnings: |_| Vec::new(),
+        names: NameRule::Subdomain,
     }
 }
 
-pub(crate) static CONTROLLER_REVISION: Stored = stored(
-    &[
-        NAME,
-        Column::text("Controller"),
-        Column::text("Revision"),
-        AGE,
-    ],
-    |revision| {
-        let owners = revision.list("metadata.ownerReferences");
-        let owner = owners.iter().find(|owner| owner.flag("controller"));
-        let owner = owner.map(|owner| {
-            let (group, _) = owner
-                .text("apiVersion")
-                .rsplit_once('/')
-                .unwrap_or_default();
-            let dot = if group.is_empty() { "" } else { "." };
-            format!(
-                "{}{dot}{group}/{}",
-                owner.text("kind").to_lowercase(),
-                owner.text("name")
-            )
-        });
-        let count = revision.integer("revision").unwrap_or(0);
-        vec![json!(owner.as_deref().unwrap_or("<none>")), json!(count)]
+pub(crate) static CONTROLLER_REVISION: Stored = Stored {
+    check: controller_revision,
+    check_update: |new, old| {
+        let mut errors = controller_revision(new);
+        immutable(new, old, &["data"], &Path::root(), &mut errors);
+        errors
     },
-);
+    ..stored(
+        &[
+            NAME,
+            Column::text("Controller"),
+            Column::text("Revision"),
+            AGE,
+        ],
+        |revision| {
+            let owners = revision.list("metadata.ownerReferences");
+            let owner = owners.iter().find(|owner| owner.flag("controller"));
+            let owner = owner.map(|owner| {
+                let (group, _) = owner
+                    .text("apiVersion")
+                    .rsplit_once('/')
+                    .unwrap_or_default();
+                let dot = if group.is_empty() { "" } else { "." };
+                format!(
+                    "{}{dot}{group}/{}",
+                    owner.text("kind").to_lowercase(),
+                    owner.text("name")
+                )
+            });
+            let count = revision.integer("revision").unwrap_or(0);
+            vec![json!(owner.as_deref().unwrap_or("<none>")), json!(count)]
+        },
+    )
+};
+
+fn pod_template(template: &Value) -> Vec<Error> {
+    let mut errors = Vec::new();
+    let inner = template.get("template").unwrap_or(&Value::Null);
+    validation::template(inner, &Path::new("template"), &mut errors);
+    errors
+}
+
+fn controller_revision(revision: &Value) -> Vec<Error> {
+    let mut errors = Vec::new();
+    if revision.at("data").is_none() {
+        errors.push(Error::required(&Path::new("data"), "data is mandatory"));
+    }
+    non_negative(revision, &["revision"], &Path::root(), &mut errors);
+    errors
+}
 
 pub(crate) static RUNTIME_CLASS: Stored = Stored {
+    warnings: |class| {
+        let labels = class.map("scheduling.nodeSelector");
+        let known = labels.filter_map(|(key, _)| node_label(key));
+        known
+            .map(|why| format!("scheduling.nodeSelector: {why}"))
+            .collect()
+    },
     check: infrastructure::runtime_class,
     check_update: infrastructure::runtime_class_update,
     ..stored(&[NAME, Column::text("Handler"), AGE], |class| {
@@ -145,10 +193,15 @@ pub(crate) static POD_TEMPLATE: Stored = Stored {
         ]
     },
     default: |template| defaults::template(&mut template["template"]),
-    status: None,
     generation: true,
-    check: |_| Vec::new(),
-    check_update: |_, _| Vec::new(),
+    check: pod_template,
+    check_update: |new, _| pod_template(new),
+    warnings: |template| {
+        let path = Path::new("template");
+        let inner = template.at("template");
+        inner.map_or_else(Vec::new, |inner| warnings::of_template(inner, &path))
+    },
+    ..stored(&[], |_| Vec::new())
 };
 
 pub(crate) static CSI_DRIVER: Stored = Stored {
@@ -197,6 +250,7 @@ pub(crate) static CSI_DRIVER: Stored = Stored {
     generation: false,
     check: infrastructure::csi_driver,
     check_update: infrastructure::csi_driver_update,
+    ..stored(&[], |_| Vec::new())
 };
 
 /// Kinds with a status and nothing else that is known here.
@@ -206,8 +260,7 @@ pub(crate) static WITH_STATUS: Stored = Stored {
     default: |_| {},
     status: Some(|| json!({})),
     generation: true,
-    check: |_| Vec::new(),
-    check_update: |_, _| Vec::new(),
+    ..stored(&[], |_| Vec::new())
 };
 
 pub(crate) static VOLUME_ATTACHMENT: Stored = Stored {
@@ -232,6 +285,7 @@ pub(crate) static VOLUME_ATTACHMENT: Stored = Stored {
     generation: false,
     check: infrastructure::volume_attachment,
     check_update: infrastructure::volume_attachment_update,
+    ..stored(&[], |_| Vec::new())
 };
 
 pub(crate) static API_SERVICE: Stored = Stored {
@@ -260,6 +314,125 @@ pub(crate) static API_SERVICE: Stored = Stored {
     default: |_| {},
     status: Some(|| json!({})),
     generation: false,
-    check: |_| Vec::new(),
-    check_update: |_, _| Vec::new(),
+    ..stored(&[], |_| Vec::new())
 };
+
+pub(crate) static SERVICE_CIDR: Stored = Stored {
+    status: Some(|| json!({})),
+    check: addresses::service_cidr,
+    check_update: addresses::service_cidr_update,
+    ..stored(&[NAME, Column::text("CIDRs"), AGE], |range| {
+        vec![json!(range.texts("spec.cidrs").join(","))]
+    })
+};
+
+pub(crate) static IP_ADDRESS: Stored = Stored {
+    check: addresses::ip_address,
+    check_update: addresses::ip_address_update,
+    names: NameRule::Address,
+    ..stored(&[NAME, Column::text("ParentRef"), AGE], |address| {
+        let Some(parent) = address.at("spec.parentRef") else {
+            return vec![json!("<none>")];
+        };
+        let (group, resource) = (parent.text("group"), parent.text("resource"));
+        let mut text = if group.is_empty() {
+            resource.to_lowercase()
+        } else {
+            format!("{resource}.{group}").to_lowercase()
+        };
+        for part in ["namespace", "name"] {
+            if !parent.lacks(part) {
+                text = format!("{text}/{}", parent.text(part));
+            }
+        }
+        vec![json!(text)]
+    })
+};
+
+pub(crate) static FLOW_SCHEMA: Stored = Stored {
+    default: |schema| {
+        if schema.integer("spec.matchingPrecedence").unwrap_or(0) == 0 {
+            schema.put("spec.matchingPrecedence", 1000);
+        }
+    },
+    status: Some(|| json!({})),
+    generation: true,
+    ..stored(
+        &[
+            NAME,
+            Column::text("PriorityLevel"),
+            Column::integer("MatchingPrecedence"),
+            Column::text("DistinguisherMethod"),
+            AGE,
+            Column::text("MissingPL"),
+        ],
+        |schema| {
+            let conditions = schema.list("status.conditions");
+            let dangling = conditions.iter().find(|one| one.text("type") == "Dangling");
+            let method = schema.text("spec.distinguisherMethod.type");
+            vec![
+                json!(schema.text("spec.priorityLevelConfiguration.name")),
+                json!(schema.integer("spec.matchingPrecedence").unwrap_or(0)),
+                json!(text_or(method, "<none>")),
+                json!(dangling.map_or("?", |one| one.text("status"))),
+            ]
+        },
+    )
+};
+
+pub(crate) static PRIORITY_LEVEL: Stored = Stored {
+    default: |level| {
+        let queues = "spec.limited.limitResponse.queuing";
+        if level.at("spec.limited").is_some() {
+            level.fill("spec.limited.nominalConcurrencyShares", 30);
+            level.fill("spec.limited.lendablePercent", 0);
+        }
+        if level.at("spec.exempt").is_some() {
+            level.fill("spec.exempt.nominalConcurrencyShares", 0);
+            level.fill("spec.exempt.lendablePercent", 0);
+        }
+        if level.at(queues).is_some() {
+            for (field, count) in [("queues", 64), ("handSize", 8), ("queueLengthLimit", 50)] {
+                let place = format!("{queues}.{field}");
+                if level.integer(&place).unwrap_or(0) == 0 {
+                    level.put(&place, count);
+                }
+            }
+        }
+    },
+    status: Some(|| json!({})),
+    generation: true,
+    ..stored(
+        &[
+            NAME,
+            Column::text("Type"),
+            Column::text("NominalConcurrencyShares"),
+            Column::text("Queues"),
+            Column::text("HandSize"),
+            Column::text("QueueLengthLimit"),
+            AGE,
+        ],
+        |level| {
+            let limited = level.at("spec.limited").unwrap_or(&Value::Null);
+            let cell = |path: &str| limited.at(path).cloned().unwrap_or(json!("<none>"));
+            vec![
+                json!(level.text("spec.type")),
+                cell("nominalConcurrencyShares"),
+                cell("limitResponse.queuing.queues"),
+                cell("limitResponse.queuing.handSize"),
+                cell("limitResponse.queuing.queueLengthLimit"),
+            ]
+        },
+    )
+};
+
+pub(crate) static VOLUME_ATTRIBUTES_CLASS: Stored = Stored {
+    check: infrastructure::volume_attributes_class,
+    check_update: infrastructure::volume_attributes_class_update,
+    ..stored(&[NAME, Column::text("DriverName"), AGE], |class| {
+        vec![json!(class.text("driverName"))]
+    })
+};
+
+/// Kinds with nothing but a name and an age.
+pub(crate) static NAMED: Stored = stored(&[NAME, AGE], |_| Vec::new());

@@ -1,21 +1,23 @@
-//! What is wrong with a job, and what it may not change.
+//! What is wrong with a job. What it may not change, and what its policies may say, stand apart.
 
 use serde_json::{Value, json};
 use simcluster_machinery::field::{Error, Path};
 use simcluster_machinery::name;
 use simcluster_machinery::selector::LabelSelector;
 
-use super::{NAME_LABELS, UID_LABELS};
-use crate::checks::{
-    IMMUTABLE, immutable, label_selector, non_negative, one_of, required, selector_json,
-    selector_matches,
-};
+use super::{NAME_LABELS, UID_LABELS, policies};
+use crate::checks::{label_selector, non_negative, one_of, selector_json, selector_matches};
 use crate::meta::complain;
 use crate::pod::validation;
-use crate::read::{Fill, Read};
+use crate::read::Read;
 
 const MAX_PARALLELISM_INDEXED: i64 = 100_000;
 const LONGEST_MANAGER: usize = 63;
+const LONGEST_ZONE_PART: usize = 14;
+/// What the server can keep account of.
+const MAX_FAILED_INDEXES: i64 = 100_000;
+const MANY_COMPLETIONS: i64 = 100_000;
+const LIMIT_OF_MANY: i64 = 10_000;
 const INDEXED_ONLY: &str = "requires indexed completion mode";
 
 /// A whole job, with its selector.
@@ -76,7 +78,7 @@ fn generated_selector(job: &Value, errors: &mut Vec<Error>) {
     }
 }
 
-fn spec(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
+pub(super) fn spec(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
     spec_of_template(spec, path, errors);
     let selector = spec.at("selector");
     if selector.is_none() {
@@ -135,6 +137,7 @@ pub(crate) fn spec_of_template(spec: &Value, path: &Path, errors: &mut Vec<Error
             );
             errors.push(Error::invalid(&path.child("parallelism"), count, detail));
         }
+        failed_indexes(spec, path, errors);
     } else {
         for field in ["backoffLimitPerIndex", "maxFailedIndexes", "successPolicy"] {
             let Some(value) = spec.at(field) else {
@@ -142,7 +145,7 @@ pub(crate) fn spec_of_template(spec: &Value, path: &Path, errors: &mut Vec<Error
             };
             let place = path.child(field);
             errors.push(if field == "successPolicy" {
-                Error::invalid_shown(&place, shown_success_policy(value), INDEXED_ONLY)
+                Error::invalid_shown(&place, policies::shown_success(value), INDEXED_ONLY)
             } else {
                 Error::invalid(&place, value.clone(), INDEXED_ONLY)
             });
@@ -150,10 +153,13 @@ pub(crate) fn spec_of_template(spec: &Value, path: &Path, errors: &mut Vec<Error
     }
     let has_failure_policy = spec.at("podFailurePolicy").is_some();
     if let Some(policy) = spec.at("podFailurePolicy") {
-        failure_policy(spec, policy, &path.child("podFailurePolicy"), errors);
+        policies::failure(spec, policy, &path.child("podFailurePolicy"), errors);
     }
-    if let Some(policy) = spec.at("successPolicy") {
-        success_policy(policy, &path.child("successPolicy"), errors);
+    if let Some(policy) = spec.at("successPolicy")
+        && let Some(completions) = spec.integer("completions")
+        && spec.text("completionMode") == "Indexed"
+    {
+        policies::success(policy, completions, &path.child("successPolicy"), errors);
     }
     let replacements: &[&str] = if has_failure_policy {
         &["Failed"]
@@ -168,6 +174,40 @@ pub(crate) fn spec_of_template(spec: &Value, path: &Path, errors: &mut Vec<Error
         &template_path.child("spec").child("restartPolicy"),
         errors,
     );
+}
+
+/// How many indexes of an indexed job may fail, which grows dear with their number.
+fn failed_indexes(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
+    let place = path.child("maxFailedIndexes");
+    let completions = spec.integer("completions");
+    let limit = spec.integer("maxFailedIndexes");
+    if let (Some(limit), Some(all)) = (limit, completions)
+        && limit > all
+    {
+        let detail = "must be less than or equal to completions";
+        errors.push(Error::invalid(&place, limit, detail));
+    }
+    if let Some(limit) = limit.filter(|limit| *limit > MAX_FAILED_INDEXES) {
+        let detail = format!("must be less than or equal to {MAX_FAILED_INDEXES}");
+        errors.push(Error::invalid(&place, limit, detail));
+    }
+    let per_index = spec.at("backoffLimitPerIndex").is_some();
+    if !per_index || completions.is_none_or(|all| all <= MANY_COMPLETIONS) {
+        return;
+    }
+    let detail = format!(
+        "must be less than or equal to {LIMIT_OF_MANY} when completions are above \
+         {MANY_COMPLETIONS} and used with backoff limit per index"
+    );
+    if limit.is_none() {
+        let detail = format!("must be specified when completions is above {MANY_COMPLETIONS}");
+        errors.push(Error::required(&place, detail));
+    }
+    for field in ["parallelism", "maxFailedIndexes"] {
+        if let Some(count) = spec.integer(field).filter(|count| *count > LIMIT_OF_MANY) {
+            errors.push(Error::invalid(&path.child(field), count, detail.as_str()));
+        }
+    }
 }
 
 fn restart_policy(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
@@ -185,128 +225,6 @@ fn restart_policy(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
         "OnFailure" | "Never" => {}
         other => errors.push(Error::not_supported(path, other, &["OnFailure", "Never"])),
     }
-}
-
-fn failure_policy(spec: &Value, policy: &Value, path: &Path, errors: &mut Vec<Error>) {
-    let actions = ["Count", "FailIndex", "FailJob", "Ignore"];
-    for (index, rule) in policy.list("rules").iter().enumerate() {
-        let path = path.child("rules").index(index);
-        match rule.text("action") {
-            "" => {
-                let detail = "valid values: [\"Count\" \"FailIndex\" \"FailJob\" \"Ignore\"]";
-                errors.push(Error::required(&path.child("action"), detail));
-            }
-            "FailIndex" if spec.at("backoffLimitPerIndex").is_none() => {
-                errors.push(Error::invalid(
-                    &path.child("action"),
-                    "FailIndex",
-                    "requires the backoffLimitPerIndex to be set",
-                ));
-            }
-            _ => one_of(rule, "action", &actions, &path, errors),
-        }
-        let conditions = rule.list("onPodConditions");
-        match (rule.at("onExitCodes"), conditions.is_empty()) {
-            (Some(_), false) => errors.push(Error::invalid_omitted(
-                &path,
-                "specifying both OnExitCodes and OnPodConditions is not supported",
-            )),
-            (None, true) => errors.push(Error::invalid_omitted(
-                &path,
-                "specifying one of OnExitCodes and OnPodConditions is required",
-            )),
-            (Some(codes), true) => exit_codes(spec, codes, &path.child("onExitCodes"), errors),
-            (None, false) => {
-                for (index, pattern) in conditions.iter().enumerate() {
-                    let path = path.child("onPodConditions").index(index);
-                    required(pattern, "type", &path, errors);
-                    one_of(
-                        pattern,
-                        "status",
-                        &["False", "True", "Unknown"],
-                        &path,
-                        errors,
-                    );
-                }
-            }
-        }
-    }
-}
-
-fn exit_codes(spec: &Value, codes: &Value, path: &Path, errors: &mut Vec<Error>) {
-    match codes.text("operator") {
-        "" => {
-            let detail = "valid values: [\"In\" \"NotIn\"]";
-            errors.push(Error::required(&path.child("operator"), detail));
-        }
-        _ => one_of(codes, "operator", &["In", "NotIn"], path, errors),
-    }
-    if let Some(name) = codes.at("containerName").and_then(Value::as_str) {
-        let known = ["containers", "initContainers"]
-            .iter()
-            .flat_map(|list| spec.list(&format!("template.spec.{list}")))
-            .any(|container| container.text("name") == name);
-        if !known {
-            let detail = "must be one of the container or initContainer names in the pod template";
-            errors.push(Error::invalid(&path.child("containerName"), name, detail));
-        }
-    }
-    let values = codes.list("values");
-    let place = path.child("values");
-    if values.is_empty() {
-        errors.push(Error::invalid(
-            &place,
-            json!([]),
-            "at least one value is required",
-        ));
-    }
-    let mut previous = None;
-    for (index, value) in values.iter().enumerate() {
-        let code = value.as_i64().unwrap_or(0);
-        if code == 0 && codes.text("operator") == "In" {
-            let detail = "must not be 0 for the In operator";
-            errors.push(Error::invalid(&place.index(index), 0, detail));
-        }
-        if previous.is_some_and(|previous| previous > code) {
-            errors.push(Error::invalid(&place, values.to_vec(), "must be ordered"));
-        }
-        if values[..index].contains(value) {
-            errors.push(Error::duplicate(&place.index(index), code));
-        }
-        previous = Some(code);
-    }
-}
-
-fn success_policy(policy: &Value, path: &Path, errors: &mut Vec<Error>) {
-    let rules = policy.list("rules");
-    let path = path.child("rules");
-    if rules.is_empty() {
-        let detail = "at least one rules must be specified when the successPolicy is specified";
-        errors.push(Error::required(&path, detail));
-    }
-    for (index, rule) in rules.iter().enumerate() {
-        let path = path.index(index);
-        if rule.at("succeededCount").is_none() && rule.at("succeededIndexes").is_none() {
-            errors.push(Error::required(
-                &path,
-                "at least one of succeededCount or succeededIndexes must be specified",
-            ));
-        }
-        non_negative(rule, &["succeededCount"], &path, errors);
-    }
-}
-
-/// A success policy as the API shows it.
-fn shown_success_policy(policy: &Value) -> String {
-    let rules: Vec<String> = policy
-        .list("rules")
-        .iter()
-        .map(|rule| {
-            let (indexes, count) = (&rule["succeededIndexes"], &rule["succeededCount"]);
-            format!("{{\"SucceededIndexes\":{indexes},\"SucceededCount\":{count}}}")
-        })
-        .collect();
-    format!("{{\"Rules\":[{}]}}", rules.join(","))
 }
 
 /// Who looks after a job, instead of the built-in controller.
@@ -330,78 +248,6 @@ fn managed_by(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
     }
 }
 
-/// What a job may not change. The whole spec is looked at once more, as the API does.
-pub(super) fn update(new: &Value, old: &Value) -> Vec<Error> {
-    let mut errors = Vec::new();
-    let path = Path::new("spec");
-    let (new_spec, old_spec) = (&new["spec"], &old["spec"]);
-    spec(new_spec, &path, &mut errors);
-    completions(new_spec, old_spec, &path, &mut errors);
-    if new_spec.at("selector") != old_spec.at("selector") {
-        let shown = selector_json(new_spec.at("selector"));
-        errors.push(Error::invalid_shown(
-            &path.child("selector"),
-            shown,
-            IMMUTABLE,
-        ));
-    }
-    template(new, old, &path.child("template"), &mut errors);
-    let fixed = [
-        "completionMode",
-        "podFailurePolicy",
-        "backoffLimitPerIndex",
-        "managedBy",
-        "successPolicy",
-    ];
-    immutable(new_spec, old_spec, &fixed, &path, &mut errors);
-    errors
-}
-
-fn completions(new: &Value, old: &Value, path: &Path, errors: &mut Vec<Error>) {
-    let path = path.child("completions");
-    if new.at("completions") == old.at("completions") {
-        return;
-    }
-    let given = new.at("completions").cloned().unwrap_or(Value::Null);
-    if new.text("completionMode") != "Indexed" || given.is_null() {
-        errors.push(Error::invalid(&path, given, IMMUTABLE));
-    } else if old.at("completions") != old.at("parallelism")
-        || new.at("completions") != new.at("parallelism")
-    {
-        let detail = "can only be modified in tandem with spec.parallelism";
-        errors.push(Error::invalid(&path, given, detail));
-    }
-}
-
-/// A job that is suspended and never started may still be told where its pods run.
-fn template(new: &Value, old: &Value, path: &Path, errors: &mut Vec<Error>) {
-    let before = &old["spec"]["template"];
-    let mut after = new["spec"]["template"].clone();
-    if old.flag("spec.suspend") && old.at("status.startTime").is_none() {
-        let directives = [
-            "metadata.annotations",
-            "metadata.labels",
-            "spec.nodeSelector",
-            "spec.affinity",
-            "spec.tolerations",
-            "spec.schedulingGates",
-        ];
-        for field in directives {
-            match before.at(field) {
-                Some(value) => after.put(field, value.clone()),
-                None => drop(after.take_field(field)),
-            }
-        }
-    }
-    if after != *before {
-        errors.push(Error::invalid(
-            path,
-            new["spec"]["template"].clone(),
-            IMMUTABLE,
-        ));
-    }
-}
-
 /// What is wrong with the name of a time zone. Which zones exist is what the machine knows.
 pub(crate) fn time_zone_name(name: &str) -> Option<String> {
     if name.is_empty() {
@@ -412,6 +258,12 @@ pub(crate) fn time_zone_name(name: &str) -> Option<String> {
                       https://www.iana.org/time-zones";
         return Some(detail.to_owned());
     }
-    let known = name == "UTC" || jiff::tz::TimeZone::get(name).is_ok();
+    let is_part = |part: &str| {
+        let fits = part.len() <= LONGEST_ZONE_PART && !part.is_empty();
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_+".contains(&byte);
+        fits && !matches!(part, "." | "..") && !part.starts_with('-') && part.bytes().all(plain)
+    };
+    let known =
+        name.split('/').all(is_part) && (name == "UTC" || jiff::tz::TimeZone::get(name).is_ok());
     (!known).then(|| format!("unknown time zone {name}"))
 }

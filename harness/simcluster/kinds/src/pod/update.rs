@@ -36,6 +36,9 @@ pub(super) fn validate(new: &Value, old: &Value, errors: &mut Vec<Error>) {
     }
     validate_tolerations(new, old, &path, errors);
     validate_gates(new, old, &path, errors);
+    if !old.list("schedulingGates").is_empty() {
+        validate_places(new, old, &path, errors);
+    }
     let (changed, kept) = (without_mutable(new, old), old);
     if changed != *kept {
         let diff = difference(&changed, kept);
@@ -102,6 +105,49 @@ fn validate_gates(new: &Value, old: &Value, path: &Path, errors: &mut Vec<Error>
     }
 }
 
+/// A gated pod may be told more about where to run, and nothing is taken back.
+fn validate_places(new: &Value, old: &Value, path: &Path, errors: &mut Vec<Error>) {
+    let selector = "nodeSelector";
+    let kept = |key: &str, value: &Value| {
+        let labels = new.at(selector);
+        labels.and_then(|labels| labels.get(key)) == Some(value)
+    };
+    if !old.map(selector).all(|(key, value)| kept(key, value)) {
+        errors.push(Error::invalid(
+            &path.child(selector),
+            new.at(selector).cloned().unwrap_or(Value::Null),
+            "only additions to spec.nodeSelector are allowed (no mutations or deletions)",
+        ));
+    }
+    let required = "requiredDuringSchedulingIgnoredDuringExecution";
+    let list = format!("affinity.nodeAffinity.{required}.nodeSelectorTerms");
+    let (after, before) = (new.list(&list), old.list(&list));
+    let place = path.child("affinity").child("nodeAffinity");
+    let place = place.child(required).child("nodeSelectorTerms");
+    if !before.is_empty() && before.len() != after.len() {
+        let detail = "no additions/deletions to non-empty NodeSelectorTerms list are allowed";
+        errors.push(Error::invalid(&place, after.to_vec(), detail));
+        return;
+    }
+    for (index, (after, before)) in after.iter().zip(before).enumerate() {
+        if !only_adds(after, before) {
+            let detail = "only additions are allowed (no mutations or deletions)";
+            errors.push(Error::invalid(&place.index(index), after.clone(), detail));
+        }
+    }
+}
+
+/// Whether a term has all that it had, first. One that selected nothing still must.
+fn only_adds(after: &Value, before: &Value) -> bool {
+    let lists = ["matchExpressions", "matchFields"];
+    if lists.iter().all(|list| before.list(list).is_empty()) {
+        return lists.iter().all(|list| after.list(list).is_empty());
+    }
+    lists
+        .iter()
+        .all(|list| after.list(list).starts_with(before.list(list)))
+}
+
 /// The new spec with everything that may change as it was.
 fn without_mutable(new: &Value, old: &Value) -> Value {
     let mut new = new.clone();
@@ -122,8 +168,11 @@ fn without_mutable(new: &Value, old: &Value) -> Value {
     }
     if !old.list("schedulingGates").is_empty() {
         // A gated pod may still be told where to run.
-        for field in ["schedulingGates", "nodeSelector", "affinity"] {
+        for field in ["schedulingGates", "nodeSelector", "affinity.nodeAffinity"] {
             restore(&mut new, old, field);
+        }
+        if old.at("affinity").is_none() && new.lacks("affinity") {
+            new.take_field("affinity");
         }
     }
     new

@@ -16,7 +16,6 @@ use crate::read::Read;
 
 const TYPES: [&str; 4] = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
 const PROTOCOLS: [&str; 3] = ["SCTP", "TCP", "UDP"];
-const KUBELET_PORT: i64 = 10_250;
 const SESSION_LIMIT: i64 = 86_400;
 const BAD_ADDRESS: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
 
@@ -71,14 +70,10 @@ fn of_type(spec: &Value, headless: bool, path: &Path, errors: &mut Vec<Error>) {
         _ => {}
     }
     if kind == "LoadBalancer" {
-        for (index, port) in spec.list("ports").iter().enumerate() {
-            if port.integer("port") == Some(KUBELET_PORT) {
-                let detail = format!(
-                    "may not expose port {KUBELET_PORT} externally since it is used by kubelet"
-                );
-                let place = path.child("ports").index(index);
-                errors.push(Error::invalid(&place, KUBELET_PORT, detail));
-            }
+        let class = spec.text("loadBalancerClass");
+        if spec.at("loadBalancerClass").is_some() {
+            let place = path.child("loadBalancerClass");
+            complain(errors, &place, class, name::qualified_name(class));
         }
         return;
     }
@@ -297,9 +292,69 @@ fn traffic(spec: &Value, kind: &str, path: &Path, errors: &mut Vec<Error>) {
     one_of(spec, "trafficDistribution", &distributions, path, errors);
 }
 
+/// Where a load balancer is reached.
+pub(super) fn status(service: &Value) -> Vec<Error> {
+    let mut errors = Vec::new();
+    let path = Path::new("status").child("loadBalancer").child("ingress");
+    let all = service.list("status.loadBalancer.ingress");
+    if !all.is_empty() && service.text("spec.type") != "LoadBalancer" {
+        let detail = "may only be used when `spec.type` is \"LoadBalancer\"";
+        errors.push(Error::forbidden(&path, detail));
+        return errors;
+    }
+    for (index, ingress) in all.iter().enumerate() {
+        let path = path.index(index);
+        balanced(ingress, &path, &mut errors);
+        let (mode, place) = (ingress.text("ipMode"), path.child("ipMode"));
+        if !mode.is_empty() && ingress.lacks("ip") {
+            let detail = "may not be specified when `ip` is not set";
+            errors.push(Error::forbidden(&place, detail));
+        } else {
+            one_of(ingress, "ipMode", &["Proxy", "VIP"], &path, &mut errors);
+        }
+    }
+    errors
+}
+
+/// An address or a name at which something is reached from outside.
+pub(crate) fn balanced(ingress: &Value, path: &Path, errors: &mut Vec<Error>) {
+    let (address, host) = (ingress.text("ip"), ingress.text("hostname"));
+    if !address.is_empty() && address.parse::<IpAddr>().is_err() {
+        errors.push(Error::invalid(&path.child("ip"), address, BAD_ADDRESS));
+    }
+    if !host.is_empty() {
+        let place = path.child("hostname");
+        complain(errors, &place, host, name::dns1123_subdomain(host));
+        if host.parse::<IpAddr>().is_ok() {
+            let detail = "must be a DNS name, not an IP address";
+            errors.push(Error::invalid(&place, host, detail));
+        }
+    }
+}
+
 /// An address that was given stays for as long as the service has one.
 pub(super) fn update(new: &Value, old: &Value) -> Vec<Error> {
     let mut errors = Vec::new();
+    let path = Path::new("spec");
+    let both = |kind: &str| [new, old].iter().all(|one| one.text("spec.type") == kind);
+    if both("LoadBalancer") {
+        let class = "spec.loadBalancerClass";
+        if new.at(class) != old.at(class) {
+            let given = new.at(class).cloned().unwrap_or(Value::Null);
+            let detail = "may not change once set";
+            errors.push(Error::invalid(
+                &path.child("loadBalancerClass"),
+                given,
+                detail,
+            ));
+        }
+        let local = |one: &&Value| one.text("spec.externalTrafficPolicy") == "Local";
+        let port = "spec.healthCheckNodePort";
+        if [new, old].iter().all(local) && new.at(port) != old.at(port) {
+            let place = path.child("healthCheckNodePort");
+            errors.push(Error::forbidden(&place, "field is immutable"));
+        }
+    }
     let has_address = |service: &Value| {
         matches!(
             service.text("spec.type"),

@@ -7,6 +7,8 @@ mod networking;
 mod pods;
 mod scaling;
 mod storage;
+mod updates;
+mod warnings;
 mod workloads;
 
 use jiff::Timestamp;

@@ -298,33 +298,6 @@ fn pods_are_selected_by_node_and_phase() {
 }
 
 #[test]
-fn likely_mistakes_are_warned_of() {
-    let pod = defaulted(
-        "
-apiVersion: v1
-kind: Pod
-metadata: {name: a.b, namespace: n}
-spec:
-  containers:
-  - {name: c, image: i, env: [{name: A, value: '1'}, {name: A, value: '2'}], resources: {limits: {memory: 100m}}}
-",
-    );
-    assert_eq!(
-        rules_of(&pod).warnings(&pod, None),
-        [
-            "metadata.name: this is used in the Pod's hostname, which can result in surprising \
-             behavior; a DNS label is recommended: [must not contain dots]",
-            "spec.containers[0].env[1]: hides previous definition of \"A\", \
-             which may be dropped when using apply",
-            "spec.containers[0].resources.limits[memory]: fractional byte value \"100m\" is \
-             invalid, must be an integer",
-            "spec.containers[0].resources.requests[memory]: fractional byte value \"100m\" is \
-             invalid, must be an integer",
-        ]
-    );
-}
-
-#[test]
 fn grace_is_the_request_s_or_the_pod_s_and_none_without_a_node() {
     use simcluster_kinds::pod::deletion_grace_seconds;
     let mut pod = created(POD);
