@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Uri};
 use hyper::upgrade::OnUpgrade;
 use serde_json::Value;
 use simcluster_machinery::{field, kind::GroupResource, status::Status};
@@ -17,6 +17,8 @@ pub(crate) struct Call {
     pub(crate) server: Arc<Inner>,
     pub(crate) identity: Identity,
     pub(crate) method: Method,
+    /// The path and the query as they were written.
+    pub(crate) uri: Uri,
     pub(crate) route: ResourceRoute,
     pub(crate) query: Query,
     pub(crate) headers: HeaderMap,

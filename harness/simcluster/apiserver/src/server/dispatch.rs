@@ -4,7 +4,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt as _;
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use http_body_util::BodyExt as _;
 use hyper::upgrade::OnUpgrade;
 use simcluster_http::{Body, Peer};
@@ -53,6 +53,7 @@ async fn answer(
     let upgrade = request.extensions_mut().remove::<OnUpgrade>();
     let (parts, body) = request.into_parts();
     let query = Query::parse(parts.uri.query().unwrap_or_default());
+    let uri = parts.uri.clone();
     match Route::parse(parts.uri.path()) {
         Route::Path(path) => {
             let verb = parts.method.as_str().to_ascii_lowercase();
@@ -66,6 +67,7 @@ async fn answer(
         Route::Resource(route) => {
             let request = Incoming {
                 method: parts.method,
+                uri,
                 query,
                 headers: parts.headers,
                 body,
@@ -78,6 +80,7 @@ async fn answer(
 
 struct Incoming {
     method: Method,
+    uri: Uri,
     query: Query,
     headers: HeaderMap,
     body: Body,
@@ -92,6 +95,7 @@ async fn resource(
 ) -> Result<Reply, Failure> {
     let Incoming {
         method,
+        uri,
         query,
         headers,
         body,
@@ -132,6 +136,7 @@ async fn resource(
         server,
         identity,
         method,
+        uri,
         route,
         query,
         headers,

@@ -29,6 +29,7 @@ fn reset(resource: &Resource, part: Part) -> &'static FieldSet {
         Part::Whole
         | Part::Finalize
         | Part::EphemeralContainers
+        | Part::Resize
         | Part::Approval
         | Part::Direct => &NOTHING,
     }
@@ -46,6 +47,7 @@ fn with_writer<T>(call: &Call, part: Part, act: impl FnOnce(&Writer<'_>) -> T) -
             Part::Finalize => "finalize",
             Part::Approval => "approval",
             Part::EphemeralContainers => "ephemeralcontainers",
+            Part::Resize => "resize",
         },
         api_version: &api_version,
         time: &time,

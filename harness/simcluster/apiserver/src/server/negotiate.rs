@@ -42,6 +42,8 @@ pub(crate) struct Wanted {
     pub(crate) pretty: bool,
     /// The client can read gzip.
     pub(crate) gzip: bool,
+    /// The metadata of an object is asked for where there is a list, or the other way round.
+    pub(crate) mismatched: bool,
 }
 
 /// One clause of `Accept`.
@@ -156,9 +158,11 @@ pub(crate) fn object(
             continue;
         }
         known_type = true;
-        if let Some(form) = form(&clause, offer, list) {
+        if let Some(form) = form(&clause, offer) {
             wanted.encoding = encoding;
             wanted.form = form;
+            let whole_list = clause.parameter("as") == "PartialObjectMetadataList";
+            wanted.mismatched = form == Form::Metadata && whole_list != list;
             clause.parameter("v").clone_into(&mut wanted.form_version);
             return Ok(wanted);
         }
@@ -186,7 +190,7 @@ fn not_served(streams: bool) -> Status {
         .with_details(simcluster_machinery::status::Details::default())
 }
 
-fn form(clause: &Clause<'_>, offer: Offer, list: bool) -> Option<Form> {
+fn form(clause: &Clause<'_>, offer: Offer) -> Option<Form> {
     let wanted = clause.parameter("as");
     if wanted.is_empty() {
         return Some(Form::Whole);
@@ -197,8 +201,7 @@ fn form(clause: &Clause<'_>, offer: Offer, list: bool) -> Option<Form> {
     }
     match wanted {
         "Table" => Some(Form::Table),
-        "PartialObjectMetadata" if !list => Some(Form::Metadata),
-        "PartialObjectMetadataList" if list => Some(Form::Metadata),
+        "PartialObjectMetadata" | "PartialObjectMetadataList" => Some(Form::Metadata),
         _ => None,
     }
 }
@@ -206,6 +209,9 @@ fn form(clause: &Clause<'_>, offer: Offer, list: bool) -> Option<Form> {
 /// What a client wants of a watch: one object's forms, in a stream.
 pub(crate) fn stream(headers: &HeaderMap, query: &Query) -> Result<Wanted, Failure> {
     let wanted = object(headers, query, Offer::Forms, false)?;
+    if wanted.mismatched {
+        return Err(Box::new(Status::not_acceptable(&MEDIA_TYPES)));
+    }
     if wanted.encoding == Encoding::Yaml {
         return Err(Box::new(Status::not_acceptable(&STREAM_TYPES)));
     }

@@ -8,6 +8,7 @@ mod list_options;
 mod modify;
 mod patch;
 mod pods;
+mod proxy;
 mod read;
 mod reviews;
 mod scale;
@@ -23,7 +24,7 @@ use super::{
     Failure, admit,
     call::Call,
     form::Former,
-    negotiate::{self, Offer},
+    negotiate::{self, Offer, Wanted},
     reply::{self, Reply},
 };
 use crate::store::Object;
@@ -40,6 +41,8 @@ pub(crate) enum Part {
     Finalize,
     /// The ephemeral containers of a pod.
     EphemeralContainers,
+    /// What the containers of a pod get.
+    Resize,
     /// The decisions about a certificate signing request.
     Approval,
     /// Whatever the server itself has decided.
@@ -56,7 +59,8 @@ pub(crate) async fn run(mut call: Call) -> Result<Reply, Failure> {
 
 async fn dispatch(call: &mut Call) -> Result<Reply, Failure> {
     let verb = call.route.verb(&call.method, &call.query);
-    if call.method == Method::HEAD || verb.is_empty() {
+    let proxied = call.route.subresource == "proxy";
+    if call.method == Method::HEAD && !proxied || verb.is_empty() {
         return Err(Box::new(Status::method_not_allowed()));
     }
     let deprecation = match &call.resource.custom {
@@ -86,6 +90,8 @@ async fn dispatch(call: &mut Call) -> Result<Reply, Failure> {
             ("/pods", "exec", "get" | "create") => streams::session(call, false).await,
             ("/pods", "attach", "get" | "create") => streams::session(call, true).await,
             ("/pods", "portforward", "get" | "create") => streams::port_forward(call).await,
+            ("/pods" | "/services", "proxy", _) => proxy::run(call).await,
+            ("/pods", "resize", _) => part(call, verb, Part::Resize).await,
             ("/pods", "ephemeralcontainers", _) => {
                 part(call, verb, Part::EphemeralContainers).await
             }
@@ -155,7 +161,7 @@ fn wrong_method(call: &Call) -> Failure {
 
 /// An answer with one object of the call's resource.
 fn object_reply(call: &Call, code: StatusCode, object: &Object) -> Result<Reply, Failure> {
-    let wanted = negotiate::object(&call.headers, &call.query, Offer::Forms, false)?;
+    let wanted = wanted(call, false)?;
     let former = Former::new(call, wanted)?;
     Ok(reply::json_text(
         code,
@@ -166,5 +172,31 @@ fn object_reply(call: &Call, code: StatusCode, object: &Object) -> Result<Reply,
 
 /// Refuses an answer that could not be sent before anything is changed.
 fn check_acceptable(call: &Call) -> Result<(), Failure> {
-    negotiate::object(&call.headers, &call.query, Offer::Forms, false).map(|_| ())
+    wanted(call, false).map(|_| ())
+}
+
+/// The form in which the client wants an object, or a list of them.
+fn wanted(call: &Call, list: bool) -> Result<Wanted, Failure> {
+    let wanted = negotiate::object(&call.headers, &call.query, Offer::Forms, list)?;
+    if !wanted.mismatched {
+        return Ok(wanted);
+    }
+    // A real server names the type that it has inside.
+    let kind = &call.resource.kind;
+    let end = if list { "List" } else { "" };
+    let inside = match kind.group.as_str() {
+        _ if call.resource.custom.is_some() => format!("unstructured.Unstructured{end}"),
+        "" | "events.k8s.io" => format!("core.{}{end}", kind.kind),
+        group => {
+            let package = group.split('.').next().unwrap_or_default();
+            format!("{package}.{}{end}", kind.kind)
+        }
+    };
+    let (asked, is) = if list {
+        ("PartialObjectMetadata", "a list")
+    } else {
+        ("PartialObjectMetadataList", "not a list")
+    };
+    let message = format!("you requested {asked}, but the requested object is {is} (*{inside})");
+    Err(Box::new(Status::failure(406, "NotAcceptable", message)))
 }

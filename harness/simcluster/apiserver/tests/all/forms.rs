@@ -80,6 +80,28 @@ async fn what_cannot_be_written_is_406() {
 }
 
 #[tokio::test]
+async fn a_list_is_no_object_and_an_object_no_list() {
+    let world = World::start();
+    world.config_map("a", &json!({})).await;
+    let form = |kind: &str| format!("application/json;as={kind};g=meta.k8s.io;v=v1");
+    let list = world
+        .get_as(CONFIG_MAPS, &form("PartialObjectMetadata"))
+        .await;
+    list.fails(
+        406,
+        "you requested PartialObjectMetadata, but the requested object is a list \
+         (*core.ConfigMapList)",
+    );
+    let one = format!("{CONFIG_MAPS}/a");
+    let object = world.get_as(&one, &form("PartialObjectMetadataList")).await;
+    object.fails(
+        406,
+        "you requested PartialObjectMetadataList, but the requested object is not a list \
+         (*core.ConfigMap)",
+    );
+}
+
+#[tokio::test]
 async fn long_answers_are_compressed_for_who_can_read_them() {
     let world = World::start();
     world

@@ -17,6 +17,7 @@ mod parts;
 mod patches;
 mod pods;
 mod policies;
+mod proxy;
 mod services;
 mod support;
 mod watches;

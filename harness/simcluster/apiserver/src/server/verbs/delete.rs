@@ -390,7 +390,7 @@ pub(super) fn is_finished(resource: &Resource, object: &Value) -> bool {
 
 /// `DELETE` of a collection.
 pub(super) async fn delete_collection(call: &mut Call) -> Result<Reply, Failure> {
-    let wanted = negotiate::object(&call.headers, &call.query, Offer::Forms, true)?;
+    let wanted = super::wanted(call, true)?;
     let former = Former::new(call, wanted)?;
     let listed = ListOptions::of(call, false)?;
     let selection = Selection::of(call)?;

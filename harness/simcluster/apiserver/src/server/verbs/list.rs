@@ -12,7 +12,6 @@ use crate::{
         call::Call,
         convert,
         form::{Former, ListMeta},
-        negotiate::{self, Offer},
         reply::{self, Reply},
         select::Selection,
     },
@@ -21,7 +20,7 @@ use crate::{
 
 /// `GET` of a collection.
 pub(super) async fn list(call: &Call) -> Result<Reply, Failure> {
-    let wanted = negotiate::object(&call.headers, &call.query, Offer::Forms, true)?;
+    let wanted = super::wanted(call, true)?;
     let former = Former::new(call, wanted)?;
     let options = ListOptions::of(call, false)?;
     let selection = Selection::of(call)?;

@@ -249,12 +249,13 @@ fn prepare(call: &Call, part: Part, new: &mut Value, old: &Value) {
         Part::EphemeralContainers => {
             simcluster_kinds::pod::prepare_ephemeral_containers_update(new, old);
         }
+        Part::Resize => simcluster_kinds::pod::prepare_resize(new, old),
         Part::Direct => {}
     }
     new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"].clone();
     if matches!(
         part,
-        Part::Status | Part::Finalize | Part::EphemeralContainers | Part::Approval
+        Part::Status | Part::Finalize | Part::EphemeralContainers | Part::Resize | Part::Approval
     ) {
         // The rules bring back all but the status; who owns it has changed, though.
         keep_managers(new, managers);
@@ -276,6 +277,7 @@ fn check(call: &Call, part: Part, new: &Value, old: &Value) -> Vec<Error> {
         Part::EphemeralContainers => {
             simcluster_kinds::pod::validate_ephemeral_containers_update(new, old)
         }
+        Part::Resize => simcluster_kinds::pod::validate_resize(new, old),
         Part::Direct => Vec::new(),
     }
 }

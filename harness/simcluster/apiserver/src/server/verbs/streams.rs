@@ -265,7 +265,7 @@ pub(super) async fn session(call: &mut Call, attach: bool) -> Result<Reply, Fail
 
 /// Asks policies and webhooks whether somebody may connect to a pod; the options are not theirs to
 /// change.
-async fn connects(call: &mut Call, kind: &str, options: Value) -> Result<(), Failure> {
+pub(super) async fn connects(call: &mut Call, kind: &str, options: Value) -> Result<(), Failure> {
     let kind = GroupVersionKind::new("", "v1", kind);
     let mut options = options;
     options["kind"] = kind.kind.as_str().into();
