@@ -44,6 +44,24 @@ pub(super) fn map_single(
     )
 }
 
+/// Whether this process's user namespace has a group; what asks the kernel for another one is refused.
+pub(super) fn has_group(group: u32) -> bool {
+    // Where it cannot be read, the kernel's own answer is the better one.
+    fs::read_to_string("/proc/self/gid_map").map_or(true, |map| maps(&map, group))
+}
+
+/// Whether an id is mapped: lines of its first inside, its first outside, and how many.
+fn maps(map: &str, id: u32) -> bool {
+    map.lines().any(|line| {
+        let numbers: Vec<u64> = line
+            .split_whitespace()
+            .filter_map(|number| number.parse().ok())
+            .collect();
+        let id = u64::from(id);
+        matches!(numbers[..], [first, _, count] if id >= first && id < first + count)
+    })
+}
+
 fn write_once(path: &str, text: &str) -> Result<(), StepError> {
     fs::write(path, text).doing(format!("write {path}"))
 }
@@ -65,4 +83,19 @@ fn map_range(pid: Pid, own: u32, range: &IdRange) -> Result<(), StepError> {
     }
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     Err(io::Error::other(said)).doing(format!("map ids with {program} ({})", output.status))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_is_there_if_a_line_of_the_map_covers_it() {
+        let root = "         0          0 4294967295\n";
+        assert!(maps(root, 0) && maps(root, 65_532));
+        let single = "         0      65534          1\n";
+        assert!(maps(single, 0) && !maps(single, 65_532));
+        let range = "0 1000 1\n1 100000 65536\n";
+        assert!(maps(range, 65_536) && !maps(range, 65_537));
+    }
 }

@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::symlink, path::PathBuf};
 
 use simcluster_runtime::{
     Isolation,
-    spec::{Mount, User},
+    spec::{MemoryVolume, Mount, SandboxSpec, User},
 };
 
 use crate::lab::{Lab, finish};
@@ -171,6 +171,37 @@ async fn a_memory_volume_has_its_size() {
     assert!(
         text.contains("No space left") && text.contains("1048576\n"),
         "{text}"
+    );
+}
+
+#[tokio::test]
+async fn a_sandbox_has_memory_for_a_group_that_its_user_does_not_have() {
+    let lab = Lab::start().await;
+    let volume = lab.directory.path().join("volume");
+    fs::create_dir(&volume).unwrap();
+    let spec = SandboxSpec {
+        id: "pod".to_owned(),
+        hostname: "pod".to_owned(),
+        address: None,
+        memory: vec![MemoryVolume {
+            path: volume.clone(),
+            size: Some(1 << 20),
+            group: Some(65_532),
+        }],
+    };
+    lab.runtime.create_sandbox(spec).await.unwrap();
+    let script =
+        "echo kept > /m/file; cat /m/file; head -c 3000000 /dev/zero > /m/full; wc -c < /m/full";
+    let mut spec = lab.shell("c", script);
+    spec.mounts.push(bind(volume.clone(), "/m", false));
+    let (_, text) = lab.run(spec).await;
+    assert!(
+        text.contains("kept\n") && text.contains("No space left"),
+        "{text}"
+    );
+    assert!(
+        fs::read_dir(volume).unwrap().next().is_none(),
+        "it is on disk"
     );
 }
 

@@ -24,6 +24,7 @@ use crate::{
         Doing, StepError,
         child::{self, Work},
         devices::SHARED_MEMORY,
+        mapping,
         network::{self, NodeNetwork},
         processes::{Phase, Process, Reports},
         program::Program,
@@ -343,7 +344,9 @@ fn send_signal(pid: Pid, signal: i32, whom: &str) -> Result<(), Failure> {
 fn memory_volume(volume: &MemoryVolume) -> Result<(), Failure> {
     let mut options = match volume.group {
         None => "mode=0777".to_owned(),
-        Some(group) => format!("mode=2777,gid={group}"),
+        Some(group) if mapping::has_group(group) => format!("mode=2777,gid={group}"),
+        // An ordinary user has one group only, which stands for all; the mode lets everybody write.
+        Some(_) => "mode=2777".to_owned(),
     };
     if let Some(bytes) = volume.size {
         options.extend([",size=", &bytes.to_string()]);
