@@ -29,7 +29,7 @@ pub struct Cluster {
     log: RunLog,
     faults: Faults,
     /// What was applied to a cluster that is not our own, to be removed again.
-    applied: Mutex<Vec<DynamicObject>>,
+    applied: Mutex<Vec<Option<DynamicObject>>>,
 }
 
 /// How long the removal of one object may take in a cluster that is not our own.
@@ -153,23 +153,30 @@ impl Cluster {
             && objects::get(&self.client, &object, namespace)
                 .await?
                 .is_none();
-        if is_new {
-            let labels = object.metadata.labels.get_or_insert_default();
-            labels.insert(RUN.to_owned(), self.namespace.clone());
+        if !is_new {
+            return objects::write(&self.client, &object, namespace, writing).await;
         }
-        let stored = objects::write(&self.client, &object, namespace, writing).await?;
-        if is_new {
+        let labels = object.metadata.labels.get_or_insert_default();
+        labels.insert(RUN.to_owned(), self.namespace.clone());
+        // Remembered first: who gives up waiting for the answer may have made it nevertheless.
+        let place = {
+            let mut applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
+            applied.push(Some(object.clone()));
+            applied.len() - 1
+        };
+        let written = objects::write(&self.client, &object, namespace, writing).await;
+        // One that was not made may be made by somebody else at any time, and is not ours to remove.
+        let ours = written.as_ref().ok().map(|stored| {
+            let (name, namespace) = (&stored.metadata.name, &stored.metadata.namespace);
+            object.metadata.name.clone_from(name);
+            object.metadata.namespace.clone_from(namespace);
             object
-                .metadata
-                .namespace
-                .clone_from(&stored.metadata.namespace);
-            object.metadata.name.clone_from(&stored.metadata.name);
-            self.applied
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(object);
+        });
+        let mut applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = applied.get_mut(place) {
+            *slot = ours;
         }
-        Ok(stored)
+        written
     }
 
     /// Removes what was applied to a cluster that is not our own, newest first, and says what is left.
@@ -180,7 +187,9 @@ impl Cluster {
         let applied =
             std::mem::take(&mut *self.applied.lock().unwrap_or_else(PoisonError::into_inner));
         let mut left = Vec::new();
-        for object in applied.iter().rev() {
+        // Without a name: given up before the API's answer said what it is called.
+        let named = |object: &&DynamicObject| object.metadata.name.is_some();
+        for object in applied.iter().flatten().filter(named).rev() {
             let name = objects::describe(object);
             let removal = async {
                 objects::delete(&self.client, object, &self.namespace).await?;

@@ -16,7 +16,7 @@
 mod secrets;
 
 use std::{
-    fmt::Write as _,
+    fmt::{self, Write as _},
     fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -110,9 +110,32 @@ pub struct Case<'a> {
     pub log: Option<&'a RunLog>,
 }
 
+/// What became of the evidence; as text, where it is or why it is not there.
+#[derive(Debug)]
+pub struct Kept {
+    /// The secrets of the cluster, for other reports of the same run.
+    pub secrets: Secrets,
+    place: PathBuf,
+    problem: Option<io::Error>,
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = self.place.display();
+        match &self.problem {
+            None => write!(f, "evidence: {place}"),
+            Some(problem) => write!(
+                f,
+                "the evidence in {place} is not complete: {problem}; HARNESS_EVIDENCE names another place for it"
+            ),
+        }
+    }
+}
+
 /// Writes what can be learnt from the cluster; what cannot be had is said in the file itself.
-/// Gives the secrets of the cluster, for other reports of the same run.
-pub async fn collect(cluster: &Cluster, case: Case<'_>, to: &Path) -> io::Result<Secrets> {
+///
+/// A disk that is full or read-only is no reason to forget why the run failed, so it is told beside that.
+pub async fn collect(cluster: &Cluster, case: Case<'_>, to: &Path) -> Kept {
     let client = &cluster.client();
     let mut secrets = Secrets::default();
     let mut files: Vec<(String, String)> = Vec::new();
@@ -148,10 +171,8 @@ pub async fn collect(cluster: &Cluster, case: Case<'_>, to: &Path) -> io::Result
         .collect();
     add("history.txt", history.concat());
     if let Some(run) = case.run {
-        add(
-            "run.json",
-            serde_json::to_string_pretty(run).map_err(io::Error::other)?,
-        );
+        let json = serde_json::to_string_pretty(run);
+        add("run.json", json.unwrap_or_else(|error| error.to_string()));
         let mut run = run.clone();
         run.reproduce = Some(reproduce.to_owned());
         add("page.html", report::html(&[(run, timeline)]));
@@ -159,12 +180,30 @@ pub async fn collect(cluster: &Cluster, case: Case<'_>, to: &Path) -> io::Result
     if let Some(log) = case.log {
         add("run.log", log.text());
     }
-    drop(fs::remove_dir_all(to));
-    fs::create_dir_all(to.join("logs"))?;
-    for (name, text) in files {
-        fs::write(to.join(name), secrets.hide(&text))?;
+    let problem = write(to, &files, &secrets).err();
+    Kept {
+        secrets,
+        place: to.to_owned(),
+        problem,
     }
-    Ok(secrets)
+}
+
+/// In the place of what an earlier run left.
+fn write(to: &Path, files: &[(String, String)], secrets: &Secrets) -> io::Result<()> {
+    let failed = |path: &Path, error: io::Error| {
+        io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+    };
+    match fs::remove_dir_all(to) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(to, error)),
+        _ => {}
+    }
+    let logs = to.join("logs");
+    fs::create_dir_all(&logs).map_err(|error| failed(&logs, error))?;
+    for (name, text) in files {
+        let path = to.join(name);
+        fs::write(&path, secrets.hide(text)).map_err(|error| failed(&path, error))?;
+    }
+    Ok(())
 }
 
 async fn objects(client: &Client, secrets: &mut Secrets) -> String {
@@ -256,4 +295,39 @@ async fn logs(client: &Client) -> Vec<(String, String)> {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn evidence_that_cannot_be_written_is_told_with_its_place() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("file");
+        fs::write(&file, "").expect("a file");
+        let to = file.join("red");
+        let files = [("failure.txt".to_owned(), "why".to_owned())];
+        let kept = Kept {
+            secrets: Secrets::default(),
+            place: to.clone(),
+            problem: write(&to, &files, &Secrets::default()).err(),
+        };
+        let told = kept.to_string();
+        assert!(told.contains("is not complete"), "{told}");
+        assert!(told.contains("HARNESS_EVIDENCE"), "{told}");
+    }
+
+    #[test]
+    fn evidence_replaces_that_of_an_earlier_run() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let to = folder.path().join("red");
+        fs::create_dir(&to).expect("a folder");
+        fs::write(to.join("old.txt"), "old").expect("a file");
+        let files = [("failure.txt".to_owned(), "why".to_owned())];
+        write(&to, &files, &Secrets::default()).expect("it can be written");
+        assert!(!to.join("old.txt").exists());
+        let told = fs::read_to_string(to.join("failure.txt")).expect("a file");
+        assert_eq!(told, "why");
+    }
 }

@@ -157,14 +157,8 @@ async fn keep_evidence(
         run,
         log: Some(log),
     };
-    match evidence::collect(cluster, case, &directory).await {
-        Ok(secrets) => format!(
-            "{}\nevidence: {}",
-            secrets.hide(failure),
-            directory.display()
-        ),
-        Err(error) => format!("{failure}\nno evidence in {}: {error}", directory.display()),
-    }
+    let kept = evidence::collect(cluster, case, &directory).await;
+    format!("{}\n{kept}", kept.secrets.hide(failure))
 }
 
 /// An error and its causes, a line each.

@@ -11,10 +11,14 @@ mod html;
 mod junit;
 mod live;
 mod picture;
+mod spinner;
+mod told;
 
 pub use html::html;
 pub use junit::junit;
 pub use live::{Live, Style};
+pub use spinner::Spinner;
+pub use told::{Told, seconds};
 
 /// What happened in the cluster over time, for the picture.
 #[derive(Clone, Debug, Default, Serialize)]

@@ -145,7 +145,8 @@ async fn link_as(
         )
         .args(["build", "--quiet"])
         .args(["--message-format", "json-render-diagnostics"])
-        .stdin(Stdio::null());
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
     if profile == Profile::Release {
         command.arg("--release");
     }

@@ -1,38 +1,44 @@
 //! What a person sees while steps run: a line a step, with its time.
 //!
-//! A spinner on a terminal, plain lines elsewhere; silent in tests. It measures, it does not judge.
+//! A spinner on a terminal, plain lines elsewhere, JSON where asked for; silent in tests. It measures, it does not judge.
 
 use std::{
     fmt::Write as _,
-    io::{IsTerminal, Write as _},
     sync::Mutex,
     sync::PoisonError,
     time::{Duration, Instant},
 };
 
-use harness::Failure;
-use indicatif::{ProgressBar, ProgressStyle};
+use harness::{
+    Failure,
+    report::{Spinner, Style, Told, seconds},
+};
 
 /// Shows steps and remembers their times.
 #[derive(Debug)]
 pub struct Progress {
-    loud: bool,
+    style: Style,
+    /// What moves at present, so that lines are written above it.
+    spinner: Mutex<Spinner>,
     times: Mutex<Vec<(String, Duration)>>,
 }
 
 impl Progress {
     /// Shows each step on standard output.
     pub fn shown() -> Self {
-        Self {
-            loud: true,
-            times: Mutex::default(),
-        }
+        Self::of(Style::Plain)
     }
 
     /// Shows nothing.
     pub fn silent() -> Self {
+        Self::of(Style::Silent)
+    }
+
+    /// In this style, on standard output.
+    pub fn of(style: Style) -> Self {
         Self {
-            loud: false,
+            style,
+            spinner: Mutex::new(Spinner::none()),
             times: Mutex::default(),
         }
     }
@@ -52,18 +58,31 @@ impl Progress {
         work: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
         let start = Instant::now();
-        let spinner = self.spinner(name);
+        self.begin(name);
+        // However this ends, also by being given up, nothing moves any more.
+        let still = Still(self);
         let outcome = Box::pin(work).await;
         let took = start.elapsed();
-        if let Some(spinner) = spinner {
-            spinner.finish_and_clear();
-        }
+        drop(still);
         self.times
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push((name.to_owned(), took));
         let mark = if outcome.is_ok() { "ok  " } else { "FAIL" };
-        self.say(&format!("{mark} {:>7.2} s  {name}", took.as_secs_f64()));
+        let told = match outcome {
+            Ok(_) => Told::StepEnded {
+                step: name,
+                seconds: seconds(took),
+            },
+            Err(_) => Told::StepFailed {
+                step: name,
+                seconds: seconds(took),
+            },
+        };
+        self.tell(
+            &format!("{mark} {:>7.2} s  {name}", took.as_secs_f64()),
+            &told,
+        );
         outcome.map_err(|error| {
             format!("step {name:?} failed: {}", harness::proof::chain(&*error)).into()
         })
@@ -71,22 +90,38 @@ impl Progress {
 
     /// A line of its own.
     pub fn say(&self, line: &str) {
-        if self.loud {
-            // A closed standard output is no reason to stop the verification.
-            drop(writeln!(std::io::stdout(), "{line}"));
+        self.tell(line, &Told::Said { text: line.trim() });
+    }
+
+    /// For people and for machines.
+    pub fn tell(&self, plain: &str, told: &Told<'_>) {
+        let spinner = self.spinner.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.style {
+            Style::Plain => spinner.say(plain),
+            Style::Json => spinner.say(&told.line()),
+            Style::Silent => {}
         }
     }
 
-    fn spinner(&self, name: &str) -> Option<ProgressBar> {
-        if !self.loud || !std::io::stdout().is_terminal() {
-            return None;
+    fn begin(&self, name: &str) {
+        match self.style {
+            Style::Plain => self.show(Spinner::of(name)),
+            Style::Json => self.tell(name, &Told::StepStarted { step: name }),
+            Style::Silent => {}
         }
-        let spinner = ProgressBar::new_spinner().with_message(name.to_owned());
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed:>6}  {msg}") {
-            spinner.set_style(style);
-        }
-        spinner.enable_steady_tick(Duration::from_millis(100));
-        Some(spinner)
+    }
+
+    fn show(&self, spinner: Spinner) {
+        *self.spinner.lock().unwrap_or_else(PoisonError::into_inner) = spinner;
+    }
+}
+
+/// Ends the spinner when it is dropped.
+struct Still<'a>(&'a Progress);
+
+impl Drop for Still<'_> {
+    fn drop(&mut self) {
+        self.0.show(Spinner::none());
     }
 }
 

@@ -1,6 +1,9 @@
 //! What `cargo lab scenario run` leaves: lines while it runs, and files where they are asked for.
 
-use std::path::PathBuf;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use harness::{
     Cluster, Failure,
@@ -32,19 +35,27 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// As the arguments say.
-    pub fn new(arguments: &Arguments) -> Self {
+    /// As the arguments say; an error if the files that are asked for could not be written later.
+    pub fn new(arguments: &Arguments) -> Result<Self, Failure> {
+        for path in [&arguments.junit, &arguments.html].into_iter().flatten() {
+            // A run of minutes whose report is lost at its end is a waste.
+            let file = std::fs::OpenOptions::new()
+                .append(true)
+                .create(true)
+                .open(path);
+            file.map_err(|error| unwritten(path, &error))?;
+        }
         let style = if arguments.json {
             Style::Json
         } else {
             Style::Plain
         };
-        Self {
+        Ok(Self {
             live: Live::new(style),
             arguments: arguments.clone(),
             runs: Vec::new(),
             timeline: None,
-        }
+        })
     }
 
     /// A scenario begins.
@@ -75,10 +86,10 @@ impl Reporter {
     pub fn finish(self) -> Result<(), Failure> {
         let runs: Vec<Run> = self.runs.iter().map(|(run, _)| run.clone()).collect();
         if let Some(path) = &self.arguments.junit {
-            std::fs::write(path, report::junit(&runs))?;
+            write(path, &report::junit(&runs))?;
         }
         if let Some(path) = &self.arguments.html {
-            std::fs::write(path, report::html(&self.runs))?;
+            write(path, &report::html(&self.runs))?;
         }
         let failed = runs
             .iter()
@@ -91,7 +102,23 @@ impl Reporter {
     }
 }
 
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    std::fs::write(path, text).map_err(|error| unwritten(path, &error).into())
+}
+
+fn unwritten(path: &Path, error: &std::io::Error) -> String {
+    format!("the report {} cannot be written: {error}", path.display())
+}
+
 impl Observer for Reporter {
+    fn step_begins(&mut self, step: &str) {
+        self.live.step_begins(step);
+    }
+
+    fn step_ended(&mut self, step: &str, took: Duration, failure: Option<&str>) {
+        self.live.step_ended(step, took, failure);
+    }
+
     fn begins(&mut self, step: &str, action: &str, subject: &str) {
         self.live.begins(step, action, subject);
     }

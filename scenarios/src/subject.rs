@@ -88,7 +88,8 @@ impl Subject for Operator {
     }
 }
 
-/// Runs a scenario file on a cluster: CRD, operator, steps, and at last the operator's end.
+/// Runs a scenario file on a cluster: CRD, operator, steps, and at last the operator's end. It can be ended in
+/// the middle by the token in its options; the clean-up is done nevertheless.
 pub async fn run(
     loaded: &Loaded,
     cluster: &Cluster,

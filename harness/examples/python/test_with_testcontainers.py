@@ -2,45 +2,14 @@
 
     cargo lab k3s-image
     pip install 'testcontainers[k3s]'
-    python harness/examples/python/test_with_testcontainers.py
+    TESTCONTAINERS_RYUK_DISABLED=true python harness/examples/python/test_with_testcontainers.py
 """
 
-import json
 import os
-import ssl
-import tempfile
-import urllib.request
 
 import yaml
+from kubernetes import client, config
 from testcontainers.community.k3s import K3SContainer
-
-
-def call(config, method, path, body=None):
-    """One request to the API server, with the certificates of a kubeconfig."""
-    cluster = config["clusters"][0]["cluster"]
-    user = config["users"][0]["user"]
-
-    def file(data):
-        import base64
-
-        handle = tempfile.NamedTemporaryFile(suffix=".pem")
-        handle.write(base64.b64decode(data))
-        handle.flush()
-        return handle
-
-    authority = file(cluster["certificate-authority-data"])
-    certificate = file(user["client-certificate-data"])
-    key = file(user["client-key-data"])
-    context = ssl.create_default_context(cafile=authority.name)
-    context.load_cert_chain(certificate.name, key.name)
-    request = urllib.request.Request(
-        cluster["server"] + path,
-        method=method,
-        data=json.dumps(body).encode() if body else None,
-        headers={"Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, context=context) as answer:
-        return json.load(answer)
 
 
 def container():
@@ -58,17 +27,12 @@ def container():
 
 def main():
     with container() as k3s:
-        config = yaml.safe_load(k3s.config_yaml())
-        nodes = call(config, "GET", "/api/v1/nodes")["items"]
-        print("nodes:", [node["metadata"]["name"] for node in nodes])
-        pod = {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": "web"},
-            "spec": {"containers": [{"name": "web", "image": "web"}]},
-        }
-        made = call(config, "POST", "/api/v1/namespaces/default/pods", pod)
-        assert made["metadata"]["uid"]
+        config.load_kube_config_from_dict(yaml.safe_load(k3s.config_yaml()))
+        api = client.CoreV1Api()
+        print("nodes:", [node.metadata.name for node in api.list_node().items])
+        pod = {"metadata": {"name": "web"}, "spec": {"containers": [{"name": "web", "image": "web"}]}}
+        made = api.create_namespaced_pod("default", pod)
+        assert made.metadata.uid
         print("a pod can be made")
 
 

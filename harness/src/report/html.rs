@@ -1,6 +1,6 @@
 //! One page with a picture of a run over time, what failed and what the cluster warned of.
 //!
-//! The page works without network and without script, and unfolds with `<details>`.
+//! The page needs no network and unfolds with `<details>`, without script; the script in it only adds a search.
 
 use std::fmt::Write as _;
 
@@ -8,6 +8,7 @@ use super::{EventLine, Timeline, picture};
 use crate::scenario::{Run, Verdict};
 
 const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
 /// How many warnings stand in front.
 const WARNINGS: usize = 8;
 
@@ -15,7 +16,9 @@ const WARNINGS: usize = 8;
 pub fn html(runs: &[(Run, Timeline)]) -> String {
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"color-scheme\" content=\"light dark\">\n\
-         <title>Scenarios</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<h1>Scenarios</h1>\n"
+         <title>Scenarios</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<h1>Scenarios</h1>\n\
+         <p class=\"search\" hidden><input type=\"search\" placeholder=\"search objects, events, requests\" \
+         aria-label=\"search\"> <output></output></p>\n"
     );
     let _ = writeln!(
         page,
@@ -36,7 +39,7 @@ pub fn html(runs: &[(Run, Timeline)]) -> String {
     for (index, (run, timeline)) in runs.iter().enumerate() {
         section(index, run, timeline, &mut page);
     }
-    page.push_str("</body>\n</html>\n");
+    let _ = writeln!(page, "<script>\n{SCRIPT}</script>\n</body>\n</html>");
     page
 }
 
@@ -46,6 +49,7 @@ fn verdict(verdict: &Verdict) -> (&'static str, &'static str) {
         Verdict::Failed(_) => ("failed", "FAILED"),
         Verdict::Skipped(_) => ("skipped", "skipped"),
         Verdict::Stopped(_) => ("skipped", "stopped"),
+        Verdict::Interrupted => ("skipped", "interrupted"),
     }
 }
 
@@ -97,29 +101,54 @@ fn failure(why: &str, page: &mut String) {
 
 /// What the cluster itself complained of: mostly the cause.
 fn warnings(timeline: &Timeline, page: &mut String) {
-    let warnings: Vec<&EventLine> = timeline
-        .events
-        .iter()
-        .filter(|event| event.warning)
-        .collect();
+    let warnings = distinct(&timeline.events);
     if warnings.is_empty() {
         return;
     }
     page.push_str("<h3>What the cluster warned of</h3>\n<table class=\"warnings\">\n");
     // The last ones are of the failure; all are below, among the Events.
-    for event in warnings
+    for (event, others) in warnings
         .iter()
         .skip(warnings.len().saturating_sub(WARNINGS))
     {
+        let others = match others {
+            0 => String::new(),
+            others => format!(" and {others} more times"),
+        };
         let _ = writeln!(
             page,
-            "<tr><td>{}</td><td>{}</td><td>{}</td></tr>",
+            "<tr><td>{}</td><td>{}{others}</td><td>{}</td></tr>",
             escape(&event.about),
             escape(&event.reason),
             escape(&event.message)
         );
     }
     page.push_str("</table>\n");
+}
+
+/// The last warning of each kind and reason that says the same but for names, and how many there were beside it:
+/// a hundred pods with one trouble are one trouble.
+fn distinct(events: &[EventLine]) -> Vec<(&EventLine, usize)> {
+    let mut found: Vec<(&EventLine, usize)> = Vec::new();
+    let trouble = |event: &EventLine| {
+        let (kind, name) = event.about.split_once(' ').unwrap_or((&event.about, ""));
+        // What follows the name is the place of it and its UID.
+        let said = match name {
+            "" => Some(&*event.message),
+            name => event.message.split(name).next(),
+        };
+        let said = said.unwrap_or_default().to_owned();
+        (kind.to_owned(), event.reason.clone(), said)
+    };
+    for event in events.iter().filter(|event| event.warning) {
+        let same = found
+            .iter()
+            .position(|(seen, _)| trouble(seen) == trouble(event));
+        // The newest stands last, as it would without the others.
+        let before = same.map_or(0, |place| found.remove(place).1 + 1);
+        found.push((event, before));
+    }
+    found
 }
 
 fn operations(run: &Run, page: &mut String) {
@@ -141,9 +170,11 @@ fn operations(run: &Run, page: &mut String) {
                 escape(
                     operation
                         .failure
-                        .as_ref()
-                        .or(operation.output.as_ref())
-                        .map_or("", String::as_str)
+                        .as_deref()
+                        // What was last seen stands above.
+                        .map(|failure| failure.split("\nlast seen: ").next().unwrap_or(failure))
+                        .or(operation.output.as_deref())
+                        .unwrap_or_default()
                 )
             );
         }
@@ -152,7 +183,7 @@ fn operations(run: &Run, page: &mut String) {
 }
 
 fn events(timeline: &Timeline, page: &mut String) {
-    page.push_str("<details><summary>Events</summary>\n<table>\n");
+    page.push_str("<details><summary>Events</summary>\n<table class=\"events\">\n");
     for event in &timeline.events {
         let cells: Vec<String> = [&event.at, &event.about, &event.reason, &event.message]
             .into_iter()
@@ -164,23 +195,24 @@ fn events(timeline: &Timeline, page: &mut String) {
 }
 
 fn requests(timeline: &Timeline, page: &mut String) {
-    let lines: Vec<String> = timeline.requests.iter().map(ToString::to_string).collect();
-    let _ = writeln!(
-        page,
-        "<details><summary>{} requests of the operator</summary>\n<pre>{}</pre></details>",
-        lines.len(),
-        escape(&lines.join("\n"))
-    );
+    entries("requests of the operator", &timeline.requests, page);
 }
 
 fn history(timeline: &Timeline, page: &mut String) {
-    let lines: Vec<String> = timeline.versions.iter().map(ToString::to_string).collect();
+    entries("versions of objects", &timeline.versions, page);
+}
+
+/// Each a text of its own, so that the search can hide the others.
+fn entries<T: std::fmt::Display>(what: &str, all: &[T], page: &mut String) {
     let _ = writeln!(
         page,
-        "<details><summary>{} versions of objects</summary>\n<pre>{}</pre></details>",
-        lines.len(),
-        escape(&lines.join("\n"))
+        "<details><summary>{} {what}</summary>\n<div class=\"entries\">",
+        all.len()
     );
+    for one in all {
+        let _ = writeln!(page, "<pre>{}</pre>", escape(&one.to_string()));
+    }
+    page.push_str("</div></details>\n");
 }
 
 pub(super) fn escape(text: &str) -> String {
@@ -188,4 +220,42 @@ pub(super) fn escape(text: &str) -> String {
         .replace('<', "&lt;")
         .replace('>', "&gt;")
         .replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hundred_pods_with_one_trouble_are_one_warning_and_do_not_hide_another() {
+        let warning = |name: &str, reason: &str, message: String| EventLine {
+            about: format!("Pod {name}"),
+            warning: true,
+            reason: reason.to_owned(),
+            message,
+            ..EventLine::default()
+        };
+        let mut events = vec![
+            warning("bad", "Failed", "Failed to pull image".to_owned()),
+            warning("bad", "Failed", "Error: ErrImagePull".to_owned()),
+        ];
+        events.extend((0..100).map(|number| {
+            let name = format!("good-{number}x");
+            let message = format!("Back-off restarting failed container c in pod {name}_default");
+            warning(&name, "BackOff", message)
+        }));
+        let found = distinct(&events);
+        let told: Vec<_> = found
+            .iter()
+            .map(|(event, others)| (&*event.about, &*event.reason, *others))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("Pod bad", "Failed", 0),
+                ("Pod bad", "Failed", 0),
+                ("Pod good-99x", "BackOff", 99)
+            ]
+        );
+    }
 }

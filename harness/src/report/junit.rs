@@ -19,7 +19,8 @@ fn suite(run: &Run, xml: &mut String) {
     let failures = operations().filter(|o| o.failure.is_some()).count();
     // A failure outside of any operation, such as a cluster that did not start, is a case of its own.
     let outside = matches!(run.verdict, Verdict::Failed(_)) && failures == 0;
-    let skipped = usize::from(matches!(run.verdict, Verdict::Skipped(_)));
+    let unfinished = matches!(run.verdict, Verdict::Skipped(_) | Verdict::Interrupted);
+    let skipped = usize::from(unfinished);
     let cases = operations().count() + usize::from(outside) + skipped;
     let name = escape(&format!("{} on {}", run.name, run.cluster));
     let _ = writeln!(
@@ -62,6 +63,9 @@ fn suite(run: &Run, xml: &mut String) {
                 "{whole}><skipped message=\"{}\"/></testcase>",
                 escape(why)
             );
+        }
+        Verdict::Interrupted => {
+            let _ = writeln!(xml, "{whole}><skipped message=\"interrupted\"/></testcase>");
         }
         _ => {}
     }

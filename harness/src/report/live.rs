@@ -1,9 +1,13 @@
 //! A run while it happens: a line an operation on a terminal or in a log, or a JSON object a line.
+//!
+//! On a terminal the operation that is being done moves, with its time. It measures nothing itself.
 
-use std::io::Write as _;
+use std::time::Duration;
 
-use serde_json::json;
-
+use super::{
+    spinner::Spinner,
+    told::{self, Told, seconds},
+};
 use crate::scenario::{Observer, Run, Verdict, record::OperationRecord};
 
 /// How it is told.
@@ -11,7 +15,7 @@ use crate::scenario::{Observer, Run, Verdict, record::OperationRecord};
 pub enum Style {
     /// Lines for people.
     Plain,
-    /// One JSON object a line.
+    /// One JSON object a line: see [`Told`].
     Json,
     /// Nothing.
     Silent,
@@ -22,6 +26,7 @@ pub enum Style {
 pub struct Live {
     style: Style,
     step: String,
+    spinner: Spinner,
 }
 
 impl Live {
@@ -30,83 +35,124 @@ impl Live {
         Self {
             style,
             step: String::new(),
+            spinner: Spinner::none(),
         }
     }
 
     /// A scenario begins.
     pub fn begin(&mut self, name: &str, cluster: &str) {
         self.step.clear();
-        match self.style {
-            Style::Plain => line(&format!("{name} on {cluster}")),
-            Style::Json => line(&json!({"begins": name, "cluster": cluster}).to_string()),
-            Style::Silent => {}
-        }
+        self.tell(
+            || format!("{name} on {cluster}"),
+            &Told::RunStarted { run: name, cluster },
+        );
     }
 
     /// A scenario has ended.
     pub fn end(&mut self, run: &Run) {
+        self.spinner = Spinner::none();
         let took = run.took.as_secs_f64();
-        match self.style {
-            Style::Plain => match &run.verdict {
-                Verdict::Passed => line(&format!("PASS {took:7.2} s  {}", run.name)),
-                Verdict::Failed(why) => {
-                    line(&format!("FAIL {took:7.2} s  {}: {why}", run.name));
-                }
-                Verdict::Skipped(why) => line(&format!("SKIP            {}: {why}", run.name)),
-                Verdict::Stopped(before) => {
-                    line(&format!(
-                        "STOP {took:7.2} s  {} before {before:?}",
-                        run.name
-                    ));
-                }
-            },
-            Style::Json => {
-                line(&json!({"ends": run.name, "verdict": run.verdict, "took": took}).to_string());
-            }
-            Style::Silent => {}
-        }
+        let name = &run.name;
+        let plain = || match &run.verdict {
+            Verdict::Passed => format!("PASS {took:7.2} s  {name}"),
+            Verdict::Failed(why) => format!("FAIL {took:7.2} s  {name}: {why}"),
+            Verdict::Skipped(why) => format!("SKIP            {name}: {why}"),
+            Verdict::Stopped(before) => format!("STOP {took:7.2} s  {name} before {before:?}"),
+            Verdict::Interrupted => format!("STOP {took:7.2} s  {name}: interrupted"),
+        };
+        let (verdict, why) = told::verdict(&run.verdict);
+        let told = Told::RunEnded {
+            run: name,
+            verdict,
+            why,
+            seconds: seconds(run.took),
+        };
+        self.tell(plain, &told);
     }
 
     /// A line of its own.
     pub fn say(&self, text: &str) {
+        self.tell(|| text.to_owned(), &Told::Said { text });
+    }
+
+    fn tell(&self, plain: impl FnOnce() -> String, told: &Told<'_>) {
         match self.style {
-            Style::Plain => line(text),
-            Style::Json => line(&json!({"says": text}).to_string()),
+            Style::Plain => self.spinner.say(&plain()),
+            Style::Json => self.spinner.say(&told.line()),
             Style::Silent => {}
         }
     }
 }
 
 impl Observer for Live {
-    fn ended(&mut self, step: &str, operation: &OperationRecord) {
+    fn step_begins(&mut self, step: &str) {
+        if self.style == Style::Json {
+            self.spinner.say(&Told::StepStarted { step }.line());
+        }
+    }
+
+    fn step_ended(&mut self, step: &str, took: Duration, failure: Option<&str>) {
+        let seconds = seconds(took);
+        let told = match failure {
+            Some(_) => Told::StepFailed { step, seconds },
+            None => Told::StepEnded { step, seconds },
+        };
+        if self.style == Style::Json {
+            self.spinner.say(&told.line());
+        }
+    }
+
+    fn begins(&mut self, step: &str, action: &str, subject: &str) {
+        let told = Told::OperationStarted {
+            step,
+            action,
+            subject,
+        };
         match self.style {
-            Style::Plain => {
-                if step != self.step {
-                    step.clone_into(&mut self.step);
-                    line(&format!("  {step}"));
-                }
-                let mark = if operation.failure.is_some() {
-                    "FAIL"
-                } else {
-                    "ok  "
-                };
-                let OperationRecord {
-                    phase,
-                    action,
-                    subject,
-                    ..
-                } = operation;
-                let phase = if *phase == "try" { "" } else { phase };
-                let took = operation.took.as_secs_f64();
-                line(format!("    {mark} {took:6.2} s  {phase} {action} {subject}").trim_end());
-            }
-            Style::Json => line(&json!({"step": step, "operation": operation}).to_string()),
+            Style::Plain => self.spinner = Spinner::of(&format!("{step}: {action} {subject}")),
+            Style::Json => self.spinner.say(&told.line()),
             Style::Silent => {}
         }
     }
-}
 
-fn line(text: &str) {
-    // A closed standard output is no reason to stop.
-    drop(writeln!(std::io::stdout(), "{text}"));
+    fn ended(&mut self, step: &str, operation: &OperationRecord) {
+        self.spinner = Spinner::none();
+        if self.style == Style::Plain && step != self.step {
+            step.clone_into(&mut self.step);
+            self.spinner.say(&format!("  {step}"));
+        }
+        let OperationRecord {
+            phase,
+            action,
+            subject,
+            took,
+            failure,
+            ..
+        } = operation;
+        let plain = || {
+            let mark = if failure.is_some() { "FAIL" } else { "ok  " };
+            let phase = if *phase == "try" { "" } else { phase };
+            let took = took.as_secs_f64();
+            let line = format!("    {mark} {took:6.2} s  {phase} {action} {subject}");
+            line.trim_end().to_owned()
+        };
+        let seconds = seconds(*took);
+        let told = match failure {
+            Some(_) => Told::OperationFailed {
+                step,
+                phase,
+                action,
+                subject,
+                seconds,
+            },
+            None => Told::OperationEnded {
+                step,
+                phase,
+                action,
+                subject,
+                seconds,
+            },
+        };
+        self.tell(plain, &told);
+    }
 }

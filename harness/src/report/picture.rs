@@ -1,23 +1,22 @@
-//! The picture of a run over time, as SVG: operations, lives of objects with their phases, Events, requests.
+//! The picture of a run over time: operations, lives of objects with their phases, Events, requests.
 //!
 //! Times of objects and Events are the API's, which are whole seconds; those of operations and requests are
-//! exact. It decides what is worth a row at once and what unfolds; it judges nothing.
+//! exact. It decides what is worth a row at once and what unfolds, so that a run with hundreds of objects can
+//! still be read; it judges nothing. `draw` makes HTML and SVG of it, `scale` places of times.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+mod draw;
+mod scale;
 
-use jiff::Timestamp;
+use std::collections::BTreeMap;
 
-use super::{Timeline, html::escape};
+use serde_json::Value;
+
+use self::scale::{END, Scale};
+use super::Timeline;
 use crate::{history::Version, scenario::Run};
 
-/// Width of the picture, in its own units.
-const WIDTH: f64 = 1000.0;
-/// Where time begins, right of the names.
-const LEFT: f64 = 260.0;
-const RIGHT: f64 = WIDTH - 20.0;
-const ROW: f64 = 18.0;
-/// Letters of a name that fit left of the bars.
-const NAME: usize = 38;
+/// So many objects of a kind have a row each at once; more are folded together.
+const FEW: usize = 12;
 /// Kinds whose lives are looked at first, beside custom resources.
 const FIRST: [&str; 8] = [
     "Pod",
@@ -29,141 +28,83 @@ const FIRST: [&str; 8] = [
     "PersistentVolumeClaim",
     "PersistentVolume",
 ];
-/// What the colours mean.
-const LEGEND: [(&str, &str); 12] = [
-    ("act", "does"),
-    ("wait", "waits"),
-    ("sql", "SQL"),
-    ("fault", "fault"),
-    ("failure", "failed"),
-    ("pending", "pending"),
-    ("running", "running, ready"),
-    ("succeeded", "succeeded"),
-    ("terminating", "being deleted"),
-    ("object", "is there"),
-    ("write", "write"),
-    ("read", "read"),
-];
-
-/// Time as a place in the picture.
-struct Scale {
-    start: Timestamp,
-    seconds: f64,
-}
-
-impl Scale {
-    fn of(run: &Run) -> Self {
-        Self {
-            start: run.started,
-            seconds: run.took.as_secs_f64().max(0.1),
-        }
-    }
-
-    fn x(&self, seconds: f64) -> f64 {
-        let part = (seconds / self.seconds).clamp(0.0, 1.0);
-        LEFT + part * (RIGHT - LEFT)
-    }
-
-    fn at(&self, time: &str) -> Option<f64> {
-        let time: Timestamp = time.parse().ok()?;
-        Some(self.x((time - self.start).total(jiff::Unit::Second).ok()?))
-    }
-
-    /// Times for the marks on top: round ones, ten at the most.
-    fn ticks(&self) -> Vec<f64> {
-        let mut step = 0.01;
-        'found: for power in 0..8 {
-            for factor in [1.0, 2.0, 5.0] {
-                step = 0.01 * 10_f64.powi(power) * factor;
-                if self.seconds / step <= 10.0 {
-                    break 'found;
-                }
-            }
-        }
-        let mut ticks = vec![0.0];
-        while ticks.len() < 12 {
-            let next = ticks.last().unwrap_or(&0.0) + step;
-            if next > self.seconds {
-                break;
-            }
-            ticks.push(next);
-        }
-        ticks
-    }
-}
 
 /// Bars and dots of one row.
 struct Row {
     name: String,
     /// From, to, class, what it says when pointed at.
     bars: Vec<(f64, f64, &'static str, String)>,
+    /// How it stood at the end of the run: the class of its last bar, or that it is gone.
+    stands: &'static str,
+}
+
+/// Rows that stand together; folded unless somebody wants to see them.
+struct Group {
+    title: String,
+    rows: Vec<Row>,
 }
 
 /// Draws a run.
 pub(super) fn draw(run: &Run, timeline: &Timeline, page: &mut String) {
     let scale = Scale::of(run);
-    let (first, rest) = object_rows(timeline, &scale);
-    let mut rows = operation_rows(run, &scale);
-    rows.extend(first);
-    rows.extend(dot_rows(timeline, &scale));
-    page.push_str("<p class=\"legend\">");
-    for (class, meaning) in LEGEND {
-        let _ = write!(page, "<span><i class=\"{class}\"></i>{meaning}</span> ");
+    let mut picture = draw::Picture::begin(&scale, page);
+    picture.rows(&operation_rows(run, &scale));
+    let (first, rest) = objects(timeline, &scale);
+    for (kind, rows) in first {
+        let (rows, folded) = worth_a_row(&kind, rows);
+        picture.rows(&rows);
+        picture.groups(folded.as_slice());
     }
-    page.push_str("</p>\n");
-    svg(&scale, rows, "the run over time", page);
-    if !rest.is_empty() {
-        let _ = writeln!(
-            page,
-            "<details><summary>{} more objects</summary>",
-            rest.len()
-        );
-        svg(&scale, rest, "other objects over time", page);
-        page.push_str("</details>\n");
-    }
+    picture.rows(&dot_rows(timeline, &scale));
+    picture.groups(&others(rest));
+    picture.end();
 }
 
-fn svg(scale: &Scale, rows: Vec<Row>, label: &str, page: &mut String) {
-    #[expect(clippy::cast_precision_loss, reason = "a picture has few rows")]
-    let height = (rows.len() as f64 + 2.0) * ROW;
-    let _ = writeln!(
-        page,
-        "<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{label}\">"
-    );
-    for seconds in scale.ticks() {
-        let x = scale.x(seconds);
-        let text = if scale.seconds < 2.0 {
-            format!("{seconds:.2} s")
+/// Of few objects all; of many those that ended badly or not at all, and the others folded.
+fn worth_a_row(kind: &str, rows: Vec<Row>) -> (Vec<Row>, Option<Group>) {
+    if rows.len() <= FEW {
+        return (rows, None);
+    }
+    let all = rows.len();
+    let (mut rows, mut rest): (Vec<Row>, Vec<Row>) = rows
+        .into_iter()
+        .partition(|row| matches!(row.stands, "failure" | "pending" | "terminating"));
+    // When nearly all are in trouble, those that failed are worth most.
+    rows.sort_by_key(|row| row.stands != "failure");
+    rest.splice(0..0, rows.split_off(rows.len().min(FEW)));
+    let title = format!("{} more of {all} {kind}: {}", rest.len(), counted(&rest));
+    let group = (!rest.is_empty()).then_some(Group { title, rows: rest });
+    (rows, group)
+}
+
+/// Objects of kinds that are seldom looked at: one fold, or one a kind if they are many.
+fn others(kinds: Vec<(String, Vec<Row>)>) -> Vec<Group> {
+    let all: usize = kinds.iter().map(|(_, rows)| rows.len()).sum();
+    if all <= FEW {
+        let rows: Vec<Row> = kinds.into_iter().flat_map(|(_, rows)| rows).collect();
+        let title = format!("{all} more objects");
+        return if all == 0 {
+            Vec::new()
         } else {
-            format!("{seconds:.0} s")
+            vec![Group { title, rows }]
         };
-        let _ = writeln!(
-            page,
-            "<line class=\"tick\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{ROW}\" y2=\"{height}\"/>\
-             <text class=\"tick\" x=\"{x:.1}\" y=\"12\">{text}</text>"
-        );
     }
-    let mut y = ROW * 1.5;
-    for row in rows {
-        let _ = writeln!(
-            page,
-            "<text x=\"0\" y=\"{:.1}\"><title>{}</title>{}</text>",
-            y + 11.0,
-            escape(&row.name),
-            escape(&cut(&row.name, NAME))
-        );
-        for (from, to, class, title) in row.bars {
-            let width = (to - from).max(2.5);
-            let _ = writeln!(
-                page,
-                "<rect class=\"{class}\" x=\"{from:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"13\">\
-                 <title>{}</title></rect>",
-                escape(&title)
-            );
-        }
-        y += ROW;
-    }
-    page.push_str("</svg>\n");
+    kinds
+        .into_iter()
+        .map(|(kind, rows)| Group {
+            title: format!("{} {kind}: {}", rows.len(), counted(&rows)),
+            rows,
+        })
+        .collect()
+}
+
+/// How they stood at the end: `3 failed, 117 running`.
+fn counted(rows: &[Row]) -> String {
+    let counts = draw::MEANINGS.iter().filter_map(|(class, meaning)| {
+        let count = rows.iter().filter(|row| row.stands == *class).count();
+        (count > 0).then(|| format!("{count} {meaning}"))
+    });
+    counts.collect::<Vec<_>>().join(", ")
 }
 
 fn operation_rows(run: &Run, scale: &Scale) -> Vec<Row> {
@@ -171,6 +112,7 @@ fn operation_rows(run: &Run, scale: &Scale) -> Vec<Row> {
         .iter()
         .map(|step| Row {
             name: format!("step {}", step.name),
+            stands: "",
             bars: step
                 .operations
                 .iter()
@@ -197,28 +139,45 @@ fn operation_rows(run: &Run, scale: &Scale) -> Vec<Row> {
         .collect()
 }
 
-/// A life from the first version to the deletion, a new bar for each phase: those that are looked at first,
-/// and the others.
-fn object_rows(timeline: &Timeline, scale: &Scale) -> (Vec<Row>, Vec<Row>) {
-    let mut lives: BTreeMap<(usize, String, String), Vec<&Version>> = BTreeMap::new();
+/// A life from the first version to the deletion, a new bar for each phase, by kind: those kinds that are looked
+/// at first, and the others.
+#[expect(
+    clippy::type_complexity,
+    reason = "two lists of kinds with their rows; names for them would say no more"
+)]
+fn objects(
+    timeline: &Timeline,
+    scale: &Scale,
+) -> (Vec<(String, Vec<Row>)>, Vec<(String, Vec<Row>)>) {
+    let mut lives: BTreeMap<(usize, &str, &str, &str), Vec<&Version>> = BTreeMap::new();
     for version in &timeline.versions {
-        let key = (rank(version), version.kind.clone(), version.name.clone());
+        let namespace = version.object["metadata"]["namespace"].as_str();
+        let key = (
+            rank(version),
+            &*version.kind,
+            namespace.unwrap_or_default(),
+            &*version.name,
+        );
         lives.entry(key).or_default().push(version);
     }
-    let (mut first, mut rest) = (Vec::new(), Vec::new());
-    for ((rank, kind, name), versions) in lives {
+    let mut kinds: BTreeMap<(usize, &str), Vec<Row>> = BTreeMap::new();
+    for ((rank, kind, _, name), versions) in lives {
         let row = life(&format!("{kind} {name}"), &versions, scale);
         // What was there before the run and did not change is no news.
-        if versions.len() > 1 || row.bars.iter().any(|bar| bar.0 > LEFT + 1.0) {
-            let rows = if rank <= FIRST.len() {
-                &mut first
-            } else {
-                &mut rest
-            };
-            rows.push(row);
+        if versions.len() > 1 || row.bars.iter().any(|bar| bar.0 > 0.1) {
+            kinds.entry((rank, kind)).or_default().push(row);
         }
     }
-    (first, rest)
+    let (first, rest): (Vec<_>, Vec<_>) = kinds
+        .into_iter()
+        .partition(|((rank, _), _)| *rank <= FIRST.len());
+    let named = |kinds: Vec<((usize, &str), Vec<Row>)>| {
+        let kinds = kinds.into_iter();
+        kinds
+            .map(|((_, kind), rows)| (kind.to_owned(), rows))
+            .collect()
+    };
+    (named(first), named(rest))
 }
 
 /// Custom resources before all, then the kinds of [`FIRST`].
@@ -246,19 +205,12 @@ fn life(name: &str, versions: &[&Version], scale: &Scale) -> Row {
         // Whole seconds: a version that was followed within one is as long as nothing.
         let to = versions
             .get(index + 1)
-            .map_or(Some(RIGHT), |next| scale.at(next.at.as_deref()?))
-            .unwrap_or(RIGHT);
+            .map_or(Some(END), |next| scale.at(next.at.as_deref()?))
+            .unwrap_or(END);
         let phase = version.object["status"]["phase"]
             .as_str()
             .unwrap_or_default();
-        let class = match phase {
-            _ if version.object["metadata"]["deletionTimestamp"].is_string() => "terminating",
-            "Pending" | "Initializing" | "Starting" => "pending",
-            "Running" | "Bound" | "Active" | "Ready" | "Available" => "running",
-            "Succeeded" => "succeeded",
-            "Failed" => "failure",
-            _ => "object",
-        };
+        let class = class_of(&version.object, phase);
         let title = format!(
             "{name} {phase}\nrevision {} by {}\n{}",
             version.revision,
@@ -267,9 +219,36 @@ fn life(name: &str, versions: &[&Version], scale: &Scale) -> Row {
         );
         bars.push((from, to.max(from), class, title));
     }
+    let gone = versions.last().is_some_and(|last| last.change == "DELETED");
+    let stands = bars.last().map_or("object", |bar| bar.2);
     Row {
         name: name.to_owned(),
         bars,
+        stands: if gone { draw::GONE } else { stands },
+    }
+}
+
+/// How an object stands: by its phase, else by the conditions that most kinds have.
+fn class_of(object: &Value, phase: &str) -> &'static str {
+    let conditions = object["status"]["conditions"].as_array();
+    let condition = |name: &str| {
+        let mut all = conditions.into_iter().flatten();
+        let found = all.find(|condition| condition["type"] == name)?;
+        found["status"].as_str()
+    };
+    let ready = ["Ready", "Available"].into_iter().find_map(condition);
+    match phase {
+        _ if object["metadata"]["deletionTimestamp"].is_string() => "terminating",
+        "Pending" | "Initializing" | "Starting" => "pending",
+        "Running" | "Ready" if ready == Some("False") => "pending",
+        "Running" | "Bound" | "Active" | "Ready" | "Available" => "running",
+        "Succeeded" => "succeeded",
+        "Failed" => "failure",
+        _ if condition("Failed") == Some("True") => "failure",
+        _ if condition("Complete") == Some("True") => "succeeded",
+        _ if ready == Some("True") => "running",
+        _ if ready == Some("False") => "pending",
+        _ => "object",
     }
 }
 
@@ -292,6 +271,7 @@ fn dot_rows(timeline: &Timeline, scale: &Scale) -> Vec<Row> {
             rows.push(Row {
                 name: name.to_owned(),
                 bars,
+                stands: "",
             });
         }
     }
@@ -317,46 +297,75 @@ fn dot_rows(timeline: &Timeline, scale: &Scale) -> Vec<Row> {
         Row {
             name: format!("requests by {who}"),
             bars,
+            stands: "",
         }
     }));
     rows
 }
 
-/// Short enough for its place; the beginning and the end say most.
-fn cut(text: &str, most: usize) -> String {
-    let letters: Vec<char> = text.chars().collect();
-    if letters.len() <= most {
-        return text.to_owned();
-    }
-    let end = most / 3;
-    let start: String = letters[..most - end - 1].iter().collect();
-    let rest: String = letters[letters.len() - end..].iter().collect();
-    format!("{start}…{rest}")
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
-    #[test]
-    fn marks_are_round_and_few_however_long_a_run_is() {
-        for seconds in [0.1, 0.9, 7.3, 23.5, 61.0, 3600.0, 90_000.0] {
-            let scale = Scale {
-                start: Timestamp::UNIX_EPOCH,
-                seconds,
-            };
-            let ticks = scale.ticks();
-            assert!((4..=12).contains(&ticks.len()), "{seconds}: {ticks:?}");
-        }
+    fn rows(count: usize, stands: &'static str) -> Vec<Row> {
+        (0..count)
+            .map(|number| Row {
+                name: format!("Pod {stands}-{number}"),
+                bars: Vec::new(),
+                stands,
+            })
+            .collect()
     }
 
     #[test]
-    fn a_long_name_keeps_its_beginning_and_its_end() {
-        let name = cut("PersistentVolumeClaim data-of-a-very-long-name-0", 20);
-        assert_eq!(name.chars().count(), 20);
-        assert!(
-            name.starts_with("Persis") && name.ends_with("name-0"),
-            "{name}"
+    fn of_many_objects_those_in_trouble_have_rows_and_the_others_are_counted() {
+        let mut pods = rows(100, "running");
+        pods.extend(rows(2, "failure"));
+        pods.extend(rows(30, draw::GONE));
+        let (rows, folded) = worth_a_row("Pod", pods);
+        assert_eq!(rows.len(), 2);
+        let folded = folded.expect("the others");
+        assert_eq!(folded.rows.len(), 130);
+        assert_eq!(
+            folded.title,
+            "130 more of 132 Pod: 100 running, ready, 30 gone"
         );
+    }
+
+    #[test]
+    fn how_an_object_stands_is_told_by_its_phase_or_its_conditions() {
+        let stands = |status: Value| {
+            let phase = status["phase"].as_str().unwrap_or_default().to_owned();
+            class_of(&json!({"status": status}), &phase)
+        };
+        let with =
+            |name: &str, status: &str| json!({"conditions": [{"type": name, "status": status}]});
+        assert_eq!(stands(json!({"phase": "Bound"})), "running");
+        assert_eq!(stands(with("Complete", "True")), "succeeded");
+        assert_eq!(stands(with("Failed", "True")), "failure");
+        assert_eq!(stands(with("Available", "False")), "pending");
+        let mut unready = with("Ready", "False");
+        unready["phase"] = "Running".into();
+        assert_eq!(stands(unready), "pending");
+        assert_eq!(stands(json!({})), "object");
+    }
+
+    #[test]
+    fn few_objects_have_a_row_each() {
+        let (rows, folded) = worth_a_row("Pod", rows(FEW, "running"));
+        assert_eq!(rows.len(), FEW);
+        assert!(folded.is_none());
+    }
+
+    #[test]
+    fn however_many_are_in_trouble_the_picture_stays_short_and_loses_none() {
+        let mut pods = rows(500, "pending");
+        pods.extend(rows(1, "failure"));
+        let (rows, folded) = worth_a_row("Pod", pods);
+        assert_eq!(rows.len(), FEW);
+        assert_eq!(rows[0].stands, "failure");
+        assert_eq!(folded.expect("the others").rows.len(), 501 - FEW);
     }
 }

@@ -51,6 +51,8 @@ pub enum Verdict {
     Skipped(String),
     /// It was stopped before a step, as asked.
     Stopped(String),
+    /// Somebody ended it in the middle; it was cleaned up nevertheless.
+    Interrupted,
 }
 
 /// One step.
@@ -102,6 +104,16 @@ impl Run {
 
 /// Who wants to know while it happens.
 pub trait Observer: Send {
+    /// A step begins.
+    fn step_begins(&mut self, step: &str) {
+        let _ = step;
+    }
+
+    /// It ended; if it failed, why.
+    fn step_ended(&mut self, step: &str, took: Duration, failure: Option<&str>) {
+        let _ = (step, took, failure);
+    }
+
     /// An operation begins.
     fn begins(&mut self, step: &str, action: &str, subject: &str) {
         let _ = (step, action, subject);

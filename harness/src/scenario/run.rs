@@ -32,6 +32,7 @@ use std::{
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 
 pub(super) use values::files;
 
@@ -58,6 +59,8 @@ pub struct Options {
     pub values: Value,
     /// What holds for all scenarios of a run.
     pub configuration: Configuration,
+    /// When cancelled, no further step is done, and what was made is cleaned up.
+    pub interrupt: CancellationToken,
 }
 
 /// Runs a scenario on a cluster; the operator under test is started first.

@@ -22,7 +22,7 @@ where
         .collect()
 }
 
-async fn all<K>(path: &Path) -> Vec<String>
+pub(crate) async fn all<K>(path: &Path) -> Vec<String>
 where
     K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
     K::DynamicType: Default,

@@ -5,6 +5,7 @@
 
 mod containers;
 mod existing;
+mod interrupted;
 mod k3s;
 mod lab_up;
 mod learning;

@@ -50,7 +50,11 @@ pub(super) fn namespace_of(spec: &Spec, options: &Options, cluster: &Cluster) ->
 impl Engine<'_, '_> {
     /// The steps, the verdict, the clean-up.
     pub(super) async fn whole(&mut self, loaded: &Loaded, options: &Options, run: &mut Run) {
-        run.verdict = self.scenario(loaded, options, run).await;
+        run.verdict = tokio::select! {
+            biased;
+            () = options.interrupt.cancelled() => Verdict::Interrupted,
+            verdict = self.scenario(loaded, options, run) => verdict,
+        };
         if matches!(run.verdict, Verdict::Stopped(_)) {
             return;
         }
@@ -84,7 +88,12 @@ impl Engine<'_, '_> {
                 operations: Vec::new(),
             });
             self.bindings.insert("step", json!({"id": index + 1}));
+            self.observer.step_begins(&name);
+            let began = self.start.elapsed();
             let outcome = Box::pin(self.step(step, run)).await;
+            let took = self.start.elapsed().saturating_sub(began);
+            let failure = outcome.as_ref().err().map(String::as_str);
+            self.observer.step_ended(&name, took, failure);
             if let Err(failure) = outcome {
                 verdict = Verdict::Failed(format!("step {name:?}: {failure}"));
                 break;

@@ -41,7 +41,7 @@ impl KubeconfigFile {
                 .into());
             }
             Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => place(path)?,
             Err(error) => return Err(format!("{shown} could not be read: {error}").into()),
         }
         Ok(Self {
@@ -74,6 +74,27 @@ impl Drop for KubeconfigFile {
             tracing::warn!(path = %self.path.display(), %error, "the kubeconfig stays behind");
         }
     }
+}
+
+/// Refuses a place where no file can be made, before a cluster is started for it.
+fn place(path: &Path) -> Result<(), Failure> {
+    let directory = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    let shown = directory.display();
+    if !directory.is_dir() {
+        return Err(format!(
+            "there is no directory {shown} for the kubeconfig {}; make it, or name another file with --kubeconfig",
+            path.display()
+        )
+        .into());
+    }
+    // Only an attempt tells whether it may be written to.
+    tempfile::tempfile_in(directory).map_err(|error| {
+        format!("no file can be made in {shown}: {error}; name another one with --kubeconfig")
+    })?;
+    Ok(())
 }
 
 /// Whether the server that a kubeconfig names takes connections.
@@ -130,6 +151,20 @@ mod tests {
         file.write("kind: Config").expect("written");
         drop(file);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_place_where_no_file_can_be_is_refused_at_once() {
+        let directory = directory();
+        let path = directory.path().join("absent").join("config");
+        let refusal = KubeconfigFile::claim(&path).expect_err("there is no such directory");
+        assert!(
+            refusal.to_string().contains("there is no directory"),
+            "{refusal}"
+        );
+        let file = directory.path().join("file");
+        fs::write(&file, "").expect("written");
+        KubeconfigFile::claim(&file.join("config")).expect_err("that is no directory");
     }
 
     #[test]

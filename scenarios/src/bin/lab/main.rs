@@ -10,9 +10,11 @@ use clap::{Parser, Subcommand};
 
 mod at;
 mod cluster;
+mod completions;
 mod doctor;
 mod image;
 mod images;
+mod interrupt;
 mod k3s_image;
 mod kubeconfig_file;
 mod running;
@@ -27,11 +29,25 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// What the shell is told.
 const EXIT_CODES: &str = "Exit codes: 0 all went well, or a cluster was ended as asked; 1 something failed, \
-    which is said; 2 the command line is not understood.";
+    which is said; 2 the command line is not understood; 130 or 143 it was interrupted, by Ctrl-C or SIGTERM.";
+
+/// Where a newcomer begins.
+const BEGIN: &str = "Begin with:\n  \
+    cargo lab doctor                  does this machine have what is needed?\n  \
+    cargo lab verify                  the homework's verification, with its times\n  \
+    cargo lab up --deploy             a cluster with the operator in it, for kubectl in another terminal\n  \
+    cargo lab why mysql/NAME          there: each write to an object, who did it and why\n  \
+    cargo lab scenario run scenarios/declarative\n\n";
 
 /// The laboratory in which mysql-operator is proved.
 #[derive(Debug, Parser)]
-#[command(name = "lab", bin_name = "cargo lab", version, after_help = EXIT_CODES)]
+#[command(
+    name = "lab",
+    bin_name = "cargo lab",
+    version,
+    arg_required_else_help = true,
+    after_help = format!("{BEGIN}{EXIT_CODES}")
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -58,6 +74,8 @@ enum Command {
     Images(images::Command),
     /// Say what this machine can do, and what to change where it cannot.
     Doctor,
+    /// Print what a shell needs to complete commands and options.
+    Completions(completions::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -81,11 +99,17 @@ fn main() -> ExitCode {
             Command::K3sImage(arguments) => k3s_image::run(&arguments).await,
             Command::Images(command) => images::run(command).await,
             Command::Doctor => doctor::run().await,
+            Command::Completions(arguments) => completions::run(&arguments),
         }
     });
+    // What an interrupted run had threads do, such as unpacking an image, is not waited for.
+    runtime.shutdown_background();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => fail(&harness::proof::chain(&*failure)),
+        Err(failure) => match failure.downcast_ref::<interrupt::Interrupted>() {
+            Some(interrupted) => ExitCode::from(interrupted.exit_code()),
+            None => fail(&harness::proof::chain(&*failure)),
+        },
     }
 }
 

@@ -10,6 +10,8 @@ use harness::{
 };
 use scenarios::{images::Programs, lab, report, subject};
 
+use crate::interrupt::Interrupt;
+
 /// Arguments of `lab scenario`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -91,6 +93,7 @@ fn lint(paths: &[PathBuf]) -> Result<(), Failure> {
 }
 
 async fn run_all(arguments: RunArguments, log: &RunLog) -> Result<(), Failure> {
+    let interrupt = Interrupt::listen()?;
     let loaded = discover(&arguments.paths)?;
     let selection = arguments.cluster.selection()?;
     let configuration = match &arguments.config {
@@ -98,17 +101,27 @@ async fn run_all(arguments: RunArguments, log: &RunLog) -> Result<(), Failure> {
         None => scenario::configuration::Configuration::default(),
     };
     let values = scenario::values::load(&arguments.values, &arguments.set, &arguments.set_string)?;
-    let mut reporter = report::Reporter::new(&arguments.report);
+    let mut reporter = report::Reporter::new(&arguments.report)?;
     for loaded in &loaded {
         for variant in 0..loaded.variants() {
             let options = Options {
                 variant,
                 values: values.clone(),
                 configuration: configuration.clone(),
+                interrupt: interrupt.token(),
                 ..Options::default()
             };
-            let run = one(loaded, &selection, &options, &mut reporter, log).await?;
-            reporter.add(run);
+            let run = one(loaded, &selection, &options, &mut reporter, &interrupt, log).await;
+            match run {
+                Ok(run) => reporter.add(run),
+                // What has run so far is worth its reports.
+                Err(failure) if interrupt.so_far().is_err() => drop(failure),
+                Err(failure) => return Err(failure),
+            }
+            if let Err(interrupted) = interrupt.so_far() {
+                reporter.finish()?;
+                return Err(interrupted);
+            }
         }
     }
     reporter.finish()
@@ -119,10 +132,12 @@ async fn one(
     selection: &Selection,
     options: &Options,
     reporter: &mut report::Reporter,
+    interrupt: &Interrupt,
     log: &RunLog,
 ) -> Result<Run, Failure> {
-    let images = lab::image_store(Programs::Job).await?;
-    let cluster = selection.start(images, &lab::CARRIED).await?;
+    let images = interrupt.or(lab::image_store(Programs::Job)).await?;
+    let starting = async { Ok(selection.start(images, &lab::CARRIED).await?) };
+    let cluster = interrupt.start(starting).await?;
     let name = loaded.name(options.variant);
     reporter.begin(&name, cluster.backend().name());
     let outcome = subject::run(loaded, &cluster, reporter, options).await;
@@ -142,10 +157,10 @@ async fn one(
                     run: Some(&run),
                     log: Some(log),
                 };
-                let secrets = harness::evidence::collect(&cluster, case, &to).await?;
-                run = secrets.hide_in_run(run);
+                let kept = harness::evidence::collect(&cluster, case, &to).await;
+                run = kept.secrets.hide_in_run(run);
                 run.reproduce = Some(reproduce);
-                reporter.say(&format!("evidence: {}", to.display()));
+                reporter.say(&kept.to_string());
             }
             Ok(run)
         }

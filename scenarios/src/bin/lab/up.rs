@@ -158,7 +158,7 @@ async fn play(
         Verdict::Stopped(_) => "the cluster stands before that step, and the operator runs",
         Verdict::Failed(_) => "the cluster is as it was when that failed",
         Verdict::Passed => "the cluster is as the last step left it; nothing was cleaned up",
-        Verdict::Skipped(_) => "nothing of it was run",
+        Verdict::Skipped(_) | Verdict::Interrupted => "nothing of it was run",
     });
     Ok(())
 }
