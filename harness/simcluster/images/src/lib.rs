@@ -5,7 +5,7 @@
 //!
 //! 1. [`local`]: images that the program itself registered, made of single files.
 //! 2. [`oci`]: OCI layouts and `docker save` archives on disk, or imported into the cache before.
-//! 3. [`registry`]: pulled from where the reference says, with this user's credentials.
+//! 3. [`registry`]: pulled from where the reference says, with this user's credentials or a [`login`] of the asker's.
 //! 4. [`engine`]: what the local Docker engine has.
 //! 5. [`apt`]: root file systems assembled from the distribution's packages, with an
 //!    [`entrypoint`] of our own. No root, no daemon, and nothing gets installed.
@@ -21,6 +21,7 @@ mod engine;
 mod entrypoint;
 mod error;
 mod local;
+mod login;
 mod oci;
 mod progress;
 mod reference;
@@ -34,10 +35,11 @@ mod unpack;
 pub use crate::{
     error::{ImageError, Tried},
     local::{Content, LocalFile, LocalImage},
+    login::{Logins, ParseLoginsError},
     oci::Archived,
     progress::{Event, Progress},
     reference::{ParseReferenceError, Reference},
-    store::{CachedImage, ImageStore, StoreConfig},
+    store::{CachedImage, ImageStore, PullOptions, StoreConfig},
 };
 
 /// An image that is ready to run.

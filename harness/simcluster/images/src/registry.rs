@@ -1,22 +1,24 @@
 //! Images from registries, over HTTPS, without any container engine.
 //!
-//! A tag is looked up once: what it stood for then is what it means here until the image is removed. [`pull`]
-//! speaks with registries, [`credentials`] finds what they ask for, [`unreachable`] remembers which of them
+//! A tag is looked up once, unless somebody wants it looked up again: until then, what it stood for is what it means
+//! here. What it stands for later is another image in the cache, for the first may be in use. [`pull`] speaks with registries, [`credentials`] finds what they ask for, [`unreachable`] remembers which of them
 //! cannot be had, so that a machine without network does not wait for each image anew.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::{
-    ImageError, Reference, blocking,
+    ImageError, Logins, Reference, blocking,
     digest::Hasher,
     oci,
-    source::{Draft, Located, Reporter, Source},
+    source::{Draft, Located, Newest, Order, Reporter, Source},
     store::{Cache, Workspace},
 };
 
 mod credentials;
 mod pull;
 mod unreachable;
+
+use credentials::Credentials;
 
 /// The name of this source; also what is written in the cache's records.
 const NAME: &str = "registry";
@@ -51,13 +53,25 @@ impl Registries {
         loopback || host == "localhost" || self.insecure.iter().any(|named| named == registry)
     }
 
-    fn pull(
+    /// Who to be, in turn: what was brought along for this image, then this user.
+    fn credentials(&self, reference: &Reference, logins: &[Logins]) -> Vec<Credentials> {
+        let brought = logins.iter().flat_map(|logins| logins.of_image(reference));
+        let mut all: Vec<_> = brought.map(Credentials::from).collect();
+        let own = credentials::find(&self.credentials, reference.registry());
+        if all.is_empty() || !own.is_nobody() {
+            all.push(own);
+        }
+        all
+    }
+
+    /// Speaks with the registry, as each of those in turn until it is content.
+    fn ask<T>(
         &self,
         reference: &Reference,
-        layout: &Path,
-        workspace: &Workspace,
+        logins: &[Logins],
         reporter: &dyn Reporter,
-    ) -> Result<(), ImageError> {
+        speak: impl AsyncFn(pull::Pull<'_>) -> Result<T, pull::PullError>,
+    ) -> Result<T, Refused> {
         let failed = |problem: String| ImageError::Assemble {
             reference: reference.to_string(),
             from: NAME,
@@ -66,37 +80,70 @@ impl Registries {
         let registry = reference.registry();
         let memory = unreachable::Memory::of(&self.cache, registry);
         if let Some(why) = memory.recall() {
-            return Err(failed(format!(
+            return Err(Refused::Unreachable(failed(format!(
                 "{why} (so it was a moment ago, and it is not asked again before {} s have passed)",
                 unreachable::LASTS.as_secs()
-            )));
+            ))));
         }
-        let credentials = credentials::find(&self.credentials, registry);
-        let pull = pull::Pull {
-            reference,
-            plain_http: self.is_insecure(registry),
-            credentials: &credentials,
-            layout,
-            workspace,
-            reporter,
-        };
-        let pulled = blocking::run(pull.run(), reporter)
-            .map_err(|error| failed(format!("no event loop could be made: {error}")))?
-            .ok_or_else(|| ImageError::Cancelled {
-                reference: reference.to_string(),
-            })?;
-        match pulled {
-            Ok(()) => Ok(()),
-            Err(pull::PullError::Unreachable(why)) => {
-                let why = format!("{registry} cannot be reached: {why}");
-                memory.keep(&why);
-                Err(failed(why))
+        let mut refused = None;
+        for credentials in self.credentials(reference, logins) {
+            let pull = pull::Pull {
+                reference,
+                plain_http: self.is_insecure(registry),
+                credentials: &credentials,
+                reporter,
+            };
+            let spoken = blocking::run(speak(pull), reporter)
+                .map_err(|error| failed(format!("no event loop could be made: {error}")))?
+                .ok_or_else(|| ImageError::Cancelled {
+                    reference: reference.to_string(),
+                })?;
+            match spoken {
+                Ok(answer) => return Ok(answer),
+                Err(pull::PullError::Unreachable(why)) => {
+                    let why = format!("{registry} cannot be reached: {why}");
+                    memory.keep(&why);
+                    return Err(Refused::Unreachable(failed(why)));
+                }
+                Err(pull::PullError::Refused(why)) => {
+                    let why = match credentials.note() {
+                        Some(note) => format!("{why}; {note}"),
+                        None => why,
+                    };
+                    // What the first one heard counts: it is who was meant.
+                    refused.get_or_insert(why);
+                }
+                Err(pull::PullError::Image(error)) => return Err(error.into()),
             }
-            Err(pull::PullError::Refused(why)) => Err(failed(match credentials.note() {
-                Some(note) => format!("{why}; {note}"),
-                None => why,
-            })),
-            Err(pull::PullError::Image(error)) => Err(error),
+        }
+        Err(failed(refused.unwrap_or_default()).into())
+    }
+
+    /// The image that a name means in the cache, if it is from here.
+    fn known(&self, reference: &Reference) -> Option<String> {
+        let key = self.cache.key_of(reference).ok()??;
+        let record = self.cache.record(&key).ok()??;
+        (record.source == NAME).then_some(key)
+    }
+}
+
+/// Why a registry gave nothing.
+enum Refused {
+    /// It could not be asked.
+    Unreachable(ImageError),
+    Other(ImageError),
+}
+
+impl From<ImageError> for Refused {
+    fn from(error: ImageError) -> Self {
+        Self::Other(error)
+    }
+}
+
+impl From<Refused> for ImageError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Unreachable(error) | Refused::Other(error) => error,
         }
     }
 }
@@ -107,6 +154,9 @@ impl Source for Registries {
     }
 
     fn locate(&self, reference: &Reference) -> Result<Located, String> {
+        if let Some(key) = self.known(reference) {
+            return Ok(Located { key });
+        }
         // Which image it is turns out when it is pulled; its tree is kept by content all the same.
         let key = Hasher::default()
             .part("registry 1")
@@ -121,8 +171,55 @@ impl Source for Registries {
         workspace: &Workspace,
         reporter: &dyn Reporter,
     ) -> Result<Draft, ImageError> {
+        self.assemble_for(reference, &Order::default(), workspace, reporter)
+    }
+
+    fn look_again(
+        &self,
+        reference: &Reference,
+        logins: &[Logins],
+        reporter: &dyn Reporter,
+    ) -> Result<Option<Newest>, ImageError> {
+        if reference.digest().is_some() {
+            // It means the same for ever.
+            return Ok(None);
+        }
+        let asked = self.ask(reference, logins, reporter, async |pull| {
+            pull.look_up().await
+        });
+        let digest = match asked {
+            Ok(digest) => digest,
+            Err(Refused::Unreachable(error)) => {
+                tracing::debug!(%error, "a tag is not looked up again");
+                return Ok(None);
+            }
+            Err(Refused::Other(error)) => return Err(error),
+        };
+        let key = Hasher::default()
+            .part("registry 2")
+            .part(reference.to_string())
+            .part(&digest)
+            .hex();
+        let located = Located { key };
+        Ok(Some(Newest { located, digest }))
+    }
+
+    fn assemble_for(
+        &self,
+        reference: &Reference,
+        order: &Order<'_>,
+        workspace: &Workspace,
+        reporter: &dyn Reporter,
+    ) -> Result<Draft, ImageError> {
         let layout = workspace.scratch()?;
-        self.pull(reference, layout.path(), workspace, reporter)?;
+        let into = pull::Into {
+            layout: layout.path(),
+            workspace,
+            digest: order.digest.as_deref(),
+        };
+        self.ask(reference, order.logins, reporter, async |pull| {
+            pull.run(&into).await
+        })?;
         oci::from_layout(layout.path(), workspace, reporter)
     }
 }

@@ -3,7 +3,7 @@
 use std::{fmt, path::Path};
 
 use crate::{
-    ImageConfig, ImageError, Reference,
+    ImageConfig, ImageError, Logins, Reference,
     digest::Hasher,
     progress::Event,
     store::{Layer, Workspace},
@@ -26,11 +26,50 @@ pub(crate) trait Source: fmt::Debug + Send + Sync {
         reporter: &dyn Reporter,
     ) -> Result<Draft, ImageError>;
 
+    /// Looks where it comes from whether `reference` now means another image than before; `None` where that cannot be
+    /// or cannot be told.
+    fn look_again(
+        &self,
+        _reference: &Reference,
+        _logins: &[Logins],
+        _reporter: &dyn Reporter,
+    ) -> Result<Option<Newest>, ImageError> {
+        Ok(None)
+    }
+
+    /// As [`Source::assemble`], for somebody who brings logins, or who has looked again.
+    fn assemble_for(
+        &self,
+        reference: &Reference,
+        _order: &Order<'_>,
+        workspace: &Workspace,
+        reporter: &dyn Reporter,
+    ) -> Result<Draft, ImageError> {
+        self.assemble(reference, workspace, reporter)
+    }
+
     /// The configuration of the image made, as it is for this `reference`, and the sentence that says that
     /// it stands in for something else.
     fn adapt(&self, _reference: &Reference, made: &Draft) -> (ImageConfig, Option<String>) {
         (made.config.clone(), None)
     }
+}
+
+/// What somebody brings along who wants an image.
+#[derive(Debug, Default)]
+pub(crate) struct Order<'a> {
+    /// For registries, those that count first.
+    pub(crate) logins: &'a [Logins],
+    /// What [`Source::look_again`] found.
+    pub(crate) digest: Option<String>,
+}
+
+/// What a reference means now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Newest {
+    pub(crate) located: Located,
+    /// `sha256:…` of the manifest.
+    pub(crate) digest: String,
 }
 
 /// An image that a source has.

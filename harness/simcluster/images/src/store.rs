@@ -13,7 +13,7 @@ use std::{
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::{
-    Archived, Image, ImageError, LocalImage, Progress, Reference, Tried,
+    Archived, Image, ImageError, LocalImage, Logins, Progress, Reference, Tried,
     apt::Packages,
     engine::Engine,
     error,
@@ -21,7 +21,7 @@ use crate::{
     oci::{self, Archives, Imported},
     progress::Event,
     registry::Registries,
-    source::{Draft, Located, Reporter, Source},
+    source::{Draft, Located, Newest, Order, Reporter, Source},
     store::cache::Record,
 };
 
@@ -60,6 +60,16 @@ pub struct StoreConfig {
     pub packages: bool,
     /// Bytes; above it, images that nobody uses are removed, least recently used first.
     pub size_limit: Option<u64>,
+}
+
+/// How an image is to be had.
+#[derive(Clone, Debug, Default)]
+pub struct PullOptions {
+    /// Ask the registry what the name means now, whatever is in the cache. A registry that cannot be reached leaves
+    /// it at that.
+    pub look_again: bool,
+    /// For registries, before this user's own.
+    pub logins: Vec<Logins>,
 }
 
 /// All sources, unless `$SIMCLUSTER_IMAGE_SOURCES` names those to be asked besides archives: any of `registries`,
@@ -158,6 +168,17 @@ impl ImageStore {
         reference: &str,
         progress: &dyn Progress,
     ) -> Result<Image, ImageError> {
+        self.ensure_with(reference, PullOptions::default(), progress)
+            .await
+    }
+
+    /// As [`ImageStore::ensure`], in the way that the options say.
+    pub async fn ensure_with(
+        &self,
+        reference: &str,
+        options: PullOptions,
+        progress: &dyn Progress,
+    ) -> Result<Image, ImageError> {
         let (sender, mut receiver) = unbounded_channel();
         let inner = Arc::clone(&self.inner);
         let asked = reference.to_owned();
@@ -165,7 +186,7 @@ impl ImageStore {
             reference: asked.clone(),
             sender,
         };
-        let work = tokio::task::spawn_blocking(move || inner.obtain(&asked, &reporter));
+        let work = tokio::task::spawn_blocking(move || inner.obtain(&asked, &options, &reporter));
         while let Some(event) = receiver.recv().await {
             progress.report(reference, &event);
         }
@@ -209,14 +230,30 @@ impl ImageStore {
 }
 
 impl Inner {
-    fn obtain(&self, asked: &str, reporter: &dyn Reporter) -> Result<Image, ImageError> {
+    fn obtain(
+        &self,
+        asked: &str,
+        options: &PullOptions,
+        reporter: &dyn Reporter,
+    ) -> Result<Image, ImageError> {
         let reference = parse(asked)?;
         let mut tried = Vec::new();
         for source in &self.sources {
             let reason = match source.locate(&reference) {
                 Err(reason) => reason,
                 Ok(located) => {
-                    match self.obtain_from(source.as_ref(), &located, &reference, reporter) {
+                    let obtained = self
+                        .order(source.as_ref(), located, &reference, options, reporter)
+                        .and_then(|(located, order)| {
+                            self.obtain_from(
+                                source.as_ref(),
+                                &located,
+                                &order,
+                                &reference,
+                                reporter,
+                            )
+                        });
+                    match obtained {
                         Ok(record) => {
                             return Ok(self.image(
                                 asked,
@@ -241,10 +278,32 @@ impl Inner {
         })
     }
 
+    /// What is to be had from a source, and what it is told for that.
+    fn order<'a>(
+        &self,
+        source: &dyn Source,
+        located: Located,
+        reference: &Reference,
+        options: &'a PullOptions,
+        reporter: &dyn Reporter,
+    ) -> Result<(Located, Order<'a>), ImageError> {
+        let logins = options.logins.as_slice();
+        let newest = match options.look_again {
+            true => source.look_again(reference, logins, reporter)?,
+            false => None,
+        };
+        let (located, digest) = match newest {
+            Some(Newest { located, digest }) => (located, Some(digest)),
+            None => (located, None),
+        };
+        Ok((located, Order { logins, digest }))
+    }
+
     fn obtain_from(
         &self,
         source: &dyn Source,
         located: &Located,
+        order: &Order<'_>,
         reference: &Reference,
         reporter: &dyn Reporter,
     ) -> Result<Record, ImageError> {
@@ -258,7 +317,8 @@ impl Inner {
 
             if let Some(_only_we) = self.cache.claim(key, reporter)? {
                 let nobody_removes = self.cache.writing()?;
-                let draft = source.assemble(reference, &Workspace::new(&self.cache), reporter)?;
+                let workspace = Workspace::new(&self.cache);
+                let draft = source.assemble_for(reference, order, &workspace, reporter)?;
                 self.cache.keep(key, source.name(), draft)?;
                 // Before anybody prunes, we ourselves included: an image larger than the limit may be used.
                 let made = self.lease(key, reference)?;

@@ -13,6 +13,8 @@ use std::{
 use docker_credential::{CredentialRetrievalError, DockerCredential, get_credential_from_reader};
 use oci_client::secrets::RegistryAuth;
 
+use crate::login::Login;
+
 /// What Docker calls its own registry in these files.
 const DOCKER_HUB: [&str; 3] = [
     "https://index.docker.io/v1/",
@@ -42,6 +44,10 @@ impl Credentials {
         &self.auth
     }
 
+    pub(super) fn is_nobody(&self) -> bool {
+        matches!(self.auth, RegistryAuth::Anonymous)
+    }
+
     /// What to add when the registry refuses.
     pub(super) fn note(&self) -> Option<String> {
         match (&self.auth, &self.problem) {
@@ -51,6 +57,15 @@ impl Credentials {
                     .to_owned(),
             ),
             _ => None,
+        }
+    }
+}
+
+impl From<Login> for Credentials {
+    fn from(login: Login) -> Self {
+        Self {
+            auth: RegistryAuth::Basic(login.name, login.password),
+            problem: None,
         }
     }
 }

@@ -49,16 +49,22 @@ const MANIFESTS: [&str; 4] = [
     "application/vnd.docker.distribution.manifest.v2+json",
 ];
 
-/// What to pull, and where to.
+/// What to ask for, whom and as whom.
 pub(super) struct Pull<'a> {
     pub(super) reference: &'a Reference,
     pub(super) plain_http: bool,
     pub(super) credentials: &'a Credentials,
+    pub(super) reporter: &'a dyn Reporter,
+}
+
+/// Where to pull to.
+pub(super) struct Into<'a> {
     /// An empty directory.
     pub(super) layout: &'a Path,
     /// Knows which layers need not be pulled.
     pub(super) workspace: &'a Workspace,
-    pub(super) reporter: &'a dyn Reporter,
+    /// The manifest to take instead of what the tag means by now.
+    pub(super) digest: Option<&'a str>,
 }
 
 /// Why there is no image.
@@ -73,18 +79,29 @@ pub(super) enum PullError {
 }
 
 impl Pull<'_> {
-    /// Fills the layout with this one image.
-    pub(super) async fn run(&self) -> Result<(), PullError> {
+    /// The digest of what the reference means now.
+    pub(super) async fn look_up(&self) -> Result<String, PullError> {
         let image = self.image();
-        let client = self.client();
-        self.step(&format!("asking {}", self.reference.registry()))?;
-        client
-            .auth(&image, self.credentials.auth(), RegistryOperation::Pull)
-            .await
-            .map_err(|error| self.explain(error))?;
+        let client = self.greet(&image).await?;
+        let found = client
+            .pull_manifest_raw(&image, self.credentials.auth(), &MANIFESTS)
+            .await;
+        let (_, digest) = found.map_err(|error| self.explain(error))?;
+        // It becomes part of a name in the cache.
+        hex(&digest)?;
+        Ok(digest)
+    }
+
+    /// Fills the layout with this one image.
+    pub(super) async fn run(&self, into: &Into<'_>) -> Result<(), PullError> {
+        let image = match into.digest {
+            Some(digest) => self.image().clone_with_digest(digest.to_owned()),
+            None => self.image(),
+        };
+        let client = self.greet(&image).await?;
         let (manifest, descriptor) = self.manifest(&client, &image).await?;
 
-        let blobs = self.layout.join("blobs/sha256");
+        let blobs = into.layout.join("blobs/sha256");
         write(tokio::fs::create_dir_all(&blobs).await, &blobs)?;
         let place = blobs.join(hex(&descriptor.digest)?);
         write(tokio::fs::write(&place, &manifest.bytes).await, &place)?;
@@ -92,13 +109,24 @@ impl Pull<'_> {
         self.blob(&client, &image, &manifest.parsed.config, &blobs, &count)
             .await?;
         let key = oci::layer_key(&manifest.parsed.config.digest);
-        if !self.workspace.has(&key).map_err(PullError::Image)? {
+        if !into.workspace.has(&key).map_err(PullError::Image)? {
             self.layers(&client, &image, &manifest.parsed.layers, &blobs)
                 .await?;
         }
         let index = Index::of(descriptor, &self.reference.to_string());
-        let place = self.layout.join("index.json");
+        let place = into.layout.join("index.json");
         write(tokio::fs::write(&place, index.to_json()).await, &place)
+    }
+
+    /// A client that the registry knows.
+    async fn greet(&self, image: &oci_client::Reference) -> Result<Client, PullError> {
+        let client = self.client();
+        self.step(&format!("asking {}", self.reference.registry()))?;
+        client
+            .auth(image, self.credentials.auth(), RegistryOperation::Pull)
+            .await
+            .map_err(|error| self.explain(error))?;
+        Ok(client)
     }
 
     fn image(&self) -> oci_client::Reference {

@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::{
-    Event, Image, ImageStore, StoreConfig,
+    Event, Image, ImageStore, PullOptions, StoreConfig,
     testing::{Blobs, Pack, gzip, tar_of},
 };
 
@@ -25,7 +25,7 @@ use crate::{
 struct Registry {
     blobs: Blobs,
     /// Digests by `repository:tag`.
-    tags: BTreeMap<String, String>,
+    tags: Mutex<BTreeMap<String, String>>,
     /// Whom it gives tokens to, if not to everybody: `user:password`.
     only: Option<String>,
     asked: Mutex<Vec<String>>,
@@ -43,7 +43,7 @@ impl Registry {
         let image = registry.blobs.image(&config, &layers);
         let index = registry.blobs.index(&image);
         let digest = index["digest"].as_str().expect("it has one").to_owned();
-        registry.tags.insert("my/thing:1".to_owned(), digest);
+        registry.tag("my/thing:1", digest);
         registry
     }
 
@@ -130,11 +130,9 @@ impl Registry {
         else {
             return plain(StatusCode::OK, "{}");
         };
-        let digest = match self.tags.get(&format!("{repository}:{asked}")) {
-            Some(digest) => digest,
-            None => asked,
-        };
-        match self.blobs.0.get(digest) {
+        let digest = self.tagged(&format!("{repository}:{asked}"));
+        let digest = digest.unwrap_or_else(|| asked.to_owned());
+        match self.blobs.0.get(&digest) {
             Some(bytes) => {
                 let mut response = plain(StatusCode::OK, bytes.clone());
                 let value = digest.parse().expect("a header");
@@ -149,6 +147,19 @@ impl Registry {
                 "manifest unknown",
             ),
         }
+    }
+
+    fn tag(&self, name: &str, digest: String) {
+        let mut tags = self.tags.lock().expect("nobody panicked");
+        tags.insert(name.to_owned(), digest);
+    }
+
+    fn tagged(&self, name: &str) -> Option<String> {
+        self.tags
+            .lock()
+            .expect("nobody panicked")
+            .get(name)
+            .cloned()
     }
 
     fn count(&self, part: &str) -> usize {
@@ -213,7 +224,7 @@ async fn an_image_is_pulled_for_this_platform_with_a_token_and_through_redirecti
     assert_eq!(asked, again, "what is in the cache is not asked for");
 
     // By digest it is the same image, so only its documents are fetched.
-    let digest = &registry.tags["my/thing:1"];
+    let digest = registry.tagged("my/thing:1").expect("it is there");
     let layers = registry.count("/storage/");
     let by_digest = store
         .ensure(&format!("{host}/my/thing@{digest}"), &())
@@ -258,6 +269,120 @@ async fn a_registry_that_asks_who_is_there_gets_the_users_credentials() {
 }
 
 #[tokio::test]
+async fn a_tag_is_looked_up_again_if_somebody_wants_that_and_means_another_image_then() {
+    let mut registry = Registry::with_thing();
+    let layers: [(Pack, _); 1] = [(gzip, tar_of(&[("run", b"newer")]))];
+    let newer = registry.blobs.image(&json!({}), &layers);
+    let (host, registry) = registry.serve().await;
+    let (_dir, store) = store();
+    let name = format!("{host}/my/thing:1");
+    let again = || PullOptions {
+        look_again: true,
+        ..PullOptions::default()
+    };
+    let first = store
+        .ensure_with(&name, again(), &())
+        .await
+        .expect("it is there");
+    let downloads = registry.count("/storage/");
+    store
+        .ensure_with(&name, again(), &())
+        .await
+        .expect("it is there");
+    assert_eq!(
+        registry.count("/storage/"),
+        downloads,
+        "it is the same image"
+    );
+
+    registry.tag(
+        "my/thing:1",
+        newer["digest"].as_str().expect("it has one").to_owned(),
+    );
+    let cached = store.ensure(&name, &()).await.expect("it is in the cache");
+    assert_eq!(cached.layers, first.layers, "nobody has looked");
+    let second = store
+        .ensure_with(&name, again(), &())
+        .await
+        .expect("it is there");
+    assert_eq!(read(&second, "run").as_deref(), Some("newer"));
+    assert_eq!(
+        read(&first, "run").as_deref(),
+        Some("x"),
+        "who runs it goes on"
+    );
+    let cached = store.ensure(&name, &()).await.expect("it is in the cache");
+    assert_eq!(
+        cached.layers, second.layers,
+        "that is what the name means from now on"
+    );
+
+    registry.tag("my/thing:1", format!("sha256:{:064}", 0));
+    let refused = store.ensure_with(&name, again(), &()).await;
+    let refused = refused
+        .expect_err("the registry has it no more")
+        .to_string();
+    assert!(refused.contains("manifest unknown"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_registry_that_cannot_be_reached_any_more_leaves_what_is_in_the_cache() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let host = listener.local_addr().expect("it is bound").to_string();
+    drop(listener);
+    let (_dir, store) = store();
+    let name = format!("{host}/my/thing:1");
+    let key = Hasher::default().part("registry 1").part(&name).hex();
+    let draft = Draft {
+        resolved: None,
+        version: None,
+        layers: Vec::new(),
+        config: crate::ImageConfig::default(),
+    };
+    let cache = Cache::open(store.cache_dir().to_owned()).expect("the cache opens");
+    cache.keep(&key, NAME, draft).expect("it is writable");
+    let options = PullOptions {
+        look_again: true,
+        ..PullOptions::default()
+    };
+    let image = store.ensure_with(&name, options, &()).await;
+    assert_eq!(image.expect("it is in the cache").reference, name);
+}
+
+#[tokio::test]
+async fn logins_that_are_brought_along_count_before_this_users() {
+    let mut registry = Registry::with_thing();
+    registry.only = Some("ann:secret".to_owned());
+    let (host, _registry) = registry.serve().await;
+    let (_dir, store) = store();
+    let name = format!("{host}/my/thing:1");
+    let login = |server: &str, user: &str| {
+        let entry = json!({"username": user, "password": "secret"});
+        let config = json!({"auths": {server: entry}}).to_string();
+        Logins::from_config(config.as_bytes()).expect("it is one")
+    };
+    let with = |logins: Vec<Logins>| PullOptions {
+        look_again: false,
+        logins,
+    };
+    for refused in [
+        with(Vec::new()),
+        with(vec![login("elsewhere.example", "ann")]),
+        with(vec![login(&host, "bob")]),
+    ] {
+        let error = store.ensure_with(&name, refused, &()).await;
+        let error = error.expect_err("only ann may").to_string();
+        assert!(error.contains("incorrect username or password"), "{error}");
+        assert!(!error.contains("secret"), "{error}");
+    }
+    let both = with(vec![login(&host, "bob"), login(&host, "ann")]);
+    store
+        .ensure_with(&name, both, &())
+        .await
+        .expect("one of them is ann");
+}
+
+#[tokio::test]
 async fn a_blob_that_is_not_what_its_digest_says_is_refused() {
     let mut registry = Registry::with_thing();
     let layer = gzip(&tar_of(&[(".wh.old", b"")]));
@@ -297,7 +422,7 @@ async fn an_image_for_other_machines_only_is_refused() {
         .blobs
         .put_json(&json!({"schemaVersion": 2, "manifests": [other]}));
     let digest = index["digest"].as_str().expect("it has one").to_owned();
-    registry.tags.insert("my/thing:1".to_owned(), digest);
+    registry.tag("my/thing:1", digest);
     let (host, _registry) = registry.serve().await;
     let (_dir, store) = store();
     let error = store
