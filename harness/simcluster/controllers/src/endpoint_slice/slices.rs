@@ -9,7 +9,10 @@ use std::{
 use k8s_openapi::{
     api::{
         core::v1::{Pod, Service},
-        discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice},
+        discovery::v1::{
+            Endpoint, EndpointConditions, EndpointHints, EndpointPort, EndpointSlice, ForNode,
+            ForZone,
+        },
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
@@ -109,7 +112,9 @@ fn endpoint(
     let serving = pods::is_ready(pod);
     let ready = services::publishes_not_ready(service) || (serving && !terminating);
     let node = pods::node_name(pod);
+    let zone = node.and_then(zone);
     Endpoint {
+        hints: hints(service, node, zone.as_deref()).filter(|_| ready),
         addresses: vec![address.to_string()],
         conditions: Some(EndpointConditions {
             ready: Some(ready),
@@ -119,9 +124,29 @@ fn endpoint(
         hostname: services::hostname(service, pod),
         node_name: node.map(ToOwned::to_owned),
         target_ref: Some(services::target(pod)),
-        zone: node.and_then(zone),
+        zone,
         ..Endpoint::default()
     }
+}
+
+/// From where an endpoint is to be reached first, if the service distributes its traffic so.
+fn hints(service: &Service, node: Option<&str>, zone: Option<&str>) -> Option<EndpointHints> {
+    let distribution = services::spec(service)?.traffic_distribution.as_deref()?;
+    let same_node = match distribution {
+        "PreferClose" | "PreferSameZone" => false,
+        "PreferSameNode" => true,
+        _ => return None,
+    };
+    let zone = zone.map(|name| ForZone {
+        name: name.to_owned(),
+    });
+    let node = node.filter(|_| same_node).map(|name| ForNode {
+        name: name.to_owned(),
+    });
+    (zone.is_some() || node.is_some()).then(|| EndpointHints {
+        for_zones: zone.map(|zone| vec![zone]),
+        for_nodes: node.map(|node| vec![node]),
+    })
 }
 
 /// What has to be written.
@@ -328,6 +353,32 @@ mod tests {
             (fewer.create.len(), fewer.update.len(), fewer.delete.len()),
             (0, 1, 2)
         );
+    }
+
+    #[test]
+    fn a_service_may_want_its_traffic_to_stay_in_the_zone_or_on_the_node() {
+        let hinted = |distribution: &str, ready: bool| {
+            let mut service = service();
+            service.spec.get_or_insert_default().traffic_distribution =
+                Some(distribution.to_owned());
+            let mut pod = Pod::clone(&pods(1)[0]);
+            pod.spec.get_or_insert_default().node_name = Some("n".to_owned());
+            if !ready {
+                pod.status.get_or_insert_default().conditions = None;
+            }
+            let zone = |_: &str| Some("z".to_owned());
+            let wanted = wanted(&service, &[Arc::new(pod)], &zone);
+            serde_json::to_value(&wanted.values().next().unwrap()[0].hints).unwrap()
+        };
+        let zone = json!({"forZones": [{"name": "z"}]});
+        assert_eq!(hinted("PreferClose", true), zone);
+        assert_eq!(hinted("PreferSameZone", true), zone);
+        assert_eq!(
+            hinted("PreferSameNode", true),
+            json!({"forZones": [{"name": "z"}], "forNodes": [{"name": "n"}]})
+        );
+        assert_eq!(hinted("PreferSameNode", false), json!(null));
+        assert_eq!(hinted("Elsewhere", true), json!(null));
     }
 
     #[test]

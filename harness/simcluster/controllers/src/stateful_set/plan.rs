@@ -83,7 +83,8 @@ fn partition(set: &StatefulSet) -> Option<i32> {
         .partition
 }
 
-fn max_unavailable(set: &StatefulSet) -> usize {
+/// A share is rounded down, but one pod may be missing at least.
+pub(super) fn max_unavailable(set: &StatefulSet) -> usize {
     let rolling = set
         .spec
         .as_ref()
@@ -93,7 +94,7 @@ fn max_unavailable(set: &StatefulSet) -> usize {
         Some(IntOrString::Int(number)) => *number,
         Some(IntOrString::String(percent)) => {
             let share: i32 = percent.trim_end_matches('%').parse().unwrap_or_default();
-            (share.saturating_mul(replicas(set)) + 99) / 100
+            share.saturating_mul(replicas(set)) / 100
         }
     };
     usize::try_from(most).unwrap_or_default().max(1)

@@ -167,6 +167,16 @@ fn an_update_replaces_the_last_first_and_waits_until_it_is_ready() {
 }
 
 #[test]
+fn a_share_of_pods_that_may_be_missing_is_rounded_down_to_one_at_least() {
+    for (share, expected) in [(json!("50%"), 2), (json!("10%"), 1), (json!(3), 3)] {
+        let strategy = json!({"updateStrategy": {"rollingUpdate": {"maxUnavailable": share}}});
+        let mut set = set(&strategy, &json!({}));
+        set.spec.get_or_insert_default().replicas = Some(5);
+        assert_eq!(plan::max_unavailable(&set), expected, "{share}");
+    }
+}
+
+#[test]
 fn a_pod_has_its_name_its_place_and_its_claims() {
     let set = set(&json!({}), &json!({"replicas": 0}));
     let pod = identity::pod(&set, 1, &revisions("s-x", "s-x").current);
