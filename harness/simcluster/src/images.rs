@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures::{FutureExt as _, future::BoxFuture};
-use simcluster_images::{Image, ImageError, ImageStore};
+use simcluster_images::{Image, ImageError, ImageStore, PullOptions};
 use simcluster_node::{ImageFailure, Images};
 
 /// A store, and the images that were had from it.
@@ -33,12 +33,16 @@ impl Images for StoreImages {
             .cloned()
     }
 
-    fn ensure(&self, reference: &str) -> BoxFuture<'static, Result<Arc<Image>, ImageFailure>> {
+    fn ensure(
+        &self,
+        reference: &str,
+        options: PullOptions,
+    ) -> BoxFuture<'static, Result<Arc<Image>, ImageFailure>> {
         let (store, present) = (Arc::clone(&self.store), Arc::clone(&self.present));
         let reference = reference.to_owned();
         async move {
             let image = store
-                .ensure(&reference, &())
+                .ensure_with(&reference, options, &())
                 .await
                 .map_err(|error| match error {
                     ImageError::InvalidReference { .. } => {

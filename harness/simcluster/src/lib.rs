@@ -64,6 +64,11 @@ pub fn memory_limits() -> Result<String, String> {
     simcluster_runtime::Runtime::memory_limits()
 }
 
+/// How pods' processor limits are kept on this machine for this user; or why they are not.
+pub fn cpu_limits() -> Result<String, String> {
+    simcluster_runtime::Runtime::cpu_limits()
+}
+
 /// Whether pods can run on this machine, and how they are kept apart.
 pub async fn probe() -> Result<Isolation, ProbeError> {
     simcluster_runtime::Runtime::probe().await

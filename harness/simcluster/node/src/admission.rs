@@ -1,7 +1,7 @@
 //! Whether the node takes a pod that was bound to it: a kubelet's own checks, in its order and words. Pure.
 //!
 //! The scheduler asks the same and more, but whoever writes `spec.nodeName` passes it by. What is refused here fails
-//! and is not tried again. Nothing is pushed out to make room.
+//! and is not tried again. Only a critical pod pushes others out: [`room`] says which.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,9 @@ use k8s_openapi::{
     apimachinery::pkg::api::resource::Quantity,
 };
 
-use crate::quantity;
+use crate::{quantity, sysctls};
+
+mod room;
 
 /// Why a pod is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,68 +41,58 @@ impl Refusal {
 /// The name of the refusal that a newer version of the Node might lift: its labels may have just changed.
 pub(crate) const NODE_AFFINITY: &str = "NodeAffinity";
 
-/// The first reason against a pod on this node, beside those that it has taken and that have not ended.
-pub(crate) fn refusal(pod: &Pod, node: &Node, others: &[&Pod]) -> Option<Refusal> {
-    let spec = pod.spec.as_ref()?;
-    forbidden_sysctl(spec)
-        .or_else(|| other_system(pod, spec))
-        .or_else(|| too_little(spec, node, others))
-        .or_else(|| not_selected(spec, node))
-        .or_else(|| ports_taken(spec, others))
-        .or_else(|| untolerated(spec, node))
+/// What a node does with a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Taken,
+    Refused(Refusal),
+    /// It is taken once these of the others have gone, by their places.
+    TakenInsteadOf(Vec<usize>),
 }
 
-/// The kernel's settings that a pod may have without the administrator's leave: each is one of a namespace.
-const SAFE_SYSCTLS: [&str; 12] = [
-    "kernel.shm_rmid_forced",
-    "net.ipv4.ip_local_port_range",
-    "net.ipv4.ip_local_reserved_ports",
-    "net.ipv4.ip_unprivileged_port_start",
-    "net.ipv4.ping_group_range",
-    "net.ipv4.tcp_fin_timeout",
-    "net.ipv4.tcp_keepalive_intvl",
-    "net.ipv4.tcp_keepalive_probes",
-    "net.ipv4.tcp_keepalive_time",
-    "net.ipv4.tcp_rmem",
-    "net.ipv4.tcp_syncookies",
-    "net.ipv4.tcp_wmem",
-];
+/// The first reason against a pod on this node, beside those that it has taken and that have not ended.
+pub(crate) fn judge(pod: &Pod, node: &Node, others: &[&Pod]) -> Verdict {
+    let Some(spec) = &pod.spec else {
+        return Verdict::Taken;
+    };
+    let first = forbidden_sysctl(spec).or_else(|| other_system(pod, spec));
+    let short = || lacking(spec, node, others);
+    let other = || {
+        not_selected(spec, node)
+            .or_else(|| ports_taken(spec, others))
+            .or_else(|| untolerated(spec, node))
+    };
+    if !room::is_critical(spec) {
+        let too_little = || short().first().map(Lacking::refusal);
+        let refusal = first.or_else(too_little).or_else(other);
+        return refusal.map_or(Verdict::Taken, Verdict::Refused);
+    }
+    if let Some(refusal) = first.or_else(other) {
+        return Verdict::Refused(refusal);
+    }
+    let needed: Amounts = short()
+        .iter()
+        .map(|it| (it.name.clone(), it.more()))
+        .collect();
+    match room::victims(spec, &needed, others) {
+        _ if needed.is_empty() => Verdict::Taken,
+        Ok(victims) => Verdict::TakenInsteadOf(victims),
+        Err(why) => Verdict::Refused(Refusal::new(
+            "UnexpectedAdmissionError",
+            format!(
+                "Unexpected error while attempting to recover from admission failure: preemption: \
+                 error finding a set of pods to preempt: {why}"
+            ),
+        )),
+    }
+}
 
 fn forbidden_sysctl(spec: &PodSpec) -> Option<Refusal> {
-    let context = spec.security_context.as_ref()?;
-    let why = context.sysctls.iter().flatten().find_map(|sysctl| {
-        let name = with_dots(&sysctl.name);
-        let shared = |namespace| format!("{name:?} not allowed with host {namespace} enabled");
-        if !SAFE_SYSCTLS.contains(&name.as_str()) {
-            Some(format!("{name:?} not allowlisted"))
-        } else if name.starts_with("kernel.") && spec.host_ipc == Some(true) {
-            Some(shared("ipc"))
-        } else if name.starts_with("net.") && spec.host_network == Some(true) {
-            Some(shared("net"))
-        } else {
-            None
-        }
-    })?;
+    let why = sysctls::forbidden(spec)?;
     Some(Refusal::new(
         "SysctlForbidden",
         format!("forbidden sysctl: {why}"),
     ))
-}
-
-/// `net/ipv4/conf/eth0.1` is `net.ipv4.conf.eth0/1`: what comes first separates.
-fn with_dots(name: &str) -> String {
-    if name
-        .find(['.', '/'])
-        .is_none_or(|at| name[at..].starts_with('.'))
-    {
-        return name.to_owned();
-    }
-    let swapped = name.chars().map(|letter| match letter {
-        '.' => '/',
-        '/' => '.',
-        other => other,
-    });
-    swapped.collect()
 }
 
 fn other_system(pod: &Pod, spec: &PodSpec) -> Option<Refusal> {
@@ -178,39 +170,65 @@ fn requests(spec: &PodSpec) -> Amounts {
     together
 }
 
-fn too_little(spec: &PodSpec, node: &Node, others: &[&Pod]) -> Option<Refusal> {
-    let status = node.status.as_ref()?;
-    let capacity = amounts(status.allocatable.as_ref().or(status.capacity.as_ref()));
-    let lacking = |name: &str, requested: i128, used: i128| {
-        let capacity = capacity.get(name).copied().unwrap_or_default();
-        (requested + used > capacity).then(|| {
-            Refusal::new(
-                format!("OutOf{name}"),
-                format!(
-                    "Node didn't have enough resource: {name}, requested: {requested}, used: {used}, capacity: {capacity}"
-                ),
-            )
-        })
-    };
-    let running = i128::try_from(others.len()).unwrap_or(i128::MAX);
-    if let Some(refusal) = lacking("pods", 1, running) {
-        return Some(refusal);
+/// A resource of which the node has not enough.
+struct Lacking {
+    name: String,
+    requested: i128,
+    used: i128,
+    capacity: i128,
+}
+
+impl Lacking {
+    fn more(&self) -> i128 {
+        self.requested - (self.capacity - self.used)
     }
-    let wanted = requests(spec);
+
+    fn refusal(&self) -> Refusal {
+        let Self {
+            name,
+            requested,
+            used,
+            capacity,
+        } = self;
+        Refusal::new(
+            format!("OutOf{name}"),
+            format!(
+                "Node didn't have enough resource: {name}, requested: {requested}, used: {used}, capacity: {capacity}"
+            ),
+        )
+    }
+}
+
+/// All resources of which the node has not enough for one pod more.
+fn lacking(spec: &PodSpec, node: &Node, others: &[&Pod]) -> Vec<Lacking> {
+    let Some(status) = &node.status else {
+        return Vec::new();
+    };
+    let capacity = amounts(status.allocatable.as_ref().or(status.capacity.as_ref()));
+    let mut wanted = requests(spec);
     let mut used = Amounts::new();
     for other in others.iter().filter_map(|pod| pod.spec.as_ref()) {
         add(&mut used, &requests(other));
     }
+    wanted.insert("pods".to_owned(), 1);
+    let running = i128::try_from(others.len()).unwrap_or(i128::MAX);
+    used.insert("pods".to_owned(), running);
     // These first; what the node does not know at all may be the cluster's and is not its to refuse.
-    let first = ["cpu", "memory", "ephemeral-storage"];
+    let first = ["pods", "cpu", "memory", "ephemeral-storage"];
     let rest = wanted
         .keys()
         .map(String::as_str)
         .filter(|name| !first.contains(name) && capacity.contains_key(*name));
-    first.into_iter().chain(rest).find_map(|name| {
-        let requested = wanted.get(name).copied().filter(|amount| *amount > 0)?;
-        lacking(name, requested, used.get(name).copied().unwrap_or_default())
-    })
+    let amount = |of: &Amounts, name: &str| of.get(name).copied().unwrap_or_default();
+    let looked_at = first.into_iter().chain(rest).map(|name| Lacking {
+        name: name.to_owned(),
+        requested: amount(&wanted, name),
+        used: amount(&used, name),
+        capacity: amount(&capacity, name),
+    });
+    looked_at
+        .filter(|it| it.requested > 0 && it.more() > 0)
+        .collect()
 }
 
 fn not_selected(spec: &PodSpec, node: &Node) -> Option<Refusal> {
@@ -363,6 +381,13 @@ mod tests {
         json!({"containers": [{"name": "c", "resources": {"requests": requests}}]})
     }
 
+    fn refusal(pod: &Pod, node: &Node, others: &[&Pod]) -> Option<Refusal> {
+        match judge(pod, node, others) {
+            Verdict::Refused(refusal) => Some(refusal),
+            Verdict::Taken | Verdict::TakenInsteadOf(_) => None,
+        }
+    }
+
     fn said(spec: &Value, others: &[Value]) -> Option<(String, String)> {
         let others: Vec<Pod> = others.iter().map(pod).collect();
         let others: Vec<&Pod> = others.iter().collect();
@@ -434,25 +459,23 @@ mod tests {
     }
 
     #[test]
-    fn only_sysctls_of_a_namespace_of_the_pods_own_are_taken() {
-        let with = |name: &str, host: bool| json!({"hostNetwork": host, "securityContext": {"sysctls": [{"name": name, "value": "1"}]}});
-        assert_eq!(said(&with("net.ipv4.tcp_syncookies", false), &[]), None);
-        assert_eq!(said(&with("net/ipv4/tcp_syncookies", false), &[]), None);
-        for (name, host, message) in [
-            (
-                "kernel.msgmax",
-                false,
-                "forbidden sysctl: \"kernel.msgmax\" not allowlisted",
-            ),
-            (
-                "net.ipv4.tcp_syncookies",
-                true,
-                "forbidden sysctl: \"net.ipv4.tcp_syncookies\" not allowed with host net enabled",
-            ),
-        ] {
-            let expected = Some(("SysctlForbidden".to_owned(), message.to_owned()));
-            assert_eq!(said(&with(name, host), &[]), expected);
-        }
+    fn a_critical_pod_is_short_of_nothing_that_others_could_give() {
+        let mut critical = asking(&json!({"cpu": "1500m"}));
+        critical["priority"] = json!(2_000_000_000);
+        let small = pod(&asking(&json!({"cpu": "1500m"})));
+        let verdict = |spec: &Value| judge(&pod(spec), &node(), &[&small]);
+        assert_eq!(verdict(&critical), Verdict::TakenInsteadOf(vec![0]));
+        assert_eq!(verdict(&asking(&json!({"cpu": "500m"}))), Verdict::Taken);
+        let mut elsewhere = critical.clone();
+        elsewhere["nodeSelector"] = json!({"disk": "hdd"});
+        assert!(
+            matches!(verdict(&elsewhere), Verdict::Refused(why) if why.reason == "NodeAffinity"),
+            "nobody goes for a pod that cannot come"
+        );
+        critical["containers"][0]["resources"]["requests"]["cpu"] = json!("3");
+        assert!(
+            matches!(verdict(&critical), Verdict::Refused(why) if why.reason == "UnexpectedAdmissionError")
+        );
     }
 
     #[test]

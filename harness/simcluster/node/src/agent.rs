@@ -16,7 +16,7 @@ use kube::{
 };
 
 use crate::{
-    admission::{self, Refusal},
+    admission::{self, Verdict},
     context::{Changed, Context},
     handle::PodHandle,
     pod::Event,
@@ -90,38 +90,61 @@ async fn see(context: &Arc<Context>, pods: &Pods, pod: Pod) {
         // Its processes are those of an earlier life of this node.
         return;
     }
-    let refusal = refusal(context, pods, &pod).await;
+    let (verdict, others) = judge(context, pods, &pod).await;
     let (worker, handle) = Worker::new(Arc::clone(context), pod);
-    pods.lock().insert(uid.clone(), handle);
+    pods.lock().insert(uid.clone(), Arc::clone(&handle));
     let pods = pods.clone();
     context.tasks.spawn(async move {
+        let refusal = match verdict {
+            Verdict::Taken => None,
+            Verdict::Refused(refusal) => Some(refusal),
+            Verdict::TakenInsteadOf(places) => {
+                let gone = places.into_iter().filter_map(|place| others.get(place));
+                push_out(gone).await;
+                None
+            }
+        };
         Box::pin(worker.run(refusal)).await;
+        handle.left.cancel();
         pods.lock().remove(&uid);
     });
 }
 
-/// Why the node does not take a pod, if so.
-async fn refusal(context: &Context, pods: &Pods, pod: &Pod) -> Option<Refusal> {
-    if pod.metadata.deletion_timestamp.is_some() {
-        // It goes anyway.
-        return None;
+/// Ends pods for another one, and waits until they take nothing of the node any more.
+async fn push_out(pods: impl Iterator<Item = &Arc<PodHandle>>) {
+    let pods: Vec<_> = pods.collect();
+    for pod in &pods {
+        let _ = pod.events.send(Event::Preempted);
     }
-    let taken: Vec<Arc<Pod>> = pods.lock().values().filter_map(|h| h.occupant()).collect();
-    let taken: Vec<&Pod> = taken.iter().map(AsRef::as_ref).collect();
-    let node = context.own_node.state().first().cloned()?;
-    let refused = admission::refusal(pod, &node, &taken)?;
-    if refused.reason != admission::NODE_AFFINITY {
-        return Some(refused);
+    for pod in pods {
+        pod.ended().await;
     }
-    // The labels that it asks for may have just come.
-    let nodes: Api<Node> = Api::all(context.client.clone());
-    match nodes.get(&context.node).await {
-        Ok(node) => admission::refusal(pod, &node, &taken),
-        Err(error) => {
-            tracing::debug!(%error, "the node was not read again");
-            Some(refused)
+}
+
+/// Whether the node takes a pod, and the others that its verdict speaks of.
+async fn judge(context: &Context, pods: &Pods, pod: &Pod) -> (Verdict, Vec<Arc<PodHandle>>) {
+    let node = context.own_node.state().first().cloned();
+    let goes_anyway = pod.metadata.deletion_timestamp.is_some();
+    let Some(node) = node.filter(|_| !goes_anyway) else {
+        return (Verdict::Taken, Vec::new());
+    };
+    let others: Vec<_> = pods
+        .lock()
+        .values()
+        .filter_map(|handle| Some((Arc::clone(handle), handle.occupant()?)))
+        .collect();
+    let taken: Vec<&Pod> = others.iter().map(|(_, pod)| pod.as_ref()).collect();
+    let mut verdict = admission::judge(pod, &node, &taken);
+    if matches!(&verdict, Verdict::Refused(why) if why.reason == admission::NODE_AFFINITY) {
+        // The labels that it asks for may have just come.
+        let nodes: Api<Node> = Api::all(context.client.clone());
+        match nodes.get(&context.node).await {
+            Ok(node) => verdict = admission::judge(pod, &node, &taken),
+            Err(error) => tracing::debug!(%error, "the node was not read again"),
         }
     }
+    let handles = others.into_iter().map(|(handle, _)| handle).collect();
+    (verdict, handles)
 }
 
 /// Tells the workers which ConfigMaps or Secrets have changed, until the task is dropped.

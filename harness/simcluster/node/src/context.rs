@@ -10,8 +10,9 @@ use kube::{Client, runtime::reflector::Store};
 use tokio::sync::broadcast;
 
 use crate::{
-    addresses::Addresses, clock::Clock, container::fields::Facts, events::Recorder, images::Images,
-    runtime::PodRuntime, tasks::Tasks, volumes::place::NodePaths,
+    addresses::Addresses, clock::Clock, container::fields::Facts, events::Recorder,
+    host_ports::HostPorts, images::Images, runtime::PodRuntime, stock::Stock, tasks::Tasks,
+    volumes::place::NodePaths,
 };
 
 /// A ConfigMap or Secret that has changed.
@@ -27,6 +28,10 @@ pub(crate) struct Context {
     pub(crate) client: Client,
     pub(crate) runtime: Arc<dyn PodRuntime>,
     pub(crate) images: Arc<dyn Images>,
+    /// The ports of the node that lead to its pods.
+    pub(crate) host_ports: HostPorts,
+    /// The images that the node has by now.
+    pub(crate) stock: Stock,
     pub(crate) recorder: Recorder,
     pub(crate) services: Store<Service>,
     /// The object of this node, as users may have changed it.

@@ -10,6 +10,7 @@ use std::{
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodStatus};
 use simcluster_kubelet_api::Input;
 use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::{logs::Log, pod::Event, runtime::Resize};
 
@@ -53,7 +54,9 @@ pub(crate) struct PodHandle {
     /// Where its worker takes events.
     pub(crate) events: mpsc::UnboundedSender<Event>,
     containers: Mutex<BTreeMap<String, Runs>>,
-    status: Mutex<PodStatus>,
+    status: watch::Sender<PodStatus>,
+    /// Cancelled when its worker has ended, and nothing of the pod is left.
+    pub(crate) left: CancellationToken,
     /// The object as it was last seen.
     pod: Mutex<Arc<Pod>>,
 }
@@ -72,7 +75,8 @@ impl PodHandle {
             uid,
             events,
             containers: Mutex::default(),
-            status: Mutex::default(),
+            status: watch::Sender::default(),
+            left: CancellationToken::new(),
             pod: Mutex::new(Arc::new(pod)),
         })
     }
@@ -96,12 +100,12 @@ impl PodHandle {
 
     /// Remembers what the API is told.
     pub(crate) fn set_status(&self, status: PodStatus) {
-        *lock(&self.status) = status;
+        self.status.send_replace(status);
     }
 
     /// The newest status of a container.
     pub(crate) fn container_status(&self, container: &str) -> Option<ContainerStatus> {
-        let status = lock(&self.status);
+        let status = self.status.borrow();
         let all = [
             &status.container_statuses,
             &status.init_container_statuses,
@@ -121,15 +125,26 @@ impl PodHandle {
 
     /// The pod, unless it has ended and takes nothing of the node any more.
     pub(crate) fn occupant(&self) -> Option<Arc<Pod>> {
-        let status = lock(&self.status);
-        let ended = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
-        (!ended).then(|| Arc::clone(&lock(&self.pod)))
+        (!has_ended(&self.status.borrow())).then(|| Arc::clone(&lock(&self.pod)))
+    }
+
+    /// Waits until the pod takes nothing of the node any more.
+    pub(crate) async fn ended(&self) {
+        let mut status = self.status.subscribe();
+        tokio::select! {
+            _ = status.wait_for(has_ended) => {}
+            () = self.left.cancelled() => {}
+        }
     }
 
     /// The pod's address.
     pub(crate) fn pod_ip(&self) -> Option<String> {
-        lock(&self.status).pod_ip.clone()
+        self.status.borrow().pod_ip.clone()
     }
+}
+
+fn has_ended(status: &PodStatus) -> bool {
+    matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

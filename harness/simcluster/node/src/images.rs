@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use simcluster_images::Image;
+use simcluster_images::{Image, PullOptions};
 
 /// Why there is no image.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,6 +20,10 @@ pub enum ImageFailure {
 pub trait Images: Send + Sync + 'static {
     /// The image, if it is at hand without any effort.
     fn present(&self, reference: &str) -> Option<Arc<Image>>;
-    /// The image, made or fetched if need be.
-    fn ensure(&self, reference: &str) -> BoxFuture<'static, Result<Arc<Image>, ImageFailure>>;
+    /// The image, made or fetched if need be, or if the options say so.
+    fn ensure(
+        &self,
+        reference: &str,
+        options: PullOptions,
+    ) -> BoxFuture<'static, Result<Arc<Image>, ImageFailure>>;
 }

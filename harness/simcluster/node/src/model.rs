@@ -15,7 +15,7 @@ use std::{
 };
 
 use futures::{FutureExt as _, future::BoxFuture};
-use simcluster_images::{Image, ImageConfig};
+use simcluster_images::{Image, ImageConfig, PullOptions};
 use simcluster_kubelet_api::Duplex;
 use simcluster_runtime::spec::{ContainerSpec, ExecSpec, ExitStatus, Mount, SandboxSpec};
 use tokio::{
@@ -98,7 +98,11 @@ impl Images for Programs {
         }))
     }
 
-    fn ensure(&self, reference: &str) -> BoxFuture<'static, Result<Arc<Image>, ImageFailure>> {
+    fn ensure(
+        &self,
+        reference: &str,
+        _options: PullOptions,
+    ) -> BoxFuture<'static, Result<Arc<Image>, ImageFailure>> {
         let found = self.present(reference).ok_or_else(|| {
             ImageFailure::Unavailable(format!("{reference}: not found among the model's images"))
         });
@@ -345,6 +349,12 @@ impl PodRuntime for ModelRuntime {
         };
         let mounts = spec.mounts.into_iter().filter_map(|mount| match mount {
             Mount::Bind { source, target, .. } => Some((target, source)),
+            Mount::BindPart {
+                source,
+                part,
+                target,
+                ..
+            } => Some((target, source.join(part))),
             Mount::Tmpfs { .. } => None,
         });
         let (nobody, _) = mpsc::unbounded_channel();

@@ -37,6 +37,7 @@ use crate::{
     directory::{Directory, remove_tree},
     dns::{server, zone::Zone},
     events::Recorder,
+    host_ports::HostPorts,
     images::Images,
     kubelet::NodeKubelet,
     model::{ModelRuntime, Programs},
@@ -44,6 +45,7 @@ use crate::{
     registration::{self, Machine},
     runtime::{Ground, PodRuntime},
     services::Services,
+    stock::{self, Stock},
     tasks::Tasks,
     volumes::place::NodePaths,
 };
@@ -217,6 +219,8 @@ impl Node {
                 Some(programs) => Arc::new(programs.clone()),
                 None => Arc::clone(&config.images),
             },
+            host_ports: HostPorts::new(host_ip, Arc::clone(&changed)),
+            stock: Stock::default(),
             recorder,
             services: services.services.clone(),
             own_node,
@@ -251,6 +255,7 @@ impl Node {
                     source,
                 })?;
             let proxy = Proxy {
+                context: Arc::clone(&context),
                 ground,
                 services,
                 api_server: config.api_server,
@@ -266,6 +271,7 @@ impl Node {
             .map_err(|source| StartNodeError::Register { node, source })?;
         tasks.spawn(follow_node(Arc::clone(&context), own_node_writer));
         tasks.spawn(registration::keep_lease(Arc::clone(&context)));
+        tasks.spawn(stock::tell(Arc::clone(&context)));
         tasks.spawn(agent::follow_config_maps(Arc::clone(&context)));
         tasks.spawn(agent::follow_secrets(Arc::clone(&context)));
         tasks.spawn(agent::follow_pods(context, this.pods.clone()));

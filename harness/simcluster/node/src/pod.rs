@@ -52,6 +52,8 @@ pub enum Event {
         /// Of what, for its status.
         message: String,
     },
+    /// A critical pod needs what this one has.
+    Preempted,
     /// The pod's namespaces exist.
     SandboxReady {
         /// The pod's addresses in them.
@@ -229,7 +231,7 @@ pub enum Ending {
     Completed,
     /// `activeDeadlineSeconds` is over.
     Deadline,
-    /// It uses more of the node than it may.
+    /// It uses more of the node than it may, or another pod needs what it has.
     Evicted,
     /// The node has not taken it.
     Refused,

@@ -2,7 +2,8 @@
 //!
 //! For each TCP port of each Service with an address, a listener in the node's network accepts and
 //! connects on. It listens only while something is ready, so that a client of a Service without
-//! endpoints is refused at once, as by a real node. UDP ports are [`udp`]'s.
+//! endpoints is refused at once, as by a real node. Ports of the node that lead to one pod are served in the same
+//! way. UDP ports are [`udp`]'s.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -25,12 +26,17 @@ use tokio::{
 
 use crate::{
     ApiServerConnect,
+    context::Context,
+    host_ports::HostPort,
     runtime::Ground,
-    services::{Services, backends, cluster_ip, name_of},
+    services::{Backend, Services, backends, cluster_ip, name_of},
     tasks::Tasks,
 };
 
+mod nearness;
 mod udp;
+
+use nearness::Here;
 
 /// A port of an address that is open, and whether it is one for UDP.
 type Port = (Ipv4Addr, u16, bool);
@@ -39,10 +45,11 @@ type Backends = Vec<(Ipv4Addr, u16)>;
 
 /// What the proxy is made with.
 pub(crate) struct Proxy {
+    pub(crate) context: Arc<Context>,
     pub(crate) ground: Arc<Ground>,
     pub(crate) services: Services,
     pub(crate) api_server: ApiServerConnect,
-    /// Told when Services or EndpointSlices have changed.
+    /// Told when Services, EndpointSlices or ports of the node have changed.
     pub(crate) changed: Arc<Notify>,
     /// The node's own address: NodePorts are open there.
     pub(crate) host_ip: Ipv4Addr,
@@ -151,38 +158,76 @@ impl Proxy {
 
     fn wanted(&self) -> BTreeMap<Port, Upstream> {
         let slices = self.services.slices_by_service();
+        let node = self.context.own_node.state().first().cloned();
+        let labels = node.as_ref().and_then(|node| node.metadata.labels.as_ref());
+        let here = Here {
+            node: self.context.node.clone(),
+            zone: labels.and_then(|labels| labels.get(ZONE_LABEL).cloned()),
+        };
         let mut all = BTreeMap::new();
+        for HostPort { at, udp, to } in self.context.host_ports.list() {
+            let upstream = Upstream::Endpoints {
+                backends: vec![to],
+                sticky: false,
+            };
+            all.insert((at.0, at.1, udp), upstream);
+        }
         for service in self.services.services.state() {
             let Some(address) = cluster_ip(&service).filter(|ip| *ip != self.dns_ip) else {
                 continue;
             };
             let slices = slices.get(&name_of(&service.metadata));
             let slices = slices.map(Vec::as_slice).unwrap_or_default();
-            for (port, udp, node_port, upstream) in ports(&service, slices) {
-                if let Some(node_port) = node_port {
-                    all.insert((self.host_ip, node_port, udp), upstream.clone());
+            for port in ports(&service, slices, &here) {
+                if let (Some(number), Some(upstream)) = (port.node_port, port.outside) {
+                    all.insert((self.host_ip, number, port.udp), upstream);
                 }
-                all.insert((address, port, udp), upstream);
+                if let Some(upstream) = port.inside {
+                    all.insert((address, port.number, port.udp), upstream);
+                }
             }
         }
         all
     }
 }
 
-/// The ports of a Service behind which something is ready: number, whether UDP, NodePort, where to.
-fn ports(
-    service: &Service,
-    slices: &[Arc<EndpointSlice>],
-) -> Vec<(u16, bool, Option<u16>, Upstream)> {
+/// The label of a node that says which zone it is in.
+const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
+
+/// A port of a Service.
+struct ServicePort {
+    number: u16,
+    udp: bool,
+    node_port: Option<u16>,
+    /// Where connections to the Service's address go; nowhere if nothing is ready.
+    inside: Option<Upstream>,
+    /// And those to the port of the node.
+    outside: Option<Upstream>,
+}
+
+fn ports(service: &Service, slices: &[Arc<EndpointSlice>], here: &Here) -> Vec<ServicePort> {
     let (namespace, name) = name_of(&service.metadata);
     let api_server = namespace == "default" && name == "kubernetes";
     let backends = backends(service, slices);
-    let spec = service.spec.as_ref();
-    let sticky = spec.is_some_and(|s| s.session_affinity.as_deref() == Some("ClientIP"));
-    let ports = spec.iter().flat_map(|s| s.ports.iter().flatten());
+    let Some(spec) = &service.spec else {
+        return Vec::new();
+    };
+    let sticky = spec.session_affinity.as_deref() == Some("ClientIP");
+    let upstream = |near: &[&Backend], port: &str| {
+        if api_server {
+            return Some(Upstream::ApiServer);
+        }
+        let backends: Backends = near
+            .iter()
+            .filter_map(|backend| Some((backend.address, *backend.ports.get(port)?)))
+            .collect();
+        (!backends.is_empty()).then_some(Upstream::Endpoints { backends, sticky })
+    };
+    let inside = nearness::inside(spec, &backends, here);
+    let outside = nearness::outside(spec, &backends, here);
+    let ports = spec.ports.iter().flatten();
     ports
         .filter_map(|port| {
-            let number = u16::try_from(port.port).ok()?;
             let udp = match port.protocol.as_deref() {
                 None | Some("TCP") => false,
                 Some("UDP") => true,
@@ -190,21 +235,13 @@ fn ports(
             };
             let node_port = port.node_port.and_then(|p| u16::try_from(p).ok());
             let name = port.name.as_deref().unwrap_or_default();
-            let ready: Backends = backends
-                .iter()
-                .filter_map(|backend| Some((backend.address, *backend.ports.get(name)?)))
-                .collect();
-            let upstream = if api_server {
-                Upstream::ApiServer
-            } else if ready.is_empty() {
-                return None;
-            } else {
-                Upstream::Endpoints {
-                    backends: ready,
-                    sticky,
-                }
-            };
-            Some((number, udp, node_port.filter(|p| *p > 0), upstream))
+            Some(ServicePort {
+                number: u16::try_from(port.port).ok()?,
+                udp,
+                node_port: node_port.filter(|p| *p > 0),
+                inside: upstream(&inside, name),
+                outside: upstream(&outside, name),
+            })
         })
         .collect()
 }

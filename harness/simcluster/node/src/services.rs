@@ -11,7 +11,7 @@ use std::{
 use k8s_openapi::{
     api::{
         core::v1::Service,
-        discovery::v1::{Endpoint, EndpointSlice},
+        discovery::v1::{Endpoint, EndpointHints, EndpointSlice},
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
@@ -36,6 +36,11 @@ pub(crate) struct Backend {
     pub(crate) hostname: Option<String>,
     /// Its ports by the Service's names for them.
     pub(crate) ports: BTreeMap<String, u16>,
+    /// The node that it is on, where that is known.
+    pub(crate) node: Option<String>,
+    /// The nodes and zones that are to prefer it.
+    pub(crate) for_nodes: Vec<String>,
+    pub(crate) for_zones: Vec<String>,
 }
 
 impl Services {
@@ -130,12 +135,25 @@ pub(crate) fn backends(service: &Service, slices: &[Arc<EndpointSlice>]) -> Vec<
                     address,
                     hostname: endpoint.hostname.clone().filter(|h| !h.is_empty()),
                     ports: BTreeMap::new(),
+                    node: endpoint.node_name.clone(),
+                    for_nodes: hints(endpoint, |hints| {
+                        let all = hints.for_nodes.iter().flatten();
+                        all.map(|node| node.name.clone()).collect()
+                    }),
+                    for_zones: hints(endpoint, |hints| {
+                        let all = hints.for_zones.iter().flatten();
+                        all.map(|zone| zone.name.clone()).collect()
+                    }),
                 });
                 backend.ports.extend(ports.clone());
             }
         }
     }
     all.into_values().collect()
+}
+
+fn hints(endpoint: &Endpoint, names: impl Fn(&EndpointHints) -> Vec<String>) -> Vec<String> {
+    endpoint.hints.as_ref().map(names).unwrap_or_default()
 }
 
 fn ready(endpoint: &Endpoint) -> bool {

@@ -27,6 +27,7 @@ use crate::{
     pod::{Action, Event, PodState, Record},
     pod_files,
     runtime::{SIGKILL, SIGTERM, signal_number},
+    sysctls,
     volumes::{in_memory, mounts::Placed, setup::PodVolumes},
 };
 
@@ -160,8 +161,15 @@ impl Worker {
                 self.placed = Arc::clone(&self.mounted.borrow());
                 self.watch_usage();
             }
-            Event::SandboxReady { ip } => self.ip.clone_from(ip),
+            Event::SandboxReady { ip } => {
+                self.ip.clone_from(ip);
+                if let Some(ip) = ip {
+                    let ports = &self.context.host_ports;
+                    ports.open(&self.handle.uid, &self.pod.borrow(), ip);
+                }
+            }
             Event::SandboxRemoved => {
+                self.context.host_ports.close(&self.handle.uid);
                 if let Some(address) = self.address.take() {
                     self.context.release_address(address);
                 }
@@ -319,6 +327,7 @@ impl Worker {
     /// Removes what is left of the pod on this node.
     async fn forget(mut self) {
         self.tasks.shutdown().await;
+        self.context.host_ports.close(&self.handle.uid);
         if let Some(address) = self.address.take() {
             self.context.release_address(address);
         }
@@ -327,6 +336,12 @@ impl Worker {
             tracing::warn!(%error, directory = %directory.display(), "pod directory not removed");
         }
     }
+}
+
+/// Whether the pod's containers see each other's processes.
+fn shares_processes(pod: &Pod) -> bool {
+    let spec = pod.spec.as_ref();
+    spec.is_some_and(|spec| spec.share_process_namespace == Some(true))
 }
 
 async fn make_sandbox(
@@ -363,6 +378,8 @@ async fn make_sandbox(
         .map_err(|error| format!("cannot write into {}: {error}", directory.display()))?;
     let spec = SandboxSpec {
         memory: in_memory::volumes(pod, |volume| context.paths.volume(&uid, volume)),
+        share_processes: shares_processes(pod),
+        sysctls: sysctls::of(pod),
         id: uid,
         hostname: name,
         address,

@@ -165,6 +165,8 @@ fn sandbox(id: &str, host: u8) -> SandboxSpec {
         hostname: id.to_owned(),
         address: Some(Ipv4Addr::new(10, 42, 0, host)),
         memory: Vec::new(),
+        share_processes: false,
+        sysctls: BTreeMap::new(),
     }
 }
 
@@ -189,6 +191,7 @@ fn container(layer: &Path, scratch: PathBuf, program: &str) -> ContainerSpec {
         tty: false,
         pids_of: None,
         memory_limit: None,
+        cpu_limit: None,
     }
 }
 

@@ -1,158 +1,56 @@
-//! Memory limits of containers, kept by the kernel's control groups: version 1 as root, version 2 where this
-//! process may make groups (as root, or in a hierarchy that was delegated to its user).
+//! Limits of containers on memory and processors, kept by the kernel's control groups: version 1 as root, version 2
+//! where this process may make groups (as root, or in a hierarchy that was delegated to its user).
 //!
-//! A node has one group, in it is one for each limited container. Groups do not end with processes, so the init
-//! process removes them when it ends, and [`sweep`] removes those of the dead. CPU and process limits are not
-//! kept.
+//! A node has one group for each controller's hierarchy, in it is one for each limited container. Groups do not end
+//! with processes, so the init process removes them when it ends, and [`sweep`] removes those of the dead. Numbers of
+//! processes are not limited. Where groups can be made is the matter of `places`.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU32, Ordering},
 };
 
-use serde::{Deserialize, Serialize};
+mod places;
 
-/// How the groups of nodes begin: `simcluster-PID-STARTED-NUMBER` of the owner.
-const PREFIX: &str = "simcluster-";
+pub(crate) use places::{Controller, NodeGroup, find, sweep};
+use places::{Place, Version, remove_with_children};
+
 /// Where a process says which group it joins; 0 is itself.
 const MEMBERS: &str = "cgroup.procs";
+/// For this many microseconds at a time, processors are counted out.
+const PERIOD: u64 = 100_000;
+/// The kernel counts out no less.
+const LEAST_QUOTA: u64 = 1000;
 
-/// Which of the kernel's two interfaces it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Version {
-    One,
-    Two,
+/// What a container may have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Bytes.
+    pub(crate) memory: Option<u64>,
+    /// Thousandths of a processor.
+    pub(crate) cpu: Option<u64>,
 }
 
-/// The group that a node's containers are limited in; it need not be there yet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct NodeGroup {
-    version: Version,
-    /// The groups that it may be made in, the better ones first.
-    parents: Vec<PathBuf>,
-    name: String,
-}
-
-/// Where groups can be made by this process, for a node of its own; or why nowhere.
-pub(crate) fn find() -> Result<NodeGroup, String> {
-    static NODES: AtomicU32 = AtomicU32::new(0);
-    let read = |path: &str| fs::read_to_string(path).map_err(|error| format!("{path}: {error}"));
-    let (version, parents) = parents(&read("/proc/self/cgroup")?, &read("/proc/self/mountinfo")?)?;
-    let parents: Vec<_> = parents
-        .into_iter()
-        .filter(|parent| is_writable(parent))
-        .collect();
-    if parents.is_empty() {
-        return Err("no control group was delegated to this user".to_owned());
-    }
-    let pid = std::process::id();
-    let started = started(pid).ok_or("/proc does not tell when this process started")?;
-    let number = NODES.fetch_add(1, Ordering::Relaxed);
-    Ok(NodeGroup {
-        version,
-        parents,
-        name: format!("{PREFIX}{pid}-{started}-{number}"),
-    })
-}
-
-/// Removes the groups of nodes whose owners are dead.
-pub(crate) fn sweep(group: &NodeGroup) {
-    for parent in &group.parents {
-        for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            if owner(&name.to_string_lossy()).is_some_and(|(pid, at)| started(pid) != Some(at)) {
-                remove_with_children(&entry.path());
-            }
+impl Limits {
+    fn of(&self, controller: Controller) -> Option<u64> {
+        match controller {
+            Controller::Memory => self.memory,
+            Controller::Cpu => self.cpu,
         }
     }
-}
-
-/// The process that a group was made for, by its name: its number, and when it started.
-fn owner(name: &str) -> Option<(u32, u64)> {
-    let mut parts = name.strip_prefix(PREFIX)?.split('-');
-    let (pid, started) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
-    parts.next()?.parse::<u32>().ok()?;
-    Some((pid, started))
-}
-
-/// When a process started, in ticks since the machine did: no two processes of one number have the same.
-fn started(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The program's name, in parentheses, may hold anything.
-    let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_whitespace().nth(19)?.parse().ok()
-}
-
-/// Where this process may make groups that limit memory, by the texts of `/proc/self/cgroup` and
-/// `/proc/self/mountinfo`. Pure.
-fn parents(own: &str, mounts: &str) -> Result<(Version, Vec<PathBuf>), String> {
-    let hierarchy = |controller: &str| {
-        own.lines().find_map(|line| {
-            let mut fields = line.splitn(3, ':').skip(1);
-            let (controllers, path) = (fields.next()?, fields.next()?);
-            let found = controllers.split(',').any(|one| one == controller);
-            found.then_some(path)
-        })
-    };
-    if let Some(path) = hierarchy("memory") {
-        let (root, place) = mounted(mounts, |kind, options| {
-            kind == "cgroup" && options.split(',').any(|one| one == "memory")
-        })
-        .ok_or("the memory controller is not mounted")?;
-        return Ok((Version::One, vec![below(&root, &place, path)]));
-    }
-    let path = hierarchy("").ok_or("this kernel has no control groups")?;
-    let (root, place) = mounted(mounts, |kind, _| kind == "cgroup2")
-        .ok_or("no file system of control groups is mounted")?;
-    // A group with processes cannot have limited ones in it, so those above it must do.
-    let own = below(&root, &place, path);
-    let parents = own
-        .ancestors()
-        .take_while(|group| group.starts_with(&place));
-    Ok((Version::Two, parents.map(Path::to_owned).collect()))
-}
-
-/// The root and the place of the first mount that `wanted` knows by its type and its options.
-fn mounted(mounts: &str, wanted: impl Fn(&str, &str) -> bool) -> Option<(PathBuf, PathBuf)> {
-    mounts.lines().find_map(|line| {
-        let (mount, about) = line.split_once(" - ")?;
-        let mut about = about.split(' ');
-        let (kind, options) = (about.next()?, about.nth(1)?);
-        let mut fields = mount.split(' ').skip(3);
-        let (root, place) = (fields.next()?, fields.next()?);
-        wanted(kind, options).then(|| (root.into(), place.into()))
-    })
-}
-
-/// A group's directory; a mount may show only a part of the hierarchy.
-fn below(root: &Path, place: &Path, group: &str) -> PathBuf {
-    let inside = Path::new(group)
-        .strip_prefix(root)
-        .or_else(|_| Path::new(group).strip_prefix("/"));
-    place.join(inside.unwrap_or(Path::new("")))
-}
-
-fn is_writable(directory: &Path) -> bool {
-    use nix::unistd::{AccessFlags, access};
-    access(directory, AccessFlags::W_OK).is_ok()
 }
 
 impl NodeGroup {
-    /// Removes what a node has made; none of its processes may live any more.
-    pub(crate) fn remove(&self) {
-        for parent in &self.parents {
-            remove_with_children(&parent.join(&self.name));
-        }
-    }
-
     /// Whether a limit can be kept here: makes a limited group, and removes it.
-    pub(crate) fn probe(&self) -> Result<String, String> {
+    pub(crate) fn probe(&self, controller: Controller) -> Result<String, String> {
+        let version = self.place(controller)?.version;
         let mut groups = Groups::new(self.clone());
-        let group = groups.limited("probe", 1 << 30)?;
+        let mut group = ContainerGroup::default();
+        let made = groups.limit("probe", controller, 1 << 30, &mut group);
         groups.bury(group);
         groups.end();
-        Ok(match self.version {
+        made.map(|()| match version {
             Version::One => "control groups, version 1".to_owned(),
             Version::Two => "control groups, version 2".to_owned(),
         })
@@ -163,74 +61,111 @@ impl NodeGroup {
 #[derive(Debug)]
 pub(crate) struct Groups {
     group: NodeGroup,
-    /// Made with the first limited container.
-    made: Option<PathBuf>,
+    /// The node's own, each made with the first container that is limited in it.
+    made: BTreeMap<Controller, PathBuf>,
     /// Of ended containers; processes on their way out may hold them a moment longer.
     left: Vec<PathBuf>,
 }
 
-/// One container's group.
-#[derive(Clone, Debug)]
+/// One container's groups; with version 2 it is one for all controllers.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct ContainerGroup {
-    path: PathBuf,
-    version: Version,
+    paths: BTreeSet<PathBuf>,
+    /// Where its memory is limited.
+    memory: Option<(PathBuf, Version)>,
 }
 
 impl Groups {
     pub(crate) fn new(group: NodeGroup) -> Self {
         Self {
             group,
-            made: None,
+            made: BTreeMap::new(),
             left: Vec::new(),
         }
     }
 
-    /// Makes the group of a container whose memory is limited to so many bytes.
-    pub(crate) fn limited(&mut self, id: &str, bytes: u64) -> Result<ContainerGroup, String> {
+    /// Makes the groups of a container; also says which limits are not kept, and why.
+    pub(crate) fn limited(&mut self, id: &str, limits: Limits) -> (ContainerGroup, Vec<String>) {
         self.remove_left();
-        let version = self.group.version;
-        let path = self.node()?.join(id);
+        let (mut group, mut complaints) = (ContainerGroup::default(), Vec::new());
+        for controller in Controller::ALL {
+            let Some(limit) = limits.of(controller) else {
+                continue;
+            };
+            if let Err(why) = self.limit(id, controller, limit, &mut group) {
+                complaints.push(not_kept(controller, &why));
+            }
+        }
+        (group, complaints)
+    }
+
+    fn limit(
+        &mut self,
+        id: &str,
+        controller: Controller,
+        limit: u64,
+        group: &mut ContainerGroup,
+    ) -> Result<(), String> {
+        let version = self.group.place(controller)?.version;
+        let path = self.node(controller)?.join(id);
         let doing = |what: &str| {
             let what = format!("{what} {}", path.display());
             move |error: io::Error| format!("cannot {what}: {error}")
         };
-        fs::create_dir(&path).map_err(doing("make"))?;
+        match fs::create_dir(&path) {
+            // The other controller's.
+            Err(error)
+                if error.kind() == io::ErrorKind::AlreadyExists && group.paths.contains(&path) => {}
+            other => other.map_err(doing("make"))?,
+        }
+        group.paths.insert(path.clone());
         let set = |file: &str, value: &str| fs::write(path.join(file), value);
-        let limited = match version {
-            Version::One => set("memory.limit_in_bytes", &bytes.to_string()),
-            Version::Two => set("memory.max", &bytes.to_string()),
-        };
-        if let Err(error) = limited {
-            let _ = fs::remove_dir(&path);
-            return Err(doing("limit")(error));
+        match (controller, version) {
+            (Controller::Memory, Version::One) => set("memory.limit_in_bytes", &limit.to_string()),
+            (Controller::Memory, Version::Two) => set("memory.max", &limit.to_string()),
+            (Controller::Cpu, Version::One) => set("cpu.cfs_period_us", &PERIOD.to_string())
+                .and(set("cpu.cfs_quota_us", &quota(limit).to_string())),
+            (Controller::Cpu, Version::Two) => {
+                set("cpu.max", &format!("{} {PERIOD}", quota(limit)))
+            }
         }
-        // Swapping is not available to pods, where it can be accounted for; and the whole container ends at once,
-        // as the kubelet has it where the kernel can.
-        let _ = match version {
-            Version::One => set("memory.memsw.limit_in_bytes", &bytes.to_string()),
-            Version::Two => set("memory.swap.max", "0").and(set("memory.oom.group", "1")),
-        };
-        Ok(ContainerGroup { path, version })
+        .map_err(doing("limit"))?;
+        if controller == Controller::Memory {
+            // Swapping is not available to pods, where it can be accounted for; and the whole container ends at
+            // once, as the kubelet has it where the kernel can.
+            let _ = match version {
+                Version::One => set("memory.memsw.limit_in_bytes", &limit.to_string()),
+                Version::Two => set("memory.swap.max", "0").and(set("memory.oom.group", "1")),
+            };
+            group.memory = Some((path, version));
+        }
+        Ok(())
     }
 
-    /// The node's own group, made if it is not there.
-    fn node(&mut self) -> Result<&Path, String> {
-        if self.made.is_none() {
-            self.made = Some(self.make()?);
+    /// The node's own group for a controller, made if it is not there.
+    fn node(&mut self, controller: Controller) -> Result<&Path, String> {
+        if !self.made.contains_key(&controller) {
+            let made = self.make(self.group.place(controller)?)?;
+            self.made.insert(controller, made);
         }
-        Ok(self.made.as_deref().unwrap_or(Path::new("")))
+        let made = self.made.get(&controller).map(PathBuf::as_path);
+        Ok(made.unwrap_or(Path::new("")))
     }
 
-    fn make(&self) -> Result<PathBuf, String> {
+    fn make(&self, place: &Place) -> Result<PathBuf, String> {
         let mut why = String::new();
-        for parent in &self.group.parents {
-            let place = parent.join(&self.group.name);
-            let made = fs::create_dir(&place).and_then(|()| self.pass_on(parent, &place));
-            match made {
-                Ok(()) => return Ok(place),
+        for parent in &place.parents {
+            let path = parent.join(&self.group.name);
+            let made = match fs::create_dir(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+                other => other,
+            };
+            match made.and_then(|()| pass_on(place, parent, &path)) {
+                Ok(()) => return Ok(path),
                 Err(error) => {
-                    let _ = fs::remove_dir(&place);
-                    why = format!("{why}{}: {error}; ", place.display());
+                    // Another controller's groups may be in it.
+                    let _ = fs::remove_dir(&path);
+                    why = format!("{why}{}: {error}; ", path.display());
                 }
             }
         }
@@ -240,21 +175,9 @@ impl Groups {
         ))
     }
 
-    /// Lets groups below `place` limit memory.
-    fn pass_on(&self, parent: &Path, place: &Path) -> io::Result<()> {
-        if self.group.version == Version::One {
-            return Ok(());
-        }
-        let has = |text: String| text.split_whitespace().any(|one| one == "memory");
-        if !has(fs::read_to_string(place.join("cgroup.controllers"))?) {
-            fs::write(parent.join("cgroup.subtree_control"), "+memory")?;
-        }
-        fs::write(place.join("cgroup.subtree_control"), "+memory")
-    }
-
-    /// Removes the group of a container that has ended.
+    /// Removes the groups of a container that has ended.
     pub(crate) fn bury(&mut self, group: ContainerGroup) {
-        self.left.push(group.path);
+        self.left.extend(group.paths);
         self.remove_left();
     }
 
@@ -266,30 +189,58 @@ impl Groups {
 
     /// Whether anything was made that has to be removed.
     pub(crate) fn are_used(&self) -> bool {
-        self.made.is_some()
+        !self.made.is_empty()
     }
 
     /// Removes all of it; no process of the node may live any more.
     pub(crate) fn end(&mut self) {
-        if let Some(made) = self.made.take() {
+        for made in std::mem::take(&mut self.made).into_values() {
             remove_with_children(&made);
         }
     }
 }
 
+/// What to say of a limit that cannot be kept.
+pub(crate) fn not_kept(controller: Controller, why: &str) -> String {
+    format!("its {} limit is not kept: {why}", controller.name())
+}
+
+fn quota(thousandths: u64) -> u64 {
+    (thousandths.saturating_mul(PERIOD) / 1000).max(LEAST_QUOTA)
+}
+
+/// Lets groups below `path` limit what the place is for.
+fn pass_on(place: &Place, parent: &Path, path: &Path) -> io::Result<()> {
+    if place.version == Version::One {
+        return Ok(());
+    }
+    let name = place.controller.name();
+    let has = |text: String| text.split_whitespace().any(|one| one == name);
+    let change = format!("+{name}");
+    if !has(fs::read_to_string(path.join("cgroup.controllers"))?) {
+        fs::write(parent.join("cgroup.subtree_control"), &change)?;
+    }
+    fs::write(path.join("cgroup.subtree_control"), &change)
+}
+
 impl ContainerGroup {
-    /// Moves this very process into it.
+    /// Moves this very process into them.
     pub(crate) fn join(&self) -> io::Result<()> {
-        fs::write(self.path.join(MEMBERS), "0")
+        self.paths
+            .iter()
+            .try_for_each(|path| fs::write(path.join(MEMBERS), "0"))
     }
 
     /// Whether the kernel has killed any process in it for its memory.
     pub(crate) fn was_out_of_memory(&self) -> bool {
-        let file = match self.version {
+        let Some((path, version)) = &self.memory else {
+            return false;
+        };
+        let file = match version {
             Version::One => "memory.oom_control",
             Version::Two => "memory.events",
         };
-        let text = fs::read_to_string(self.path.join(file)).unwrap_or_default();
+        let text = fs::read_to_string(path.join(file)).unwrap_or_default();
         out_of_memory(&text) > 0
     }
 }
@@ -302,72 +253,9 @@ fn out_of_memory(text: &str) -> u64 {
         .unwrap_or(0)
 }
 
-fn remove_with_children(group: &Path) {
-    for entry in fs::read_dir(group).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            let _ = fs::remove_dir(entry.path());
-        }
-    }
-    let _ = fs::remove_dir(group);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn with_version_one_it_is_the_group_of_the_memory_controller() {
-        let own = "5:devices:/\n4:cpu,memory:/a/b\n0::/\n";
-        let mounts = "30 29 0:26 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n\
-             31 29 0:27 /a /sys/fs/cgroup/memory rw,nosuid shared:9 - cgroup cgroup rw,memory\n\
-             32 29 0:28 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
-        let expected = vec![PathBuf::from("/sys/fs/cgroup/memory/b")];
-        assert_eq!(parents(own, mounts), Ok((Version::One, expected)));
-    }
-
-    #[test]
-    fn with_version_two_those_above_will_do_as_well() {
-        let own = "0::/user.slice/app\n";
-        let mounts = "30 29 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n";
-        let expected = [
-            "/sys/fs/cgroup/user.slice/app",
-            "/sys/fs/cgroup/user.slice",
-            "/sys/fs/cgroup",
-        ];
-        let expected = expected.map(PathBuf::from).to_vec();
-        assert_eq!(parents(own, mounts), Ok((Version::Two, expected)));
-    }
-
-    #[test]
-    fn without_a_mount_it_says_so() {
-        assert!(parents("0::/\n", "").is_err());
-        assert!(parents("", "").is_err());
-    }
-
-    #[test]
-    fn only_groups_of_the_dead_are_swept() {
-        let me = std::process::id();
-        let at = started(me).expect("/proc is there");
-        assert_eq!(owner(&format!("simcluster-{me}-{at}-0")), Some((me, at)));
-        assert_eq!(owner("simcluster-1-2"), None);
-        assert_eq!(owner("user.slice"), None);
-        let parent = tempfile::tempdir().expect("a temporary directory");
-        let (mine, dead) = (
-            format!("simcluster-{me}-{at}-0"),
-            format!("simcluster-{me}-1-0"),
-        );
-        for name in [mine.as_str(), &format!("{dead}/container"), "other"] {
-            fs::create_dir_all(parent.path().join(name)).expect("a new directory");
-        }
-        sweep(&NodeGroup {
-            version: Version::Two,
-            parents: vec![parent.path().to_owned()],
-            name: String::new(),
-        });
-        assert!(parent.path().join(mine).exists());
-        assert!(!parent.path().join(dead).exists());
-        assert!(parent.path().join("other").exists());
-    }
 
     #[test]
     fn kills_are_counted_in_both_versions_words() {

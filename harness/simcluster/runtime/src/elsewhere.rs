@@ -140,6 +140,11 @@ impl Runtime {
         Err("only Linux has control groups".to_owned())
     }
 
+    /// Limits are not kept here.
+    pub fn cpu_limits() -> Result<String, String> {
+        Err("only Linux has control groups".to_owned())
+    }
+
     /// Never called.
     pub fn isolation(&self) -> &Isolation {
         match self.0 {}

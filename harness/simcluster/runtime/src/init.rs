@@ -7,7 +7,7 @@
 //! - [`main`]: from the re-executed program to PID 1 (`mapping`, `boot`)
 //! - `server`: the loop that answers calls; `processes`: who runs; `network`: namespaces and sockets
 //! - `child`: what a cloned process does until it executes its program (`root`, `mounts`, `tree`,
-//!   `devices`, `terminal`, `privileges`, `program`)
+//!   `devices`, `terminal`, `privileges`, `program`), or for its whole life (`pause`)
 
 use std::{
     io,
@@ -33,6 +33,7 @@ mod devices;
 mod mapping;
 mod mounts;
 mod network;
+mod pause;
 mod privileges;
 mod processes;
 mod program;

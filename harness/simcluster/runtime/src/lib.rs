@@ -14,7 +14,7 @@
 //! - `owner`: this side: [`Runtime`], [`Process`], [`Terminal`]
 //! - `protocol`, `wire`: what the two sides say, and how
 //! - `init`: the other side, one thread, from PID 1 to the program in its container
-//! - `cgroups`: memory limits; `netlink`: links and addresses; `sys`: the only unsafe code
+//! - `cgroups`: limits; `netlink`: links and addresses; `sys`: the only unsafe code
 //!
 //! A container's start: 1. [`Runtime::start_container`] sends the spec and the ends of three pipes. 2. The
 //! init process clones a child with new pid and mount namespaces and goes on serving. 3. The child joins

@@ -15,7 +15,7 @@ use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 use crate::{
-    cgroups,
+    cgroups::{self, Controller},
     error::{Error, ProbeError},
     protocol::{Answer, Failure, Request},
     spec::{ContainerSpec, ExecSpec, NetworkSpec, SandboxSpec, Target},
@@ -105,7 +105,12 @@ impl Runtime {
 
     /// How the memory of containers is limited on this machine for this user; or why limits are not kept.
     pub fn memory_limits() -> Result<String, String> {
-        cgroups::find()?.probe()
+        cgroups::find()?.probe(Controller::Memory)
+    }
+
+    /// As [`Runtime::memory_limits`], of their processor time.
+    pub fn cpu_limits() -> Result<String, String> {
+        cgroups::find()?.probe(Controller::Cpu)
     }
 
     /// How containers are kept apart from the host, and which users they can have.

@@ -19,7 +19,7 @@ pub(crate) struct Boot {
     pub(crate) network: NetworkSpec,
     pub(crate) identity: Identity,
     pub(crate) fabric: Joining,
-    /// Where memory is limited, or why it cannot be.
+    /// Where containers are limited, or why they cannot be.
     pub(crate) limits: Result<NodeGroup, String>,
 }
 

@@ -26,6 +26,10 @@ pub struct SandboxSpec {
     pub address: Option<Ipv4Addr>,
     /// Directories that are in memory for as long as the sandbox is.
     pub memory: Vec<MemoryVolume>,
+    /// Whether its containers see and may signal each other's processes, among which the first is none of theirs.
+    pub share_processes: bool,
+    /// The kernel's settings in its namespaces: `net.ipv4.tcp_syncookies` and the like, with what to set.
+    pub sysctls: BTreeMap<String, String>,
 }
 
 /// A directory of the host on which a file system in memory is mounted, for containers that bind it.
@@ -46,6 +50,17 @@ pub enum Mount {
     Bind {
         /// On the host.
         source: PathBuf,
+        /// In the container; made if absent.
+        target: PathBuf,
+        /// Refuse writes.
+        read_only: bool,
+    },
+    /// A directory or file inside a directory of the host; no symbolic link in it leads out.
+    BindPart {
+        /// On the host.
+        source: PathBuf,
+        /// In the source; a directory is made if nothing is there.
+        part: PathBuf,
         /// In the container; made if absent.
         target: PathBuf,
         /// Refuse writes.
@@ -89,12 +104,16 @@ pub struct ContainerSpec {
     pub capabilities: Option<Vec<String>>,
     /// Give it a terminal.
     pub tty: bool,
-    /// Another container of the sandbox, whose processes it sees and may signal. It has processes of its own otherwise.
+    /// Another container of the sandbox, whose processes it sees and may signal. It has processes of its own
+    /// otherwise, unless those of the sandbox are shared.
     pub pids_of: Option<String>,
     /// Bytes of memory, of all its processes together; the kernel kills what wants more, and the container's end
     /// then says so in [`ExitStatus::oom_killed`]. Where no limit can be kept it runs without one, and a warning
     /// of its process says so.
     pub memory_limit: Option<u64>,
+    /// Thousandths of a processor, of all its processes together; who wants more waits. Where no limit can be kept
+    /// it is as with memory.
+    pub cpu_limit: Option<u64>,
 }
 
 /// Numeric user and groups.

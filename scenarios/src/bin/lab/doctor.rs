@@ -31,6 +31,11 @@ pub(crate) async fn run() -> Result<(), Failure> {
             needed: false,
         },
         Finding {
+            what: "processor limits",
+            answer: simcluster::cpu_limits(),
+            needed: false,
+        },
+        Finding {
             what: "image cache",
             answer: cache(),
             needed: true,

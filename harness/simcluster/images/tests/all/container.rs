@@ -187,6 +187,8 @@ impl Container {
             hostname: "pod".to_owned(),
             address: Some(Ipv4Addr::new(10, 42, 0, 2)),
             memory: Vec::new(),
+            share_processes: false,
+            sysctls: BTreeMap::new(),
         };
         runtime.create_sandbox(sandbox).await.unwrap();
         let scratch = tempfile::tempdir_in(self.scratch.path()).unwrap();
@@ -233,6 +235,7 @@ impl Container {
             tty: false,
             pids_of: None,
             memory_limit: None,
+            cpu_limit: None,
         }
     }
 }

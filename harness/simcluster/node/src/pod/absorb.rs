@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::Pod;
 
 use super::{
     Action, Ending, Event, Part, PodState, Standing, backoff,
+    conditions::PREEMPTING,
     container::{Activity, ContainerState, Role, Shown, StartFailure, Terminated},
     ephemeral_containers, first_reason,
     probes::{ProbeKind, ProbeOutcome, ProbeResults},
@@ -37,7 +38,13 @@ impl PodState {
                     format!("Pod was rejected: {message}"),
                 );
             }
-            Event::Tick | Event::Evicted { .. } => {}
+            Event::Preempted if self.ending.is_none() => {
+                let message = "Preempted in order to admit critical pod";
+                record(out, None, true, PREEMPTING, message.to_owned());
+                self.fail(Ending::Evicted, PREEMPTING, message.to_owned());
+                self.shorten_grace(now);
+            }
+            Event::Tick | Event::Evicted { .. } | Event::Preempted => {}
             Event::VolumesMounted => self.volumes = Part::Ready,
             Event::SandboxReady { ip } => {
                 self.sandbox = Part::Ready;

@@ -38,6 +38,9 @@ impl Verdict {
     }
 }
 
+/// Why a pod has failed that a critical one has pushed out.
+pub(super) const PREEMPTING: &str = "Preempting";
+
 impl PodState {
     /// All conditions of this node for a pod in `phase`, with the times of those that did not change.
     pub(super) fn conditions(&self, phase: &str, now: Timestamp) -> Vec<PodCondition> {
@@ -55,15 +58,19 @@ impl PodState {
             ("ContainersReady", containers_ready),
             ("PodScheduled", Verdict::yes()),
         ];
-        let disruption = self
-            .failure
-            .as_ref()
-            .filter(|(reason, _)| reason == "Evicted");
-        let disruption = disruption.map(|(_, message)| {
+        let disruption = self.failure.as_ref().and_then(|(reason, message)| {
+            let preempted = "Pod was preempted by Kubelet to accommodate a critical pod.";
+            match reason.as_ref() {
+                "Evicted" => Some(message.clone()),
+                PREEMPTING => Some(preempted.to_owned()),
+                _ => None,
+            }
+        });
+        let disruption = disruption.map(|message| {
             let verdict = Verdict {
                 status: true,
                 reason: Some("TerminationByKubelet"),
-                message: Some(message.clone()),
+                message: Some(message),
             };
             ("DisruptionTarget", verdict)
         });

@@ -1,11 +1,11 @@
 //! Which emptyDirs of a pod are in memory (`medium: Memory`), and how large they may grow. Pure.
 //!
-//! Who writes beyond the limit is told that no space is left; nobody is evicted. An emptyDir of which some container
-//! mounts a part (`subPath`) stays on disk, since the node makes the parts, and it does not see what is in memory.
+//! Who writes beyond the limit is told that no space is left; nobody is evicted. The node itself does not see what is
+//! in memory: parts of it (`subPath`) are found by the runtime.
 
 use std::path::PathBuf;
 
-use k8s_openapi::api::core::v1::{Pod, PodSpec, VolumeMount};
+use k8s_openapi::api::core::v1::{Pod, Volume};
 use simcluster_runtime::spec::MemoryVolume;
 
 use crate::quantity;
@@ -21,10 +21,7 @@ pub(crate) fn volumes(pod: &Pod, path: impl Fn(&str) -> PathBuf) -> Vec<MemoryVo
         .and_then(|context| u32::try_from(context.fs_group?).ok());
     let all = spec.volumes.iter().flatten();
     all.filter_map(|volume| {
-        let source = volume.empty_dir.as_ref()?;
-        if source.medium.as_deref() != Some("Memory") || has_parts(spec, &volume.name) {
-            return None;
-        }
+        let source = volume.empty_dir.as_ref().filter(|_| wants_memory(volume))?;
         let limit = source.size_limit.as_ref();
         let size = limit.and_then(|limit| quantity::divide(&limit.0, "1"));
         Some(MemoryVolume {
@@ -38,15 +35,10 @@ pub(crate) fn volumes(pod: &Pod, path: impl Fn(&str) -> PathBuf) -> Vec<MemoryVo
     .collect()
 }
 
-/// Whether some container mounts only a part of the volume.
-fn has_parts(spec: &PodSpec, volume: &str) -> bool {
-    let inits = spec.init_containers.iter().flatten();
-    let mounts = inits
-        .chain(&spec.containers)
-        .flat_map(|container| container.volume_mounts.iter().flatten());
-    let is_set = |part: &Option<String>| part.as_deref().is_some_and(|part| !part.is_empty());
-    let is_part = |mount: &VolumeMount| is_set(&mount.sub_path) || is_set(&mount.sub_path_expr);
-    mounts.filter(|mount| mount.name == volume).any(is_part)
+/// Whether a volume is an emptyDir that asks to be in memory.
+pub(crate) fn wants_memory(volume: &Volume) -> bool {
+    let source = volume.empty_dir.as_ref();
+    source.is_some_and(|source| source.medium.as_deref() == Some("Memory"))
 }
 
 #[cfg(test)]
@@ -56,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_is_for_those_that_ask_and_are_mounted_whole() {
+    fn memory_is_for_those_that_ask() {
         let pod: Pod = serde_json::from_value(json!({"spec": {
             "securityContext": {"fsGroup": 7},
             "volumes": [
@@ -78,7 +70,11 @@ mod tests {
         };
         assert_eq!(
             volumes(&pod, |name| PathBuf::from(name)),
-            [volume("memory", Some(1 << 20)), volume("free", None)]
+            [
+                volume("memory", Some(1 << 20)),
+                volume("free", None),
+                volume("parts", None)
+            ]
         );
     }
 }

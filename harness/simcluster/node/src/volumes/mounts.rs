@@ -18,6 +18,8 @@ pub(crate) struct Placed {
     pub(crate) path: PathBuf,
     /// Refuse writes whatever the mount says: a claim's `readOnly`, or files of the API.
     pub(crate) read_only: bool,
+    /// Only containers see what is in it: it is in memory, mounted by the runtime.
+    pub(crate) in_memory: bool,
 }
 
 /// The files every container of a pod gets.
@@ -53,12 +55,23 @@ pub(crate) fn mounts(
             }
             _ => None,
         };
+        let target = absolute(&mount.mount_path);
+        let read_only = volume.read_only || mount.read_only.unwrap_or_default();
         let source = match sub {
+            Some(sub) if volume.in_memory => {
+                place::stays_inside(&sub)?;
+                let part = Mount::BindPart {
+                    source: volume.path.clone(),
+                    part: sub.into(),
+                    target: target.clone(),
+                    read_only,
+                };
+                all.push((target, part));
+                continue;
+            }
             Some(sub) => place::sub_path(&volume.path, &sub)?,
             None => volume.path.clone(),
         };
-        let target = absolute(&mount.mount_path);
-        let read_only = volume.read_only || mount.read_only.unwrap_or_default();
         all.push((
             target.clone(),
             Mount::Bind {
@@ -118,6 +131,9 @@ mod tests {
             .map(|mount| match mount {
                 Mount::Bind {
                     target, read_only, ..
+                }
+                | Mount::BindPart {
+                    target, read_only, ..
                 } => (target.to_str().unwrap(), *read_only),
                 Mount::Tmpfs { target, .. } => (target.to_str().unwrap(), false),
             })
@@ -130,6 +146,7 @@ mod tests {
         let placed = |read_only| Placed {
             path: dir.path().to_owned(),
             read_only,
+            in_memory: false,
         };
         let volumes = [
             ("rw".to_owned(), placed(false)),

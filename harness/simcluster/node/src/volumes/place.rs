@@ -119,9 +119,7 @@ pub(crate) fn sub_path(volume: &Path, sub: &str) -> Result<PathBuf, String> {
         matches!((real, root), (Ok(real), Ok(root)) if real.starts_with(&root))
     };
     let path = volume.join(sub.trim_start_matches('/'));
-    if sub.split('/').any(|step| step == "..") {
-        return Err(format!("subPath {sub:?} must not contain '..'"));
-    }
+    stays_inside(sub)?;
     if !path.exists() {
         fs::create_dir_all(&path)
             .map_err(|error| format!("failed to create subPath directory {sub:?}: {error}"))?;
@@ -131,6 +129,14 @@ pub(crate) fn sub_path(volume: &Path, sub: &str) -> Result<PathBuf, String> {
     }
     path.canonicalize()
         .map_err(|error| format!("subPath {sub:?}: {error}"))
+}
+
+/// Refuses a `subPath` that says it leads out; links in the volume are another matter.
+pub(crate) fn stays_inside(sub: &str) -> Result<(), String> {
+    match sub.split('/').any(|step| step == "..") {
+        true => Err(format!("subPath {sub:?} must not contain '..'")),
+        false => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use kube::Client;
 use tokio::sync::Mutex;
 
 use super::{
+    in_memory,
     mounts::Placed,
     payload,
     place::{self, NodePaths},
@@ -69,17 +70,11 @@ impl PodVolumes {
             self.write(pod, facts, volume, &path)
                 .await
                 .map_err(failed)?;
-            return Ok(Placed {
-                path,
-                read_only: true,
-            });
+            return Ok(on_disk(path, true));
         }
         if let Some(source) = &volume.host_path {
             let path = self.host_path(source).map_err(failed)?;
-            return Ok(Placed {
-                path,
-                read_only: false,
-            });
+            return Ok(on_disk(path, false));
         }
         if let Some(source) = &volume.persistent_volume_claim {
             let read_only = source.read_only.unwrap_or_default();
@@ -96,8 +91,8 @@ impl PodVolumes {
         if volume.empty_dir.is_some() || source_name(volume).is_none() {
             place::empty_directory(&path, fs_group(pod)).map_err(|e| failed(e.to_string()))?;
             return Ok(Placed {
-                path,
-                read_only: false,
+                in_memory: in_memory::wants_memory(volume),
+                ..on_disk(path, false)
             });
         }
         let kind = source_name(volume).unwrap_or_default();
@@ -193,7 +188,7 @@ impl PodVolumes {
         };
         if let Some(source) = &spec.host_path {
             let path = self.host_path(source).map_err(failed)?;
-            return Ok(Placed { path, read_only });
+            return Ok(on_disk(path, read_only));
         }
         if let Some(source) = &spec.local {
             let path = self.paths.host(&source.path);
@@ -201,7 +196,7 @@ impl PodVolumes {
                 return Err(failed(format!("path {:?} does not exist", source.path)));
             }
             write::give(&path, fs_group(pod)).map_err(|e| failed(e.to_string()))?;
-            return Ok(Placed { path, read_only });
+            return Ok(on_disk(path, read_only));
         }
         Err(failed(
             "this node supports hostPath and local persistent volumes only".into(),
@@ -228,6 +223,14 @@ pub(crate) fn volumes(pod: &Pod) -> impl Iterator<Item = &Volume> {
     pod.spec
         .iter()
         .flat_map(|spec| spec.volumes.iter().flatten())
+}
+
+fn on_disk(path: PathBuf, read_only: bool) -> Placed {
+    Placed {
+        path,
+        read_only,
+        in_memory: false,
+    }
 }
 
 fn fs_group(pod: &Pod) -> Option<u32> {

@@ -125,7 +125,6 @@ impl Launch {
     }
 
     async fn try_start(&self) -> Result<Started, StartFailure> {
-        self.look_for_pull_secrets().await;
         let image = self.image().await?;
         let environment = self
             .environment(&image)
@@ -243,7 +242,8 @@ impl Launch {
             capabilities: kept,
             tty: self.container.tty.unwrap_or_default(),
             pids_of: self.target()?,
-            memory_limit: self.memory_limit(),
+            memory_limit: self.limit("memory", "1"),
+            cpu_limit: self.limit("cpu", "1m"),
         })
     }
 
@@ -263,11 +263,11 @@ impl Launch {
         })
     }
 
-    /// The container's memory limit in bytes.
-    fn memory_limit(&self) -> Option<u64> {
+    /// The container's limit on a resource, in so many of `unit`.
+    fn limit(&self, resource: &str, unit: &str) -> Option<u64> {
         let limits = self.container.resources.as_ref()?.limits.as_ref()?;
-        let bytes = crate::quantity::divide(&limits.get("memory")?.0, "1")?;
-        u64::try_from(bytes).ok().filter(|bytes| *bytes > 0)
+        let amount = crate::quantity::divide(&limits.get(resource)?.0, unit)?;
+        u64::try_from(amount).ok().filter(|amount| *amount > 0)
     }
 
     /// A file or directory of this run.

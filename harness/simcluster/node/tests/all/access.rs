@@ -198,6 +198,27 @@ async fn logs_have_their_options() {
 }
 
 #[tokio::test]
+async fn containers_of_a_pod_share_their_processes_if_it_says_so() {
+    let cluster = Cluster::start().await;
+    let looks = shell(
+        "while :; do for it in /proc/[0-9]*; do \
+             read -r name 2> /dev/null < $it/comm && [ \"$name\" = sleep ] && break 2; \
+         done; done; cat /proc/1/comm; kill ${it##*/}; echo told",
+    );
+    let mut told = shell("sleep 1000; echo \"ended with $?\"");
+    told["name"] = json!("told");
+    let spec = json!({"shareProcessNamespace": true, "containers": [looks, told]});
+    let (pod, log) = cluster.run("shared", spec).await;
+    assert_eq!(log, "pause\ntold\n");
+    let options = LogOptions {
+        container: "told".into(),
+        ..LogOptions::default()
+    };
+    assert_eq!(cluster.logs(&pod, options).await, "ended with 143\n");
+    cluster.end().await;
+}
+
+#[tokio::test]
 async fn an_ephemeral_container_sees_the_processes_of_its_target() {
     let cluster = Cluster::start().await;
     cluster

@@ -96,3 +96,65 @@ async fn an_unsafe_sysctl_is_forbidden() {
     );
     cluster.end().await;
 }
+
+#[tokio::test]
+async fn safe_sysctls_are_those_of_the_pods_own_network() {
+    let cluster = Cluster::start().await;
+    let script = "cat /proc/sys/net/ipv4/tcp_keepalive_time /proc/sys/kernel/shm_rmid_forced";
+    let spec = json!({
+        "securityContext": {"sysctls": [
+            {"name": "net.ipv4.tcp_keepalive_time", "value": "77"},
+            {"name": "kernel/shm_rmid_forced", "value": "1"},
+        ]},
+        "containers": [shell(script)],
+    });
+    let (_, log) = cluster.run("own", spec).await;
+    assert_eq!(log, "77\n1\n");
+    cluster.end().await;
+}
+
+#[tokio::test]
+async fn a_value_that_the_kernel_does_not_take_keeps_the_pod_from_its_sandbox() {
+    let cluster = Cluster::start().await;
+    let sysctls = json!([{"name": "net.ipv4.tcp_keepalive_time", "value": "long"}]);
+    let spec = json!({"securityContext": {"sysctls": sysctls}, "containers": [shell("")]});
+    cluster.pod("odd", spec).await;
+    let said = cluster.wait_event("odd", "FailedCreatePodSandBox").await;
+    assert!(
+        said.contains("set net.ipv4.tcp_keepalive_time to \"long\""),
+        "{said}"
+    );
+    cluster.end().await;
+}
+
+#[tokio::test]
+async fn a_critical_pod_pushes_out_another_that_it_needs_the_room_of() {
+    let cluster = Cluster::start().await;
+    let node: Api<k8s_openapi::api::core::v1::Node> = Api::all(cluster.client.clone());
+    let status = node.get(NODE).await.unwrap().status.unwrap();
+    let all = &status.allocatable.unwrap()["cpu"].0;
+    cluster.pod("ordinary", asking(all)).await;
+    cluster.wait_phase("ordinary", "Running").await;
+    let class: k8s_openapi::api::scheduling::v1::PriorityClass = serde_json::from_value(
+        json!({"metadata": {"name": "system-node-critical"}, "value": 2_000_001_000}),
+    )
+    .unwrap();
+    let classes = Api::all(cluster.client.clone());
+    // Some servers have it from the start.
+    let _ = classes
+        .create(&kube::api::PostParams::default(), &class)
+        .await;
+    let mut critical = asking("1m");
+    critical["priorityClassName"] = json!("system-node-critical");
+    cluster.pod("critical", critical).await;
+    cluster.wait_phase("critical", "Running").await;
+    let gone = cluster
+        .wait_phase("ordinary", "Failed")
+        .await
+        .status
+        .unwrap();
+    assert_eq!(gone.reason.as_deref(), Some("Preempting"));
+    let said = cluster.wait_event("ordinary", "Preempting").await;
+    assert_eq!(said, "Preempted in order to admit critical pod");
+    cluster.end().await;
+}

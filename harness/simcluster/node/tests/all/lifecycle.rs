@@ -378,3 +378,31 @@ async fn a_secret_for_registries_that_is_not_there_is_named() {
     );
     cluster.end().await;
 }
+
+#[tokio::test]
+async fn a_nodes_status_lists_the_images_that_it_has() {
+    let cluster = Cluster::start().await;
+    cluster
+        .pod("p", json!({"containers": [shell("sleep 600")]}))
+        .await;
+    cluster.wait_ready("p").await;
+    let nodes: kube::Api<k8s_openapi::api::core::v1::Node> = kube::Api::all(cluster.client.clone());
+    let listed = kube::runtime::wait::await_condition(
+        nodes,
+        crate::support::NODE,
+        |node: Option<&k8s_openapi::api::core::v1::Node>| {
+            let status = node.and_then(|node| node.status.as_ref());
+            status.is_some_and(|status| status.images.is_some())
+        },
+    );
+    let node = tokio::time::timeout(std::time::Duration::from_secs(30), listed).await;
+    let node = node.expect("the images are told").unwrap().unwrap();
+    let images = node.status.unwrap().images.unwrap();
+    let names = [
+        "docker.io/library/host@sha256:0",
+        "docker.io/library/host:1",
+    ];
+    assert_eq!(images[0].names.as_deref().unwrap(), names);
+    assert!(images[0].size_bytes.unwrap() > 100_000, "{images:?}");
+    cluster.end().await;
+}

@@ -162,3 +162,31 @@ async fn datagrams_reach_a_service_and_come_back() {
     assert_eq!(answer, "answer: ping");
     cluster.end().await;
 }
+
+#[tokio::test]
+async fn a_port_of_the_node_leads_to_the_pod_that_asks_for_it_while_that_lives() {
+    let cluster = Cluster::start().await;
+    let server = [("PORT", "8080"), ("STATUS", "200"), ("ANSWER", "hello")];
+    let mut c = program("http_server", &server);
+    c["readinessProbe"] = json!({"tcpSocket": {"port": 8080}, "periodSeconds": 1});
+    c["ports"] = json!([{"containerPort": 8080, "hostPort": 9090}]);
+    let spec = json!({"terminationGracePeriodSeconds": 0, "containers": [c]});
+    cluster.pod("server", spec).await;
+    let pod = cluster.wait_ready("server").await;
+    let node = pod.status.unwrap().host_ip.unwrap();
+    let target = format!("{node}:9090");
+    let asks = || program("fetch", &[("TARGET", &target)]);
+    assert_eq!(say(&cluster, "asks", asks()).await, "answer: hello");
+    cluster.delete("server", 0).await;
+    cluster.wait_gone("server").await;
+    // The node stops listening a moment after the pod has gone.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    for number in 0.. {
+        let said = say(&cluster, &format!("again-{number}"), asks()).await;
+        if said == "error: ConnectionRefused" {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "last: {said}");
+    }
+    cluster.end().await;
+}

@@ -290,3 +290,30 @@ async fn an_empty_dir_in_memory_is_shared_and_full_at_its_limit() {
     assert_eq!(log, "tmpfs full\n");
     cluster.end().await;
 }
+
+#[tokio::test]
+async fn parts_of_an_empty_dir_in_memory_are_in_memory_too() {
+    let cluster = Cluster::start().await;
+    let part = json!([{"name": "v", "mountPath": "/part", "subPathExpr": "$(WHO)/deep"}]);
+    let script = "head -c 3000000 /dev/zero > /part/f || echo full; rm /part/f; echo mine > /part/x; \
+                  while read -r _ place kind _; do [ $place = /part ] && echo $kind; done < /proc/mounts; exit 0";
+    let mut init = mounted(script, part);
+    init["name"] = json!("writes");
+    init["env"] = json!([{"name": "WHO", "value": "me"}]);
+    // A container's complaint that no space is left comes in its own words.
+    init["command"] = json!(["sh", "-c", format!("({script}) > /whole/said 2> /dev/null")]);
+    init["volumeMounts"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"name": "v", "mountPath": "/whole"}));
+    let whole = json!([{"name": "v", "mountPath": "/v"}]);
+    let spec = json!({
+        "restartPolicy": "Never",
+        "volumes": [{"name": "v", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}],
+        "initContainers": [init],
+        "containers": [mounted("cat /v/said /v/me/deep/x", whole)],
+    });
+    let (_, log) = cluster.run("parts", spec).await;
+    assert_eq!(log, "full\ntmpfs\nmine\n");
+    cluster.end().await;
+}

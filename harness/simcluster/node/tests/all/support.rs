@@ -22,7 +22,7 @@ use kube::{
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use simcluster_apiserver::{ApiServer, Config, Identity};
-use simcluster_images::{Image, ImageConfig};
+use simcluster_images::{Image, ImageConfig, PullOptions};
 use simcluster_kubelet_api::{Kubelet, LogOptions, PodRef};
 use simcluster_node::{ImageFailure, Images, Node, NodeConfig};
 use tokio::net::TcpStream;
@@ -317,7 +317,11 @@ impl Images for HostImages {
             .then(|| Arc::new(host_image(reference)))
     }
 
-    fn ensure(&self, reference: &str) -> BoxFuture<'static, Result<Arc<Image>, ImageFailure>> {
+    fn ensure(
+        &self,
+        reference: &str,
+        _options: PullOptions,
+    ) -> BoxFuture<'static, Result<Arc<Image>, ImageFailure>> {
         let reference = reference.to_owned();
         async move {
             match reference.as_str() {

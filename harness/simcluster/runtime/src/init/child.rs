@@ -27,7 +27,8 @@ use nix::{
 };
 
 use super::{
-    boot::Node, devices, mounts, network::Namespaces, privileges, program::Program, root, terminal,
+    boot::Node, devices, mounts, network::Namespaces, pause, privileges, program::Program, root,
+    terminal,
 };
 use crate::{
     cgroups::ContainerGroup,
@@ -44,7 +45,7 @@ pub(super) struct Child<'a> {
     pub(super) sandbox: Option<&'a Namespaces>,
     /// What the pod's containers share as `/dev/shm`.
     pub(super) shared_memory: Option<&'a Path>,
-    /// What limits its memory, if anything does.
+    /// What limits it, if anything does.
     pub(super) limits: Option<&'a ContainerGroup>,
     /// Standard input, output and error; empty if the program has a terminal.
     pub(super) stdio: Vec<OwnedFd>,
@@ -59,6 +60,8 @@ pub(super) enum Work {
         program: Box<Program>,
     },
     RemoveTree(PathBuf),
+    /// Be the first of the processes that a pod's containers share.
+    Hold,
 }
 
 /// The namespaces of a running container that its sandbox does not have.
@@ -169,6 +172,7 @@ fn perform(child: &Child<'_>, work: &Work) -> Result<(), Report> {
             program,
         } => exec(child, namespaces, program),
         Work::RemoveTree(path) => return remove_tree(path),
+        Work::Hold => namespaces_of(child).and_then(pause::hold),
     };
     match launched {
         Ok(never) => match never {},
@@ -260,21 +264,21 @@ fn connect([input, output, error]: [&OwnedFd; 3]) -> Result<(), LaunchError> {
 fn join_limits(child: &Child<'_>) {
     if let Some(Err(error)) = child.limits.map(ContainerGroup::join) {
         let why = describe_io(&error);
-        let warning =
-            format!("its memory limit is not kept: it cannot join its control group: {why}");
+        let warning = format!("its limits are not kept: it cannot join its control group: {why}");
         // If the init process is gone, so are we.
         let _ = super::send_now(child.reports.as_fd(), &Report::Warning(warning));
     }
 }
 
+fn namespaces_of<'a>(child: &Child<'a>) -> Result<&'a Namespaces, LaunchError> {
+    child.sandbox.ok_or_else(|| LaunchError::Step {
+        step: "enter the sandbox".to_owned(),
+        why: "it is gone".to_owned(),
+    })
+}
+
 fn join_sandbox(child: &Child<'_>) -> Result<(), LaunchError> {
-    let Some(namespaces) = child.sandbox else {
-        return Err(LaunchError::Step {
-            step: "enter the sandbox".to_owned(),
-            why: "it is gone".to_owned(),
-        });
-    };
-    namespaces
+    namespaces_of(child)?
         .enter()
         .map_err(step("enter the sandbox's namespaces"))
 }

@@ -7,9 +7,9 @@ use nix::{errno::Errno, mount::MsFlags};
 use super::{
     child::{describe, describe_io},
     root::{Root, make_read_only},
-    tree::Kind,
+    tree::{Kind, Tree},
 };
-use crate::{error::LaunchError, spec::Mount};
+use crate::{error::LaunchError, spec::Mount, sys};
 
 /// Makes them all.
 pub(super) fn make(root: &Root, mounts: &[Mount]) -> Result<(), LaunchError> {
@@ -19,6 +19,12 @@ pub(super) fn make(root: &Root, mounts: &[Mount]) -> Result<(), LaunchError> {
             target,
             read_only,
         } => bind(root, source, target, *read_only),
+        Mount::BindPart {
+            source,
+            part,
+            target,
+            read_only,
+        } => bind_part(root, source, part, target, *read_only),
         Mount::Tmpfs { target, size } => tmpfs(root, target, *size),
     })
 }
@@ -45,6 +51,34 @@ fn bind(root: &Root, source: &Path, target: &Path, read_only: bool) -> Result<()
         make_read_only(std::os::fd::AsFd::as_fd(&mounted), true).map_err(refused)?;
     }
     Ok(())
+}
+
+fn bind_part(
+    root: &Root,
+    source: &Path,
+    part: &Path,
+    target: &Path,
+    read_only: bool,
+) -> Result<(), LaunchError> {
+    let failed = |errno: Errno| LaunchError::Mount {
+        from: source.join(part).display().to_string(),
+        target: target.to_owned(),
+        why: describe(errno),
+    };
+    let volume = Tree::open(source).map_err(failed)?;
+    // The tree takes paths from its root.
+    let inside = Path::new("/").join(part);
+    let found = match volume.find(&inside) {
+        Err(Errno::ENOENT) => {
+            let made = volume.make(&inside, Kind::Directory).map_err(failed)?;
+            // As open as the volume itself, as a kubelet makes it.
+            let like = fs::metadata(sys::path_of(volume.root()))?.permissions();
+            fs::set_permissions(sys::path_of(&made), like)?;
+            made
+        }
+        other => other.map_err(failed)?,
+    };
+    bind(root, &sys::path_of(&found), target, read_only)
 }
 
 fn tmpfs(root: &Root, target: &Path, size: Option<u64>) -> Result<(), LaunchError> {

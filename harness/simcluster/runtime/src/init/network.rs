@@ -7,6 +7,7 @@ use std::{
     io,
     net::{Ipv4Addr, SocketAddrV4, UdpSocket},
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    path::Path,
     thread,
     time::{Duration, Instant},
 };
@@ -260,6 +261,9 @@ impl NodeNetwork {
                 address,
             });
         }
+        for (name, value) in &spec.sysctls {
+            set(name, value).doing(format!("set {name} to {value:?}"))?;
+        }
         let namespaces = Namespaces::own().doing("open the sandbox's namespaces")?;
         Ok(SandboxNetwork { namespaces, inside })
     }
@@ -290,6 +294,16 @@ impl NodeNetwork {
         inside.greeter.send_to(&[], (gateway, DISCARD_PORT))?;
         Ok(())
     }
+}
+
+/// One of the kernel's settings, for the namespaces this process is in.
+fn set(name: &str, value: &str) -> io::Result<()> {
+    let known = |part: &str| !part.is_empty() && part != "..";
+    if !name.split('.').all(known) || name.contains('/') {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let path = Path::new("/proc/sys").join(name.replace('.', "/"));
+    fs::write(path, value)
 }
 
 /// A listening socket in the namespace this process is in.

@@ -21,6 +21,7 @@ use nix::{
     unistd::Pid,
 };
 
+use self::leftovers::MountNamespace;
 use super::{
     Doing, StepError,
     boot::Node,
@@ -50,6 +51,7 @@ impl Response {
 }
 
 mod calls;
+mod leftovers;
 
 /// The init process at work.
 pub(super) struct Server {
@@ -74,6 +76,8 @@ struct Sandbox {
     shared_memory: Option<PathBuf>,
     /// Directories that are in memory.
     memory: Vec<PathBuf>,
+    /// The first of the processes that its containers share, if they do.
+    first: Option<Pid>,
     /// The call that waits until all its processes are gone.
     removal: Option<u64>,
 }
@@ -83,6 +87,8 @@ struct Container {
     sandbox: String,
     program: Program,
     limits: Option<ContainerGroup>,
+    /// Its mount namespace, by which its processes are known where they are among others.
+    mounts: Option<MountNamespace>,
 }
 
 impl From<StepError> for Failure {
@@ -257,6 +263,10 @@ impl Server {
                 let warnings = std::mem::take(&mut reports.warnings);
                 let pidfd = reports.pidfd.take();
                 process.phase = Phase::Running;
+                let container = process.container.as_ref();
+                if let Some(container) = container.and_then(|id| self.containers.get_mut(id)) {
+                    container.mounts = MountNamespace::of(pid);
+                }
                 let answer = Answer::Started {
                     terminal: terminal.is_some(),
                     warnings,
@@ -319,7 +329,11 @@ impl Server {
             return Ok(());
         };
         if let Some(container) = &process.container {
-            let limits = self.containers.remove(container).and_then(|it| it.limits);
+            let ended = self.containers.remove(container);
+            if let Some(ended) = &ended {
+                self.kill_the_rest(ended);
+            }
+            let limits = ended.and_then(|it| it.limits);
             status.oom_killed = limits
                 .as_ref()
                 .is_some_and(ContainerGroup::was_out_of_memory);
@@ -349,6 +363,15 @@ impl Server {
             self.finish_removal(&id)?;
         }
         Ok(())
+    }
+
+    /// Where the first process of a container is not that of its namespace, the kernel does not end the others with it.
+    fn kill_the_rest(&self, ended: &Container) {
+        let sandbox = self.sandboxes.get(&ended.sandbox);
+        let shared = sandbox.is_some_and(|sandbox| sandbox.first.is_some());
+        if let Some(mounts) = ended.mounts.as_ref().filter(|_| shared) {
+            mounts.kill_all();
+        }
     }
 
     fn finish_removal(&mut self, id: &str) -> io::Result<()> {

@@ -50,6 +50,8 @@ impl Lab {
             hostname: format!("pod-{number}"),
             address: Some(Ipv4Addr::new(10, 42, number, 2)),
             memory: Vec::new(),
+            share_processes: false,
+            sysctls: BTreeMap::new(),
         };
         let made = lab.runtime.create_sandbox(spec).await;
         made.expect("a fresh sandbox can be made");
@@ -82,6 +84,8 @@ impl Lab {
             hostname: format!("{id}-host"),
             address,
             memory: Vec::new(),
+            share_processes: false,
+            sysctls: BTreeMap::new(),
         };
         self.runtime
             .create_sandbox(spec)
@@ -118,6 +122,7 @@ impl Lab {
             tty: false,
             pids_of: None,
             memory_limit: None,
+            cpu_limit: None,
         }
     }
 

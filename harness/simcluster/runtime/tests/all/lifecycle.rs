@@ -161,6 +161,7 @@ async fn an_owner_that_is_killed() {
         .await;
     let mut limited = lab.shell("b", "sleep 1000");
     limited.memory_limit = Some(1 << 30);
+    limited.cpu_limit = Some(500);
     let two = lab.start_container(limited).await;
     println!("running");
     std::future::pending::<()>().await;
@@ -197,8 +198,8 @@ async fn kill_an_owner() {
     }
     let alive = holdings.left();
     assert!(!alive.mounts.is_empty(), "{alive:?}");
-    let expected = usize::from(Runtime::memory_limits().is_ok());
-    assert_eq!(alive.control_groups.len(), expected);
+    let expected = Runtime::memory_limits().is_ok() || Runtime::cpu_limits().is_ok();
+    assert_eq!(!alive.control_groups.is_empty(), expected, "{alive:?}");
     owner.kill().unwrap();
     owner.wait().unwrap();
     eventually(Remains::default(), || holdings.left()).await;

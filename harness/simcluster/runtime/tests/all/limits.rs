@@ -70,6 +70,46 @@ async fn a_container_within_its_limit_ends_as_ever() {
 }
 
 #[tokio::test]
+async fn a_container_has_no_more_processor_time_than_its_limit() {
+    let lab = Lab::with_pod().await;
+    let mut spec = lab.itself("c", "limits::busy");
+    spec.cpu_limit = Some(100);
+    let container = lab.start_container(spec).await;
+    let warnings = container.warnings.concat();
+    let (code, output) = finish(container).await;
+    assert_eq!(code, 0, "{output}");
+    match Runtime::cpu_limits() {
+        // A tenth of a processor: what takes 300 ms of it takes three seconds, but for the first and the last period.
+        Ok(_) => {
+            let took = output
+                .lines()
+                .find_map(|line| line.rsplit_once("took ")?.1.parse::<u64>().ok());
+            assert!(took.is_some_and(|took| took >= 1500), "{output} {warnings}");
+        }
+        Err(why) => assert!(
+            warnings.contains("cpu limit is not kept"),
+            "{why}: {warnings}"
+        ),
+    }
+}
+
+/// Uses 300 ms of processor time, and says how many milliseconds have passed.
+#[test]
+#[ignore = "runs in a container"]
+fn busy() {
+    let begun = std::time::Instant::now();
+    let used = || {
+        let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF);
+        let usage = usage.expect("a process may ask").user_time();
+        usage.tv_sec() * 1000 + usage.tv_usec() / 1000
+    };
+    while used() < 300 {
+        std::hint::black_box((0..10_000_u64).sum::<u64>());
+    }
+    println!("took {}", begun.elapsed().as_millis());
+}
+
+#[tokio::test]
 async fn containers_of_a_pod_share_memory_and_those_of_others_do_not() {
     let lab = Lab::with_pod().await;
     lab.sandbox("other", 3).await;

@@ -16,4 +16,5 @@ mod ordinary_user;
 mod peers;
 mod refusals;
 mod remains;
+mod shared;
 mod terminal;

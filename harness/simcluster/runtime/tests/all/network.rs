@@ -203,6 +203,8 @@ async fn a_sandbox_may_be_in_the_nodes_own_network() {
         hostname: "node".into(),
         address: None,
         memory: Vec::new(),
+        share_processes: false,
+        sysctls: std::collections::BTreeMap::new(),
     };
     lab.runtime.create_sandbox(spec).await.unwrap();
     let _server = serve(&lab, "host", "0.0.0.0:9000").await;

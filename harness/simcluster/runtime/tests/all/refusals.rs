@@ -119,6 +119,8 @@ async fn sandboxes_must_exist_and_be_new() {
         hostname: "h".to_owned(),
         address: None,
         memory: Vec::new(),
+        share_processes: false,
+        sysctls: BTreeMap::new(),
     };
     let refused = lab.runtime.create_sandbox(again).await.unwrap_err();
     assert_eq!(refused.to_string(), "sandbox pod exists already");

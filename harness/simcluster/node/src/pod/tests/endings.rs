@@ -177,6 +177,27 @@ fn an_evicted_pod_fails_and_says_why_also_while_it_is_deleted() {
 }
 
 #[test]
+fn a_pod_that_a_critical_one_pushes_out_fails_and_says_why() {
+    let mut play = Play::up(one_container());
+    play.started(0);
+    play.event(Event::Preempted);
+    assert!(play.actions.contains(&signal(0)));
+    play.exited(0, 143);
+    play.event(Event::SandboxRemoved);
+    assert_eq!(play.phase(), "Failed");
+    assert_eq!(play.status.reason.as_deref(), Some("Preempting"));
+    let message = Some("Preempted in order to admit critical pod");
+    assert_eq!(play.status.message.as_deref(), message);
+    let reason = Some("TerminationByKubelet".to_owned());
+    let told = "Pod was preempted by Kubelet to accommodate a critical pod.".to_owned();
+    assert_eq!(
+        play.condition("DisruptionTarget"),
+        ("True".into(), reason, Some(told))
+    );
+    assert!(play.reasons().contains(&"Preempting".into()));
+}
+
+#[test]
 fn a_pod_deleted_while_it_waits_for_its_volumes_goes_at_once() {
     let mut play = Play::new(one_container());
     assert_eq!(play.delete(30), [Action::CancelMounts, Action::Delete]);

@@ -1,6 +1,6 @@
 //! Gets the image of a container that is to start, with the events that tell of it.
 //!
-//! Secrets for registries are looked for, not used: registries are asked with this user's own credentials.
+//! What was pulled with one pod's Secrets is there for every pod of the node afterwards.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ use std::{
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
-use simcluster_images::{Image, Reference};
+use simcluster_images::{Image, Logins, PullOptions, Reference};
 
 use super::Launch;
 use crate::{
@@ -21,20 +21,22 @@ use crate::{
 };
 
 impl Launch {
-    /// Says which of the Secrets for registries are not there: without them the image may be had, or not.
-    pub(super) async fn look_for_pull_secrets(&self) {
+    /// What the pod's Secrets for registries say. An Event tells which of them are not there: without them the image may
+    /// be had, or not.
+    pub(super) async fn pull_secrets(&self) -> Vec<Secret> {
         let spec = self.pod.spec.as_ref();
         let named = spec.and_then(|spec| spec.image_pull_secrets.as_deref());
         let namespace = self.pod.metadata.namespace.as_deref().unwrap_or_default();
         let secrets: Api<Secret> = Api::namespaced(self.context.client.clone(), namespace);
-        let mut missing = Vec::new();
+        let (mut found, mut missing) = (Vec::new(), Vec::new());
         for name in named.unwrap_or_default().iter().map(|secret| &secret.name) {
-            if !matches!(secrets.get_metadata_opt(name).await, Ok(Some(_))) {
-                missing.push(name.as_str());
+            match secrets.get_opt(name).await {
+                Ok(Some(secret)) => found.push(secret),
+                Ok(None) | Err(_) => missing.push(name.as_str()),
             }
         }
         if missing.is_empty() {
-            return;
+            return found;
         }
         let message = format!(
             "Unable to retrieve some image pull secrets ({}); attempting to pull the image may not succeed.",
@@ -47,10 +49,12 @@ impl Launch {
         };
         let about = pod_reference(&self.pod, None);
         self.context.recorder.record(about, note);
+        found
     }
 
     /// Gets the image, with the events that tell of it.
     pub(super) async fn image(&self) -> Result<Arc<Image>, StartFailure> {
+        let secrets = self.pull_secrets().await;
         let name = self.image_name();
         let policy = self
             .container
@@ -68,6 +72,10 @@ impl Launch {
                 );
                 self.note(false, "Pulled", text);
                 self.tell_substitution(&image);
+                if !self.context.stock.knows(name, &image) {
+                    let size = size_of(&image).await;
+                    self.context.stock.has(name, &image, size);
+                }
                 return Ok(image);
             }
             (None, "Never") => {
@@ -80,22 +88,30 @@ impl Launch {
         }
         self.note(false, "Pulling", format!("Pulling image {name:?}"));
         let begun = Instant::now();
-        let pulled = tokio::select! {
-            pulled = self.context.images.ensure(name) => pulled,
-            () = self.cancelled.cancelled() => return Err(StartFailure::Cancelled),
+        let pulled = match logins(&secrets) {
+            Err(why) => Err(ImageFailure::Unavailable(why)),
+            Ok(logins) => {
+                let options = PullOptions {
+                    look_again: policy == "Always",
+                    logins,
+                };
+                tokio::select! {
+                    pulled = self.context.images.ensure(name, options) => pulled,
+                    () = self.cancelled.cancelled() => return Err(StartFailure::Cancelled),
+                }
+            }
         };
         match pulled {
             Ok(image) => {
                 let took = go_duration(begun.elapsed());
-                let layers = image.layers.clone();
-                let size = tokio::task::spawn_blocking(move || bytes_of(&layers)).await;
-                let size = size.unwrap_or_default();
+                let size = size_of(&image).await;
                 let text = format!(
                     "Successfully pulled image {name:?} in {took} ({took} including waiting). \
                      Image size: {size} bytes."
                 );
                 self.note(false, "Pulled", text);
                 self.tell_substitution(&image);
+                self.context.stock.has(name, &image, size);
                 Ok(image)
             }
             Err(ImageFailure::InvalidName(why)) => Err(self.invalid_name(&why)),
@@ -121,6 +137,43 @@ impl Launch {
             self.note(false, "ImageSubstituted", text.clone());
         }
     }
+}
+
+/// The logins in Secrets of the types for that; others are passed over, as by a kubelet.
+fn logins(secrets: &[Secret]) -> Result<Vec<Logins>, String> {
+    let mut all = Vec::new();
+    for secret in secrets {
+        let part = |key: &str| Some(secret.data.as_ref()?.get(key)?.0.as_slice());
+        let parsed = match secret.type_.as_deref() {
+            Some("kubernetes.io/dockerconfigjson") => {
+                part(".dockerconfigjson").map(Logins::from_config)
+            }
+            Some("kubernetes.io/dockercfg") => part(".dockercfg").map(Logins::from_legacy),
+            _ => None,
+        };
+        let name = secret.metadata.name.as_deref().unwrap_or_default();
+        match parsed {
+            None => {}
+            Some(Ok(logins)) => all.push(logins),
+            Some(Err(why)) => {
+                return Err(format!(
+                    "the Secret {name:?} of imagePullSecrets cannot be used: {why}"
+                ));
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// How many bytes an image has.
+async fn size_of(image: &Image) -> u64 {
+    if image.layers.is_empty() {
+        // Not to leave the thread for nothing: a model has many such.
+        return 0;
+    }
+    let layers = image.layers.clone();
+    let size = tokio::task::spawn_blocking(move || bytes_of(&layers)).await;
+    size.unwrap_or_default()
 }
 
 /// How much the files of these directories hold.

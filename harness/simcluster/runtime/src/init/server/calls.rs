@@ -19,7 +19,7 @@ use nix::{
 
 use super::{Container, Response, Sandbox, Server};
 use crate::{
-    cgroups::ContainerGroup,
+    cgroups::{self, ContainerGroup, Controller, Limits},
     init::{
         Doing, StepError,
         child::{self, Work},
@@ -134,14 +134,38 @@ impl Server {
                 network,
                 shared_memory,
                 memory: spec.memory.iter().map(|v| v.path.clone()).collect(),
+                first: None,
                 removal: None,
             },
         );
         let mounted = spec.memory.iter().try_for_each(memory_volume);
-        if mounted.is_err() {
+        let made = mounted.and_then(|()| match spec.share_processes {
+            true => self.share_processes(&spec.id),
+            false => Ok(()),
+        });
+        if made.is_err() {
             self.forget_sandbox(&spec.id);
         }
-        mounted
+        made
+    }
+
+    /// Starts the first of the processes that the containers of a sandbox will share.
+    fn share_processes(&mut self, id: &str) -> Result<(), Failure> {
+        let namespaces = CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS;
+        let (first, _) = self.spawn(Work::Hold, Some(id), Vec::new(), namespaces, None)?;
+        self.processes.insert(
+            first,
+            Process {
+                key: None,
+                sandbox: Some(id.to_owned()),
+                container: None,
+                phase: Phase::Running,
+            },
+        );
+        if let Some(sandbox) = self.sandboxes.get_mut(id) {
+            sandbox.first = Some(first);
+        }
+        Ok(())
     }
 
     fn remove_sandbox(&mut self, call: u64, id: &str) -> Result<Response, Failure> {
@@ -172,11 +196,27 @@ impl Server {
         Some(place)
     }
 
-    /// The group of a container whose memory is limited.
-    fn limit(&mut self, id: &str, bytes: u64) -> Result<ContainerGroup, String> {
+    /// The groups of a container that is limited in anything; and which limits are not kept, and why.
+    fn limit(&mut self, spec: &ContainerSpec) -> (Option<ContainerGroup>, Vec<String>) {
+        let limits = Limits {
+            memory: spec.memory_limit,
+            cpu: spec.cpu_limit,
+        };
+        if limits == Limits::default() {
+            return (None, Vec::new());
+        }
         match &mut self.groups {
-            Ok(groups) => groups.limited(id, bytes),
-            Err(why) => Err(why.clone()),
+            Ok(groups) => {
+                let (group, complaints) = groups.limited(&spec.id, limits);
+                (Some(group), complaints)
+            }
+            Err(why) => {
+                let memory = limits
+                    .memory
+                    .map(|_| cgroups::not_kept(Controller::Memory, why));
+                let cpu = limits.cpu.map(|_| cgroups::not_kept(Controller::Cpu, why));
+                (None, memory.into_iter().chain(cpu).collect())
+            }
         }
     }
 
@@ -208,11 +248,7 @@ impl Server {
         }
         let (id, sandbox) = (spec.id.clone(), spec.sandbox.clone());
         let program = Program::of_container(&spec);
-        let (limits, warning) = match spec.memory_limit.map(|bytes| self.limit(&id, bytes)) {
-            None => (None, None),
-            Some(Ok(group)) => (Some(group), None),
-            Some(Err(why)) => (None, Some(format!("its memory limit is not kept: {why}"))),
-        };
+        let (limits, warnings) = self.limit(&spec);
         let spawned = self.spawn_container(spec, stdio, limits.as_ref());
         let (pid, mut reports) = match spawned {
             Ok(spawned) => spawned,
@@ -221,13 +257,14 @@ impl Server {
                 return Err(failure);
             }
         };
-        reports.warnings.extend(warning);
+        reports.warnings.extend(warnings);
         self.containers.insert(
             id.clone(),
             Container {
                 sandbox: sandbox.clone(),
                 program,
                 limits,
+                mounts: None,
             },
         );
         let phase = Phase::Starting { call, reports };
@@ -252,6 +289,14 @@ impl Server {
     ) -> Result<(Pid, Reports), Failure> {
         let (sandbox, pids) = (spec.sandbox.clone(), spec.pids_of.clone());
         let work = Work::Start(Box::new(spec));
+        let shared = self.sandboxes.get(&sandbox).and_then(|it| it.first);
+        if let Some(first) = shared {
+            let gone = "enter the processes that its pod shares: the first of them has ended";
+            let processes = fs::File::open(format!("/proc/{first}/ns/pid")).doing(gone)?;
+            return Ok(self.among(processes.as_fd(), &sandbox, |server| {
+                server.spawn(work, Some(&sandbox), stdio, CloneFlags::CLONE_NEWNS, limits)
+            })?);
+        }
         let Some(target) = pids else {
             let namespaces = CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS;
             return Ok(self.spawn(work, Some(&sandbox), stdio, namespaces, limits)?);
@@ -318,10 +363,10 @@ impl Server {
     fn among<T>(
         &self,
         pids: BorrowedFd<'_>,
-        container: &str,
+        whose: &str,
         act: impl FnOnce(&Self) -> Result<T, StepError>,
     ) -> Result<T, StepError> {
-        let doing = || format!("enter container {container}");
+        let doing = || format!("enter the processes of {whose}");
         setns(pids, CloneFlags::CLONE_NEWPID).doing(doing())?;
         let done = act(self);
         setns(&self.home_pids, CloneFlags::CLONE_NEWPID)

@@ -1,0 +1,46 @@
+//! Finding and killing what a container leaves behind among processes that others go on using.
+//!
+//! A process belongs to the container whose mounts it sees. Zombies see none, and are not looked for.
+
+use std::{fs, os::unix::fs::MetadataExt as _};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+/// Whoever forks faster than it is killed is looked for so many times.
+const ROUNDS: usize = 100;
+
+/// A mount namespace, by its number.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct MountNamespace(u64);
+
+impl MountNamespace {
+    /// That of a process, if it still has one.
+    pub(super) fn of(pid: Pid) -> Option<Self> {
+        let found = fs::metadata(format!("/proc/{pid}/ns/mnt")).ok()?;
+        Some(Self(found.ino()))
+    }
+
+    /// Kills all processes in it.
+    pub(super) fn kill_all(&self) {
+        for _ in 0..ROUNDS {
+            let mut alive = self.members().peekable();
+            if alive.peek().is_none() {
+                return;
+            }
+            for pid in alive {
+                // It can only have ended meanwhile.
+                let _ = kill(pid, Signal::SIGKILL);
+            }
+        }
+    }
+
+    fn members(&self) -> impl Iterator<Item = Pid> {
+        let all = fs::read_dir("/proc").into_iter().flatten().flatten();
+        all.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .map(Pid::from_raw)
+            .filter(|pid| Self::of(*pid).as_ref() == Some(self))
+    }
+}
