@@ -61,7 +61,7 @@ fn dependencies(package: &str) -> Vec<String> {
 #[test]
 fn each_crate_knows_only_whom_it_may_know() {
     let simcluster = "harness/simcluster";
-    let rules: [(&str, &[&str]); 9] = [
+    let rules: [(&str, &[&str]); 10] = [
         // The results that Jobs report are types of the program that writes them.
         ("operator", &["mysql-job"]),
         ("operator/job", &[]),
@@ -69,13 +69,18 @@ fn each_crate_knows_only_whom_it_may_know() {
         ("harness/simcluster/machinery", &[]),
         ("harness/simcluster/kinds", &["simcluster-machinery"]),
         // Schedules are read in one place.
-        ("harness/simcluster/controllers", &["simcluster-machinery"]),
+        (
+            "harness/simcluster/controllers",
+            &["simcluster-machinery", "simcluster-placement"],
+        ),
+        ("harness/simcluster/placement", &[]),
         ("harness/simcluster/runtime", &[]),
         ("harness/simcluster/images", &[]),
         (
             "harness/simcluster/node",
             &[
                 "simcluster-kubelet-api",
+                "simcluster-placement",
                 "simcluster-runtime",
                 "simcluster-images",
             ],

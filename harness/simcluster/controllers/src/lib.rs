@@ -46,7 +46,6 @@ mod ownership;
 mod pods;
 mod protection;
 mod provisioner;
-mod quantity;
 mod replica_set;
 mod resource_quota;
 mod scheduler;

@@ -35,14 +35,12 @@ mod affinity;
 mod filter;
 mod preemption;
 mod report;
-mod resources;
 mod score;
 mod spread;
 mod state;
 mod storage;
 
 use filter::World;
-pub(crate) use filter::{is_selected, tolerates};
 use report::Failure;
 use state::State;
 use storage::Storage;

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-
-/// Labels of an object.
-pub(crate) type Labels = BTreeMap<String, String>;
+pub(crate) use simcluster_placement::selection::{Labels, has_all, satisfies};
 
 /// Whether the labels match; an empty selector matches everything, as does one whose operator is unknown to nobody.
 pub(crate) fn matches(selector: &LabelSelector, labels: Option<&Labels>) -> bool {
@@ -27,35 +25,6 @@ pub(crate) fn matches(selector: &LabelSelector, labels: Option<&Labels>) -> bool
                     requirement.values.as_deref().unwrap_or_default(),
                 )
             })
-}
-
-/// Whether a value, or its absence, satisfies an operator of a label or node selector.
-pub(crate) fn satisfies(value: Option<&str>, operator: &str, values: &[String]) -> bool {
-    match operator {
-        "In" => value.is_some_and(|value| values.iter().any(|allowed| allowed == value)),
-        "NotIn" => value.is_none_or(|value| values.iter().all(|refused| refused != value)),
-        "Exists" => value.is_some(),
-        "DoesNotExist" => value.is_none(),
-        "Gt" | "Lt" => {
-            let number = |text: &str| text.parse::<i64>().ok();
-            match (
-                value.and_then(number),
-                values.first().and_then(|text| number(text)),
-            ) {
-                (Some(have), Some(bound)) if operator == "Gt" => have > bound,
-                (Some(have), Some(bound)) => have < bound,
-                _ => false,
-            }
-        }
-        _ => false,
-    }
-}
-
-/// Whether all of `wanted` are among the labels.
-pub(crate) fn has_all(labels: Option<&Labels>, wanted: &Labels) -> bool {
-    wanted
-        .iter()
-        .all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value))
 }
 
 /// Whether a selector says nothing, and so would match everything.
@@ -107,18 +76,5 @@ mod tests {
             "&LabelSelector{MatchLabels:map[string]string{app: web,},MatchExpressions:\
              []LabelSelectorRequirement{LabelSelectorRequirement{Key:a,Operator:In,Values:[x y],},},}"
         );
-    }
-
-    #[test]
-    fn operators_treat_an_absent_label_as_kubernetes_does() {
-        let values = ["a".to_owned(), "b".to_owned()];
-        assert!(satisfies(Some("a"), "In", &values));
-        assert!(!satisfies(None, "In", &values));
-        assert!(satisfies(None, "NotIn", &values));
-        assert!(!satisfies(Some("b"), "NotIn", &values));
-        assert!(!satisfies(None, "Exists", &[]));
-        assert!(satisfies(None, "DoesNotExist", &[]));
-        assert!(satisfies(Some("5"), "Gt", &["4".to_owned()]));
-        assert!(!satisfies(Some("x"), "Lt", &["4".to_owned()]));
     }
 }

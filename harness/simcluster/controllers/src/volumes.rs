@@ -10,8 +10,7 @@ use k8s_openapi::{
     apimachinery::pkg::api::resource::Quantity,
 };
 use kube::ResourceExt;
-
-use crate::quantity::Amount;
+use simcluster_placement::amount::Amount;
 
 pub(crate) mod matching;
 pub(crate) mod topology;

@@ -70,7 +70,7 @@ impl Registries {
         reference: &Reference,
         logins: &[Logins],
         reporter: &dyn Reporter,
-        speak: impl AsyncFn(pull::Pull<'_>) -> Result<T, pull::PullError>,
+        speak: &impl AsyncFn(pull::Pull<'_>) -> Result<T, pull::PullError>,
     ) -> Result<T, Refused> {
         let failed = |problem: String| ImageError::Assemble {
             reference: reference.to_string(),
@@ -184,7 +184,9 @@ impl Source for Registries {
             // It means the same for ever.
             return Ok(None);
         }
-        let asked = self.ask(reference, logins, reporter, async |pull| {
+        let asked = self.ask(reference, logins, reporter, &async |pull: pull::Pull<
+            '_,
+        >| {
             pull.look_up().await
         });
         let digest = match asked {
@@ -212,14 +214,17 @@ impl Source for Registries {
         reporter: &dyn Reporter,
     ) -> Result<Draft, ImageError> {
         let layout = workspace.scratch()?;
-        let into = pull::Into {
+        let into = pull::Destination {
             layout: layout.path(),
             workspace,
             digest: order.digest.as_deref(),
         };
-        self.ask(reference, order.logins, reporter, async |pull| {
-            pull.run(&into).await
-        })?;
+        self.ask(
+            reference,
+            order.logins,
+            reporter,
+            &async |pull: pull::Pull<'_>| pull.run(&into).await,
+        )?;
         oci::from_layout(layout.path(), workspace, reporter)
     }
 }

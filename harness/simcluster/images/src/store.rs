@@ -242,8 +242,7 @@ impl Inner {
             let reason = match source.locate(&reference) {
                 Err(reason) => reason,
                 Ok(located) => {
-                    let obtained = self
-                        .order(source.as_ref(), located, &reference, options, reporter)
+                    let obtained = order(source.as_ref(), located, &reference, options, reporter)
                         .and_then(|(located, order)| {
                             self.obtain_from(
                                 source.as_ref(),
@@ -276,27 +275,6 @@ impl Inner {
             reference: asked.to_owned(),
             tried,
         })
-    }
-
-    /// What is to be had from a source, and what it is told for that.
-    fn order<'a>(
-        &self,
-        source: &dyn Source,
-        located: Located,
-        reference: &Reference,
-        options: &'a PullOptions,
-        reporter: &dyn Reporter,
-    ) -> Result<(Located, Order<'a>), ImageError> {
-        let logins = options.logins.as_slice();
-        let newest = match options.look_again {
-            true => source.look_again(reference, logins, reporter)?,
-            false => None,
-        };
-        let (located, digest) = match newest {
-            Some(Newest { located, digest }) => (located, Some(digest)),
-            None => (located, None),
-        };
-        Ok((located, Order { logins, digest }))
     }
 
     fn obtain_from(
@@ -378,6 +356,27 @@ impl Inner {
     fn leases(&self) -> std::sync::MutexGuard<'_, HashMap<String, File>> {
         self.leases.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What is to be had from a source, and what it is told for that.
+fn order<'a>(
+    source: &dyn Source,
+    located: Located,
+    reference: &Reference,
+    options: &'a PullOptions,
+    reporter: &dyn Reporter,
+) -> Result<(Located, Order<'a>), ImageError> {
+    let logins = options.logins.as_slice();
+    let newest = if options.look_again {
+        source.look_again(reference, logins, reporter)?
+    } else {
+        None
+    };
+    let (located, digest) = match newest {
+        Some(Newest { located, digest }) => (located, Some(digest)),
+        None => (located, None),
+    };
+    Ok((located, Order { logins, digest }))
 }
 
 /// Parses what somebody asked for.

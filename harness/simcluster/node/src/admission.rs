@@ -3,16 +3,17 @@
 //! The scheduler asks the same and more, but whoever writes `spec.nodeName` passes it by. What is refused here fails
 //! and is not tried again. Only a critical pod pushes others out: [`room`] says which.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use k8s_openapi::{
-    api::core::v1::{
-        Container, Node, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec, Toleration,
-    },
-    apimachinery::pkg::api::resource::Quantity,
+use k8s_openapi::api::core::v1::{Node, Pod, PodSpec};
+use simcluster_placement::{
+    ports,
+    resources::{self, Resources},
+    selection,
+    taints::tolerates,
 };
 
-use crate::{quantity, sysctls};
+use crate::sysctls;
 
 mod room;
 
@@ -116,58 +117,21 @@ fn other_system(pod: &Pod, spec: &PodSpec) -> Option<Refusal> {
 /// Amounts as a kubelet counts them: processors in thousandths, everything else whole, rounded up.
 type Amounts = BTreeMap<String, i128>;
 
-fn amounts(quantities: Option<&BTreeMap<String, Quantity>>) -> Amounts {
-    let all = quantities.into_iter().flatten();
-    all.filter_map(|(name, quantity)| {
-        let unit = if name == "cpu" { "1m" } else { "1" };
-        Some((name.clone(), quantity::divide(&quantity.0, unit)?))
+fn amounts(resources: &Resources) -> Amounts {
+    let all = resources.iter();
+    all.map(|(name, amount)| {
+        let counted = match name.as_str() {
+            "cpu" => amount.thousandths(),
+            _ => amount.units(),
+        };
+        (name.clone(), counted)
     })
     .collect()
 }
 
-fn add(total: &mut Amounts, more: &Amounts) {
-    for (name, amount) in more {
-        *total.entry(name.clone()).or_default() += amount;
-    }
-}
-
-fn raise(most: &mut Amounts, other: &Amounts) {
-    for (name, amount) in other {
-        let entry = most.entry(name.clone()).or_default();
-        *entry = (*entry).max(*amount);
-    }
-}
-
-fn is_sidecar(container: &Container) -> bool {
-    container.restart_policy.as_deref() == Some("Always")
-}
-
-/// What a pod asks for: all that runs together, or the largest step of its beginning.
+/// What a pod asks for.
 fn requests(spec: &PodSpec) -> Amounts {
-    let of = |container: &Container| {
-        let resources = container.resources.as_ref();
-        amounts(resources.and_then(|resources| resources.requests.as_ref()))
-    };
-    let (mut together, mut sidecars, mut most) = Default::default();
-    for container in &spec.containers {
-        add(&mut together, &of(container));
-    }
-    for container in spec.init_containers.iter().flatten() {
-        let mut step = of(container);
-        if is_sidecar(container) {
-            add(&mut sidecars, &step);
-            raise(&mut most, &sidecars);
-        } else {
-            add(&mut step, &sidecars);
-            raise(&mut most, &step);
-        }
-    }
-    add(&mut together, &sidecars);
-    raise(&mut together, &most);
-    let whole = spec.resources.as_ref();
-    together.extend(amounts(whole.and_then(|whole| whole.requests.as_ref())));
-    add(&mut together, &amounts(spec.overhead.as_ref()));
-    together
+    amounts(&resources::of_spec(spec))
 }
 
 /// A resource of which the node has not enough.
@@ -204,11 +168,14 @@ fn lacking(spec: &PodSpec, node: &Node, others: &[&Pod]) -> Vec<Lacking> {
     let Some(status) = &node.status else {
         return Vec::new();
     };
-    let capacity = amounts(status.allocatable.as_ref().or(status.capacity.as_ref()));
+    let given = status.allocatable.as_ref().or(status.capacity.as_ref());
+    let capacity = amounts(&Resources::of(given));
     let mut wanted = requests(spec);
     let mut used = Amounts::new();
     for other in others.iter().filter_map(|pod| pod.spec.as_ref()) {
-        add(&mut used, &requests(other));
+        for (name, amount) in requests(other) {
+            *used.entry(name).or_default() += amount;
+        }
     }
     wanted.insert("pods".to_owned(), 1);
     let running = i128::try_from(others.len()).unwrap_or(i128::MAX);
@@ -232,24 +199,7 @@ fn lacking(spec: &PodSpec, node: &Node, others: &[&Pod]) -> Vec<Lacking> {
 }
 
 fn not_selected(spec: &PodSpec, node: &Node) -> Option<Refusal> {
-    let no_labels = BTreeMap::new();
-    let labels = node.metadata.labels.as_ref().unwrap_or(&no_labels);
-    let selector = spec.node_selector.iter().flatten();
-    let by_labels = selector
-        .into_iter()
-        .all(|(key, value)| labels.get(key) == Some(value));
-    let required = spec.affinity.as_ref().and_then(|affinity| {
-        let affinity = affinity.node_affinity.as_ref()?;
-        affinity
-            .required_during_scheduling_ignored_during_execution
-            .as_ref()
-    });
-    let name = node.metadata.name.as_deref();
-    let by_terms = required.is_none_or(|required| {
-        let mut terms = required.node_selector_terms.iter();
-        terms.any(|term| selects(term, labels, name))
-    });
-    (!by_labels || !by_terms).then(|| {
+    (!selection::selects(spec, node)).then(|| {
         Refusal::predicate(
             NODE_AFFINITY,
             "node(s) didn't match Pod's node affinity/selector",
@@ -257,71 +207,11 @@ fn not_selected(spec: &PodSpec, node: &Node) -> Option<Refusal> {
     })
 }
 
-/// Whether a term holds; one that says nothing holds for no node.
-fn selects(term: &NodeSelectorTerm, labels: &BTreeMap<String, String>, name: Option<&str>) -> bool {
-    let expressions = term.match_expressions.as_deref().unwrap_or_default();
-    let fields = term.match_fields.as_deref().unwrap_or_default();
-    let by_label = |wanted: &NodeSelectorRequirement| {
-        holds(wanted, labels.get(&wanted.key).map(String::as_str))
-    };
-    let by_field = |wanted: &NodeSelectorRequirement| {
-        holds(wanted, name.filter(|_| wanted.key == "metadata.name"))
-    };
-    !(expressions.is_empty() && fields.is_empty())
-        && expressions.iter().all(by_label)
-        && fields.iter().all(by_field)
-}
-
-fn holds(wanted: &NodeSelectorRequirement, value: Option<&str>) -> bool {
-    let values = wanted.values.as_deref().unwrap_or_default();
-    let listed = value.is_some_and(|value| values.iter().any(|one| one == value));
-    let number = |text: &str| text.parse::<i64>().ok();
-    let bounds = || Some((number(value?)?, number(values.first()?)?));
-    match wanted.operator.as_str() {
-        "In" => listed,
-        "NotIn" => !listed,
-        "Exists" => value.is_some(),
-        "DoesNotExist" => value.is_none(),
-        "Gt" => bounds().is_some_and(|(have, bound)| have > bound),
-        "Lt" => bounds().is_some_and(|(have, bound)| have < bound),
-        _ => false,
-    }
-}
-
-/// Protocol, address, number.
-fn host_ports(spec: &PodSpec) -> BTreeSet<(&str, &str, i32)> {
-    let sidecars = spec.init_containers.iter().flatten();
-    let all = spec
-        .containers
-        .iter()
-        .chain(sidecars.filter(|c| is_sidecar(c)));
-    all.flat_map(|container| container.ports.iter().flatten())
-        .filter_map(|port| {
-            let number = port.host_port.filter(|number| *number > 0)?;
-            let address = port
-                .host_ip
-                .as_deref()
-                .filter(|address| !address.is_empty());
-            let protocol = port.protocol.as_deref().unwrap_or("TCP");
-            Some((protocol, address.unwrap_or(ANY), number))
-        })
-        .collect()
-}
-
-const ANY: &str = "0.0.0.0";
-
 fn ports_taken(spec: &PodSpec, others: &[&Pod]) -> Option<Refusal> {
-    let wanted = host_ports(spec);
-    let taken = others.iter().filter_map(|pod| pod.spec.as_ref());
-    let taken: Vec<_> = taken.flat_map(host_ports).collect();
-    let collide = |left: &(&str, &str, i32), right: &(&str, &str, i32)| {
-        let apart = left.1 != right.1 && left.1 != ANY && right.1 != ANY;
-        left.0 == right.0 && left.2 == right.2 && !apart
-    };
-    let collision = wanted
-        .iter()
-        .any(|port| taken.iter().any(|other| collide(port, other)));
-    collision.then(|| {
+    let taken: Vec<_> = others.iter().flat_map(|pod| ports::of_pod(pod)).collect();
+    let wanted = ports::of_spec(spec);
+    let collides = |port: &ports::HostPort| taken.iter().any(|other| ports::collide(port, other));
+    wanted.iter().any(collides).then(|| {
         Refusal::predicate(
             "NodePorts",
             "node(s) didn't have free ports for the requested pod ports",
@@ -333,24 +223,10 @@ fn ports_taken(spec: &PodSpec, others: &[&Pod]) -> Option<Refusal> {
 fn untolerated(spec: &PodSpec, node: &Node) -> Option<Refusal> {
     let taints = node.spec.as_ref()?.taints.as_ref()?;
     let tolerations = spec.tolerations.as_deref().unwrap_or_default();
-    let same = |wanted: Option<&String>, have: &str| {
-        wanted.is_none_or(|wanted| wanted.is_empty() || wanted == have)
-    };
-    let is_tolerated = |key: &str, value: &str, effect: &str, toleration: &Toleration| {
-        same(toleration.effect.as_ref(), effect)
-            && same(toleration.key.as_ref(), key)
-            && (toleration.operator.as_deref() == Some("Exists")
-                || toleration.value.as_deref().unwrap_or_default() == value)
-    };
     let stands = taints
         .iter()
         .filter(|taint| taint.effect == "NoExecute")
-        .any(|taint| {
-            let value = taint.value.as_deref().unwrap_or_default();
-            !tolerations
-                .iter()
-                .any(|toleration| is_tolerated(&taint.key, value, &taint.effect, toleration))
-        });
+        .any(|taint| !tolerations.iter().any(|one| tolerates(one, taint)));
     stands.then(|| Refusal::predicate("TaintToleration", "node(s) had untolerated taint(s)"))
 }
 

@@ -132,7 +132,7 @@ impl PodHandle {
     pub(crate) async fn ended(&self) {
         let mut status = self.status.subscribe();
         tokio::select! {
-            _ = status.wait_for(has_ended) => {}
+            () = async { drop(status.wait_for(has_ended).await) } => {}
             () = self.left.cancelled() => {}
         }
     }

@@ -4,8 +4,7 @@ use k8s_openapi::api::{
     apps::v1::DaemonSet,
     core::v1::{Node, Pod, PodSpec, Taint, Toleration},
 };
-
-use crate::scheduler::{is_selected, tolerates};
+use simcluster_placement::{selection::is_selected, taints::tolerates};
 
 /// What a node is for a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

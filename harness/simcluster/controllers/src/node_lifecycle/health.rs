@@ -9,12 +9,10 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::Time,
 };
 use serde_json::{Value, json};
+use simcluster_placement::taints::tolerates;
 
 use super::Heard;
-use crate::{
-    clock::{seconds_after, whole_seconds},
-    scheduler::tolerates,
-};
+use crate::clock::{seconds_after, whole_seconds};
 
 const NOT_READY: &str = "node.kubernetes.io/not-ready";
 const UNREACHABLE: &str = "node.kubernetes.io/unreachable";

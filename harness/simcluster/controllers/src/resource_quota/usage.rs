@@ -6,8 +6,9 @@ use k8s_openapi::{
     api::core::v1::{Container, PersistentVolumeClaim, Pod, ResourceQuota, Service},
     apimachinery::pkg::api::resource::Quantity,
 };
+use simcluster_placement::amount::Amount;
 
-use crate::{pods, quantity::Amount, volumes};
+use crate::{pods, volumes};
 
 /// What there is in a namespace.
 #[derive(Debug)]

@@ -5,13 +5,15 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Taint, Toleration};
+use simcluster_placement::{
+    amount::Amount, ports, resources, selection::is_selected, taints::tolerates,
+};
 
 use super::{
-    affinity, resources, spread,
+    affinity, spread,
     state::{OnNode, State},
     storage::Storage,
 };
-use crate::{quantity::Amount, volumes::topology};
 
 /// What a decision depends on.
 #[derive(Clone, Copy, Debug)]
@@ -104,22 +106,6 @@ fn unschedulable(pod: &Pod, node: &Node) -> Option<Refusal> {
     (closed && !tolerated).then(|| Refusal::for_good("node(s) were unschedulable"))
 }
 
-/// Whether a toleration covers a taint.
-pub(crate) fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let same = |wanted: Option<&str>, have: &str| {
-        wanted.is_none_or(|wanted| wanted.is_empty() || wanted == have)
-    };
-    same(toleration.effect.as_deref(), &taint.effect)
-        && same(toleration.key.as_deref(), &taint.key)
-        && match toleration.operator.as_deref() {
-            Some("Exists") => true,
-            _ => {
-                toleration.value.as_deref().unwrap_or_default()
-                    == taint.value.as_deref().unwrap_or_default()
-            }
-        }
-}
-
 fn untolerated(pod: &Pod, node: &Node) -> Option<Refusal> {
     let taints = node
         .spec
@@ -137,37 +123,19 @@ fn untolerated(pod: &Pod, node: &Node) -> Option<Refusal> {
         .then(|| Refusal::for_good("node(s) had untolerated taint(s)"))
 }
 
-/// Whether a node's labels and name are what a pod asks for.
-pub(crate) fn is_selected(pod: &Pod, node: &Node) -> bool {
-    let Some(spec) = &pod.spec else { return true };
-    let labels = node.metadata.labels.as_ref();
-    let by_labels = spec
-        .node_selector
-        .as_ref()
-        .is_none_or(|wanted| crate::selector::has_all(labels, wanted));
-    let required = spec.affinity.as_ref().and_then(|affinity| {
-        affinity
-            .node_affinity
-            .as_ref()?
-            .required_during_scheduling_ignored_during_execution
-            .as_ref()
-    });
-    by_labels && required.is_none_or(|required| topology::matches_any(required, node))
-}
-
 fn not_selected(pod: &Pod, node: &Node) -> Option<Refusal> {
     (!is_selected(pod, node))
         .then(|| Refusal::for_good("node(s) didn't match Pod's node affinity/selector"))
 }
 
 fn ports_taken(pod: &Pod, on_node: &OnNode) -> Option<Refusal> {
-    resources::host_ports(pod)
+    ports::of_pod(pod)
         .iter()
         .any(|port| {
             on_node
                 .ports
                 .iter()
-                .any(|taken| resources::ports_collide(port, taken))
+                .any(|taken| ports::collide(port, taken))
         })
         .then(|| Refusal::for_now("node(s) didn't have free ports for the requested pod ports"))
 }

@@ -4,11 +4,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::api::{core::v1::Pod, policy::v1::PodDisruptionBudget};
 use kube::ResourceExt;
+use simcluster_placement::{ports, resources};
 
 use super::{
     filter::{self, Refusal, World},
     report::counted,
-    resources,
     state::OnNode,
 };
 use crate::{pods, selector};
@@ -145,7 +145,7 @@ fn victims(pod: &Pod, on_node: &OnNode, world: &World<'_>) -> Option<Vec<Arc<Pod
         rest.ports = rest
             .pods
             .values()
-            .flat_map(|pod| resources::host_ports(pod))
+            .flat_map(|pod| ports::of_pod(pod))
             .collect();
         filter::refuse(pod, node, &rest, world).is_none()
     };

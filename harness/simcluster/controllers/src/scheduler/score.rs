@@ -3,13 +3,10 @@
 use std::cmp::Reverse;
 
 use k8s_openapi::api::core::v1::{Node, Pod};
+use simcluster_placement::{amount::Amount, resources, selection::matches_term, taints::tolerates};
 
-use super::{
-    filter::{World, tolerates},
-    resources,
-    state::OnNode,
-};
-use crate::{ownership::controller_of, quantity::Amount, volumes::topology};
+use super::{filter::World, state::OnNode};
+use crate::ownership::controller_of;
 
 /// Containers that ask for nothing count as asking for this.
 const LEAST_CPU: &str = "100m";
@@ -83,7 +80,7 @@ fn preferred(pod: &Pod, node: &Node) -> i32 {
     wishes
         .into_iter()
         .flatten()
-        .filter(|wish| topology::matches_term(&wish.preference, node))
+        .filter(|wish| matches_term(&wish.preference, node))
         .map(|wish| wish.weight)
         .sum()
 }

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{Node, Pod, TopologySpreadConstraint};
+use simcluster_placement::{selection::is_selected, taints::tolerates};
 
-use super::filter::{Refusal, World, is_selected, tolerates};
+use super::filter::{Refusal, World};
 use crate::{
     pods,
     selector::{self, Labels},

@@ -7,8 +7,11 @@ use std::{
 
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::ResourceExt;
+use simcluster_placement::{
+    ports,
+    resources::{self, Resources},
+};
 
-use super::resources::{self, Resources};
 use crate::pods;
 
 /// A node and what is on it.
@@ -139,7 +142,7 @@ impl State {
         self.places.insert(uid(&pod), node.to_owned());
         let entry = self.nodes.entry(node.to_owned()).or_default();
         entry.used.add(&resources::of_pod(&pod));
-        entry.ports.extend(resources::host_ports(&pod));
+        entry.ports.extend(ports::of_pod(&pod));
         entry.pods.insert(uid(&pod), pod);
     }
 
@@ -159,7 +162,7 @@ impl State {
         entry.ports = entry
             .pods
             .values()
-            .flat_map(|pod| resources::host_ports(pod))
+            .flat_map(|pod| ports::of_pod(pod))
             .collect();
         if entry.pods.is_empty() && entry.node.is_none() {
             self.nodes.remove(&node);

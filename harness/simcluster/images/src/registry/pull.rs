@@ -58,7 +58,7 @@ pub(super) struct Pull<'a> {
 }
 
 /// Where to pull to.
-pub(super) struct Into<'a> {
+pub(super) struct Destination<'a> {
     /// An empty directory.
     pub(super) layout: &'a Path,
     /// Knows which layers need not be pulled.
@@ -93,7 +93,7 @@ impl Pull<'_> {
     }
 
     /// Fills the layout with this one image.
-    pub(super) async fn run(&self, into: &Into<'_>) -> Result<(), PullError> {
+    pub(super) async fn run(&self, into: &Destination<'_>) -> Result<(), PullError> {
         let image = match into.digest {
             Some(digest) => self.image().clone_with_digest(digest.to_owned()),
             None => self.image(),

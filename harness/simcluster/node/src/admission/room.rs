@@ -133,10 +133,11 @@ fn size(candidate: &Candidate) -> (i128, i128) {
 }
 
 fn none_found(needed: &Amounts) -> String {
-    let list: String = needed
+    let list: Vec<_> = needed
         .iter()
         .map(|(name, amount)| format!("(res: {name}, q: {amount}), "))
         .collect();
+    let list = list.concat();
     format!("no set of running pods found to reclaim resources: [{list}]")
 }
 

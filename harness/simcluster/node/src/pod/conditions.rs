@@ -60,7 +60,7 @@ impl PodState {
         ];
         let disruption = self.failure.as_ref().and_then(|(reason, message)| {
             let preempted = "Pod was preempted by Kubelet to accommodate a critical pod.";
-            match reason.as_ref() {
+            match &**reason {
                 "Evicted" => Some(message.clone()),
                 PREEMPTING => Some(preempted.to_owned()),
                 _ => None,

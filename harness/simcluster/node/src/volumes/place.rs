@@ -133,10 +133,10 @@ pub(crate) fn sub_path(volume: &Path, sub: &str) -> Result<PathBuf, String> {
 
 /// Refuses a `subPath` that says it leads out; links in the volume are another matter.
 pub(crate) fn stays_inside(sub: &str) -> Result<(), String> {
-    match sub.split('/').any(|step| step == "..") {
-        true => Err(format!("subPath {sub:?} must not contain '..'")),
-        false => Ok(()),
+    if sub.split('/').any(|step| step == "..") {
+        return Err(format!("subPath {sub:?} must not contain '..'"));
     }
+    Ok(())
 }
 
 #[cfg(test)]

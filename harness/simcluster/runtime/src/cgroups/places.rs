@@ -64,10 +64,10 @@ pub(crate) fn find() -> Result<NodeGroup, String> {
     let places = Controller::ALL.map(|controller| {
         let mut place = place(controller, &own, &mounts)?;
         place.parents.retain(|parent| is_writable(parent));
-        match place.parents.is_empty() {
-            true => Err("no control group was delegated to this user".to_owned()),
-            false => Ok(place),
+        if place.parents.is_empty() {
+            return Err("no control group was delegated to this user".to_owned());
         }
+        Ok(place)
     });
     if let [Err(why), Err(_)] = &places {
         return Err(why.clone());

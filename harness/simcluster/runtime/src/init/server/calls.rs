@@ -139,9 +139,12 @@ impl Server {
             },
         );
         let mounted = spec.memory.iter().try_for_each(memory_volume);
-        let made = mounted.and_then(|()| match spec.share_processes {
-            true => self.share_processes(&spec.id),
-            false => Ok(()),
+        let made = mounted.and_then(|()| {
+            if spec.share_processes {
+                self.share_processes(&spec.id)
+            } else {
+                Ok(())
+            }
         });
         if made.is_err() {
             self.forget_sandbox(&spec.id);

@@ -1,22 +1,24 @@
-//! Amounts of resources: `500m`, `1Gi`, `2e3`. Pure; canonical writing of what users send is the API server's.
+//! Amounts of resources: `500m`, `1Gi`, `2e3`. Canonical writing of what users send is the API server's.
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 /// An amount in billionths, so that `1n` and `8Ei` can both be told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Amount(i128);
+pub struct Amount(i128);
 
 const BILLION: i128 = 1_000_000_000;
 
 impl Amount {
-    pub(crate) const ZERO: Self = Self(0);
+    /// Nothing.
+    pub const ZERO: Self = Self(0);
 
-    pub(crate) fn whole(units: i64) -> Self {
+    /// So many units.
+    pub fn whole(units: i64) -> Self {
         Self(i128::from(units) * BILLION)
     }
 
     /// Reads a quantity; what is not one counts as nothing, since the API server lets none through.
-    pub(crate) fn of(quantity: &Quantity) -> Self {
+    pub fn of(quantity: &Quantity) -> Self {
         Self::parse(&quantity.0).unwrap_or_default()
     }
 
@@ -44,16 +46,31 @@ impl Amount {
         Some(Self(if negative { -amount } else { amount }))
     }
 
-    pub(crate) fn saturating_add(self, other: Self) -> Self {
+    /// Both together.
+    #[must_use]
+    pub fn saturating_add(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
     }
 
-    pub(crate) fn saturating_sub(self, other: Self) -> Self {
+    /// What is left without the other.
+    #[must_use]
+    pub fn saturating_sub(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0))
     }
 
+    /// In whole units, rounded up.
+    pub fn units(self) -> i128 {
+        self.0.saturating_add(BILLION - 1).div_euclid(BILLION)
+    }
+
+    /// In thousandths of a unit, rounded up.
+    pub fn thousandths(self) -> i128 {
+        const MILLION: i128 = BILLION / 1000;
+        self.0.saturating_add(MILLION - 1).div_euclid(MILLION)
+    }
+
     /// The amount divided by another, as a share; nothing divided by nothing is full.
-    pub(crate) fn share_of(self, whole: Self) -> f64 {
+    pub fn share_of(self, whole: Self) -> f64 {
         if whole.0 <= 0 {
             return 1.0;
         }
@@ -66,7 +83,7 @@ impl Amount {
     }
 
     /// Written in its canonical form, in powers of 1024 if `binary`.
-    pub(crate) fn to_quantity(self, binary: bool) -> Quantity {
+    pub fn to_quantity(self, binary: bool) -> Quantity {
         let milli = self.0 / 1_000_000;
         if milli % 1000 != 0 {
             return Quantity(format!("{milli}m"));
@@ -131,6 +148,8 @@ mod tests {
         ] {
             assert_eq!(Amount::parse(text), Some(Amount(nanos)), "{text}");
         }
+        assert_eq!(Amount::parse("1500u").unwrap().thousandths(), 2);
+        assert_eq!(Amount::parse("1500m").unwrap().units(), 2);
         assert_eq!(Amount::parse("1Zi"), None);
         assert_eq!(Amount::parse(""), None);
     }

@@ -1,20 +1,23 @@
-//! What a pod asks for, and what a node has. Pure.
+//! What a pod asks for, and what a node has.
+//!
+//! It does not know what other pods have taken.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::{
-    api::core::v1::{Container, Node, Pod},
+    api::core::v1::{Container, Node, Pod, PodSpec},
     apimachinery::pkg::api::resource::Quantity,
 };
 
-use crate::quantity::Amount;
+use crate::amount::Amount;
 
 /// Amounts by the resource's name.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Resources(BTreeMap<String, Amount>);
+pub struct Resources(BTreeMap<String, Amount>);
 
 impl Resources {
-    fn of(quantities: Option<&BTreeMap<String, Quantity>>) -> Self {
+    /// What is listed so in an object.
+    pub fn of(quantities: Option<&BTreeMap<String, Quantity>>) -> Self {
         let amounts = quantities.into_iter().flatten();
         Self(
             amounts
@@ -23,22 +26,26 @@ impl Resources {
         )
     }
 
-    pub(super) fn get(&self, name: &str) -> Amount {
+    /// Of one resource; nothing if it is not named.
+    pub fn get(&self, name: &str) -> Amount {
         self.0.get(name).copied().unwrap_or_default()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&String, Amount)> {
+    /// Those that are named.
+    pub fn iter(&self) -> impl Iterator<Item = (&String, Amount)> {
         self.0.iter().map(|(name, amount)| (name, *amount))
     }
 
-    pub(super) fn add(&mut self, other: &Self) {
+    /// With those of another.
+    pub fn add(&mut self, other: &Self) {
         for (name, amount) in &other.0 {
             let sum = self.0.entry(name.clone()).or_default();
             *sum = sum.saturating_add(*amount);
         }
     }
 
-    pub(super) fn subtract(&mut self, other: &Self) {
+    /// Without those of another.
+    pub fn subtract(&mut self, other: &Self) {
         for (name, amount) in &other.0 {
             let rest = self.0.entry(name.clone()).or_default();
             *rest = rest.saturating_sub(*amount);
@@ -65,10 +72,12 @@ fn of_container(container: &Container) -> Resources {
 
 /// The requests of a pod: its containers and sidecars together, or one init container with the sidecars before it,
 /// whichever is more, and the overhead of its runtime.
-pub(super) fn of_pod(pod: &Pod) -> Resources {
-    let Some(spec) = &pod.spec else {
-        return Resources::default();
-    };
+pub fn of_pod(pod: &Pod) -> Resources {
+    pod.spec.as_ref().map(of_spec).unwrap_or_default()
+}
+
+/// As [`of_pod`], of its spec.
+pub fn of_spec(spec: &PodSpec) -> Resources {
     let mut total = Resources::default();
     for container in &spec.containers {
         total.add(&of_container(container));
@@ -100,45 +109,12 @@ pub(super) fn of_pod(pod: &Pod) -> Resources {
 }
 
 /// What a node gives to pods.
-pub(super) fn of_node(node: &Node) -> Resources {
+pub fn of_node(node: &Node) -> Resources {
     Resources::of(
         node.status
             .as_ref()
             .and_then(|status| status.allocatable.as_ref()),
     )
-}
-
-/// The ports of the node that a pod takes: protocol, address, number.
-pub(super) fn host_ports(pod: &Pod) -> Vec<(String, String, i32)> {
-    let Some(spec) = &pod.spec else {
-        return Vec::new();
-    };
-    let sidecars = spec
-        .init_containers
-        .iter()
-        .flatten()
-        .filter(|container| container.restart_policy.as_deref() == Some("Always"));
-    spec.containers
-        .iter()
-        .chain(sidecars)
-        .flat_map(|container| container.ports.iter().flatten())
-        .filter_map(|port| {
-            let number = port.host_port.filter(|number| *number > 0)?;
-            let protocol = port.protocol.clone().unwrap_or_else(|| "TCP".to_owned());
-            let address = port.host_ip.clone().filter(|address| !address.is_empty());
-            Some((
-                protocol,
-                address.unwrap_or_else(|| "0.0.0.0".to_owned()),
-                number,
-            ))
-        })
-        .collect()
-}
-
-/// Whether two ports of a node cannot be taken by two pods.
-pub(super) fn ports_collide(left: &(String, String, i32), right: &(String, String, i32)) -> bool {
-    let any = "0.0.0.0";
-    left.0 == right.0 && left.2 == right.2 && (left.1 == right.1 || left.1 == any || right.1 == any)
 }
 
 #[cfg(test)]
