@@ -214,7 +214,9 @@ async fn containers_of_a_pod_share_their_processes_if_it_says_so() {
         container: "told".into(),
         ..LogOptions::default()
     };
-    assert_eq!(cluster.logs(&pod, options).await, "ended with 143\n");
+    // The shell may add a word of its own.
+    let log = cluster.logs(&pod, options).await;
+    assert!(log.contains("ended with 143\n"), "{log}");
     cluster.end().await;
 }
 

@@ -295,7 +295,7 @@ async fn an_empty_dir_in_memory_is_shared_and_full_at_its_limit() {
 async fn parts_of_an_empty_dir_in_memory_are_in_memory_too() {
     let cluster = Cluster::start().await;
     let part = json!([{"name": "v", "mountPath": "/part", "subPathExpr": "$(WHO)/deep"}]);
-    let script = "head -c 3000000 /dev/zero > /part/f || echo full; rm /part/f; echo mine > /part/x; \
+    let script = "head -c 3000000 /dev/zero > /part/f || full=full; rm /part/f; echo $full; echo mine > /part/x; \
                   while read -r _ place kind _; do [ $place = /part ] && echo $kind; done < /proc/mounts; exit 0";
     let mut init = mounted(script, part);
     init["name"] = json!("writes");

@@ -188,6 +188,8 @@ async fn a_sandbox_has_memory_for_a_group_that_its_user_does_not_have() {
             size: Some(1 << 20),
             group: Some(65_532),
         }],
+        share_processes: false,
+        sysctls: std::collections::BTreeMap::new(),
     };
     lab.runtime.create_sandbox(spec).await.unwrap();
     let script =
