@@ -8,5 +8,6 @@
 mod accounts;
 mod backup_and_restore;
 mod full_volume;
+mod mishaps;
 mod password;
 mod server;
