@@ -1,5 +1,5 @@
-//! ValidatingAdmissionPolicy and ValidatingAdmissionPolicyBinding: what may be stored. What a policy
-//! makes of a write is decided in the server.
+//! ValidatingAdmissionPolicy, and what it shares with MutatingAdmissionPolicy: what may be stored. What a
+//! policy makes of a write is decided in the server, where it is in force is said by its bindings.
 
 use std::collections::BTreeMap;
 
@@ -9,13 +9,13 @@ use simcluster_machinery::cel::{Gives, Kind, Known};
 use simcluster_machinery::field::{Error, Path};
 use simcluster_machinery::name;
 
+use crate::admission_binding::{default_match, validate_match};
 use crate::admission_cel::{check, known, match_conditions};
-use crate::checks::{label_selector, one_of, required, required_one_of};
+use crate::checks::one_of;
 use crate::meta::complain;
 use crate::read::{Fill, Read};
 use crate::rules::KindRules;
 use crate::table::{self, AGE, Column, NAME, Row};
-use crate::webhook_configuration::validate_rule;
 
 const REASONS: [&str; 4] = [
     "Forbidden",
@@ -28,27 +28,9 @@ const MAX_ANNOTATIONS: usize = 20;
 /// A policy: rules in CEL for what may be written.
 pub(crate) struct Policy;
 
-/// Where and with which parameters a policy is in force.
-pub(crate) struct Binding;
-
-/// Which resources, unless it is said otherwise.
-pub(crate) fn default_match(resources: &mut Value) {
-    resources.fill("matchPolicy", "Equivalent");
-    resources.fill("namespaceSelector", json!({}));
-    resources.fill("objectSelector", json!({}));
-    for rules in ["resourceRules", "excludeResourceRules"] {
-        for rule in resources.items(rules) {
-            rule.fill("scope", "*");
-        }
-    }
-}
-
 impl KindRules for Policy {
     fn default(&self, policy: &mut Value) {
-        policy.fill("spec.failurePolicy", "Fail");
-        if policy.at("spec.matchConstraints").is_some() {
-            default_match(&mut policy["spec"]["matchConstraints"]);
-        }
+        default_policy(policy);
     }
 
     fn validate_create(&self, policy: &Value) -> Vec<Error> {
@@ -77,70 +59,36 @@ impl KindRules for Policy {
     }
 
     fn row(&self, policy: &Value, now: Timestamp) -> Row {
-        let kind = match policy.at("spec.paramKind") {
-            Some(kind) => format!("{}/{}", kind.text("apiVersion"), kind.text("kind")),
-            None => "<unset>".to_owned(),
-        };
-        Row::new(vec![
-            table::name(policy),
-            json!(policy.list("spec.validations").len()),
-            json!(kind),
-            table::age(policy, now),
-        ])
+        policy_row(policy, "spec.validations", now)
     }
 }
 
-impl KindRules for Binding {
-    fn default(&self, binding: &mut Value) {
-        if binding.at("spec.matchResources").is_some() {
-            default_match(&mut binding["spec"]["matchResources"]);
-        }
+/// What either kind of policy says, unless it is said otherwise.
+pub(crate) fn default_policy(policy: &mut Value) {
+    policy.fill("spec.failurePolicy", "Fail");
+    if policy.at("spec.matchConstraints").is_some() {
+        default_match(&mut policy["spec"]["matchConstraints"]);
     }
+}
 
-    fn validate_create(&self, binding: &Value) -> Vec<Error> {
-        let mut errors = Vec::new();
-        validate_binding(binding, &mut errors);
-        errors
-    }
-
-    fn has_generation(&self) -> bool {
-        true
-    }
-
-    fn columns(&self) -> &'static [Column] {
-        const {
-            &[
-                NAME,
-                Column::text("PolicyName"),
-                Column::text("ParamRef"),
-                AGE,
-            ]
-        }
-    }
-
-    fn row(&self, binding: &Value, now: Timestamp) -> Row {
-        Row::new(vec![
-            table::name(binding),
-            json!(binding.text("spec.policyName")),
-            json!(param_ref_cell(binding)),
-            table::age(binding, now),
-        ])
-    }
+/// A policy of either kind in a table; `effects` is the list of what it does.
+pub(crate) fn policy_row(policy: &Value, effects: &str, now: Timestamp) -> Row {
+    let kind = match policy.at("spec.paramKind") {
+        Some(kind) => format!("{}/{}", kind.text("apiVersion"), kind.text("kind")),
+        None => "<unset>".to_owned(),
+    };
+    Row::new(vec![
+        table::name(policy),
+        json!(policy.list(effects).len()),
+        json!(kind),
+        table::age(policy, now),
+    ])
 }
 
 fn validate_policy(policy: &Value, errors: &mut Vec<Error>) {
     let (empty, path) = (json!({}), Path::new("spec"));
     let spec = policy.at("spec").unwrap_or(&empty);
-    one_of(spec, "failurePolicy", &["Fail", "Ignore"], &path, errors);
-    let has_params = spec.at("paramKind").is_some();
-    if let Some(kind) = spec.at("paramKind") {
-        validate_param_kind(kind, &path.child("paramKind"), errors);
-    }
-    validate_constraints(spec, &path, errors);
-    let place = path.child("matchConditions");
-    match_conditions(spec.list("matchConditions"), has_params, &place, errors);
-    let mut known = known(has_params);
-    validate_variables(spec, &path, &mut known, errors);
+    let known = validate_premises(spec, &path, errors);
     let annotations = spec.list("auditAnnotations");
     if spec.list("validations").is_empty() && annotations.is_empty() {
         let detail = "validations or auditAnnotations must contain at least one item";
@@ -156,8 +104,27 @@ fn validate_policy(policy: &Value, errors: &mut Vec<Error>) {
     validate_annotations(annotations, &known, &path.child("auditAnnotations"), errors);
 }
 
+/// What policies of either kind say before what they do; gives what expressions there may use.
+pub(crate) fn validate_premises(
+    spec: &Value,
+    path: &Path,
+    errors: &mut Vec<Error>,
+) -> BTreeMap<String, Known> {
+    one_of(spec, "failurePolicy", &["Fail", "Ignore"], path, errors);
+    let has_params = spec.at("paramKind").is_some();
+    if let Some(kind) = spec.at("paramKind") {
+        validate_param_kind(kind, &path.child("paramKind"), errors);
+    }
+    validate_constraints(spec, path, errors);
+    let place = path.child("matchConditions");
+    match_conditions(spec.list("matchConditions"), has_params, &place, errors);
+    let mut known = known(has_params);
+    validate_variables(spec, path, &mut known, errors);
+    known
+}
+
 /// Variables in their order: each may use those before it.
-pub(crate) fn validate_variables(
+fn validate_variables(
     spec: &Value,
     path: &Path,
     known: &mut BTreeMap<String, Known>,
@@ -192,7 +159,7 @@ pub(crate) fn validate_variables(
 }
 
 /// What a policy concerns; without rules its expressions would have no types.
-pub(crate) fn validate_constraints(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
+fn validate_constraints(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
     match spec.at("matchConstraints") {
         None => errors.push(Error::required(&path.child("matchConstraints"), "")),
         Some(resources) => {
@@ -202,16 +169,6 @@ pub(crate) fn validate_constraints(spec: &Value, path: &Path, errors: &mut Vec<E
                 errors.push(Error::required(&place.child("resourceRules"), ""));
             }
         }
-    }
-}
-
-/// The parameters of a binding, as a table shows them.
-pub(crate) fn param_ref_cell(binding: &Value) -> String {
-    match binding.at("spec.paramRef") {
-        Some(param) if param.lacks("name") => "*".to_owned(),
-        Some(param) if param.lacks("namespace") => param.text("name").to_owned(),
-        Some(param) => format!("{}/{}", param.text("namespace"), param.text("name")),
-        None => "<unset>".to_owned(),
     }
 }
 
@@ -289,7 +246,7 @@ fn validate_annotations(
     }
 }
 
-pub(crate) fn validate_param_kind(kind: &Value, path: &Path, errors: &mut Vec<Error>) {
+fn validate_param_kind(kind: &Value, path: &Path, errors: &mut Vec<Error>) {
     let (place, text) = (path.child("apiVersion"), kind.text("apiVersion"));
     let (group, version) = text.split_once('/').unwrap_or(("", text));
     if text.is_empty() {
@@ -326,109 +283,6 @@ pub(crate) fn validate_param_kind(kind: &Value, path: &Path, errors: &mut Vec<Er
         );
         errors.push(Error::invalid(&place, own, detail));
     }
-}
-
-fn validate_match(resources: &Value, path: &Path, errors: &mut Vec<Error>) {
-    let policies = ["Equivalent", "Exact"];
-    required_one_of(resources, "matchPolicy", &policies, path, errors);
-    for selector in ["namespaceSelector", "objectSelector"] {
-        label_selector(resources.at(selector), &path.child(selector), errors);
-    }
-    for rules in ["resourceRules", "excludeResourceRules"] {
-        for (index, rule) in resources.list(rules).iter().enumerate() {
-            let path = path.child(rules).index(index);
-            let names = rule.texts("resourceNames");
-            for (at, own) in names.iter().enumerate() {
-                let place = path.child("resourceNames").index(at);
-                complain(errors, &place, own, name::path_segment(own));
-                if names[..at].contains(own) {
-                    errors.push(Error::duplicate(&place, *own));
-                }
-            }
-            validate_rule(rule, &path, errors);
-        }
-    }
-}
-
-fn validate_binding(binding: &Value, errors: &mut Vec<Error>) {
-    let (empty, path) = (json!({}), Path::new("spec"));
-    let spec = binding.at("spec").unwrap_or(&empty);
-    validate_bound(spec, &path, errors);
-    let (place, actions) = (
-        path.child("validationActions"),
-        spec.texts("validationActions"),
-    );
-    for (index, action) in actions.iter().enumerate() {
-        let place = place.index(index);
-        let all = ["Audit", "Deny", "Warn"];
-        if !all.contains(action) {
-            errors.push(Error::not_supported(&place, *action, &all));
-        }
-        if actions[..index].contains(action) {
-            errors.push(Error::duplicate(&place, *action));
-        }
-    }
-    if actions.contains(&"Deny") && actions.contains(&"Warn") {
-        let detail = "must not contain both Deny and Warn (repeating the same validation failure \
-                      information in the API response and headers serves no purpose)";
-        errors.push(Error::invalid(&place, json!(actions), detail));
-    }
-    if actions.is_empty() {
-        let detail = "at least one validation action is required";
-        errors.push(Error::required(&place, detail));
-    }
-}
-
-/// What bindings of either kind of policy say.
-pub(crate) fn validate_bound(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
-    let policy = spec.text("policyName");
-    if policy.is_empty() {
-        errors.push(Error::required(&path.child("policyName"), ""));
-    } else {
-        complain(
-            errors,
-            &path.child("policyName"),
-            policy,
-            name::dns1123_subdomain(policy),
-        );
-    }
-    if let Some(param) = spec.at("paramRef") {
-        validate_param_ref(param, &path.child("paramRef"), errors);
-    }
-    if let Some(resources) = spec.at("matchResources") {
-        validate_match(resources, &path.child("matchResources"), errors);
-    }
-}
-
-fn validate_param_ref(param: &Value, path: &Path, errors: &mut Vec<Error>) {
-    let (own, selector) = (param.text("name"), param.at("selector"));
-    let both = "name and selector are mutually exclusive";
-    if !own.is_empty() {
-        complain(errors, &path.child("name"), own, name::path_segment(own));
-        if selector.is_some() {
-            errors.push(Error::forbidden(&path.child("name"), both));
-        }
-    }
-    if selector.is_some() {
-        label_selector(selector, &path.child("selector"), errors);
-        if !own.is_empty() {
-            errors.push(Error::forbidden(&path.child("selector"), both));
-        }
-    }
-    if own.is_empty() && selector.is_none() {
-        errors.push(Error::required(
-            path,
-            "one of name or selector must be specified",
-        ));
-    }
-    required(param, "parameterNotFoundAction", path, errors);
-    one_of(
-        param,
-        "parameterNotFoundAction",
-        &["Allow", "Deny"],
-        path,
-        errors,
-    );
 }
 
 fn is_identifier(name: &str) -> bool {

@@ -16,6 +16,7 @@
 
 mod addresses;
 pub mod admission;
+mod admission_binding;
 pub mod admission_cel;
 mod admission_policy;
 pub mod certificate_signing_request;

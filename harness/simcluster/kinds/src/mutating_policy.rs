@@ -1,33 +1,24 @@
-//! MutatingAdmissionPolicy and MutatingAdmissionPolicyBinding: what may be stored. What a policy makes
-//! of a write is decided in the server.
+//! MutatingAdmissionPolicy: what may be stored. What a policy makes of a write is decided in the server,
+//! where it is in force is said by its bindings.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use simcluster_machinery::cel::Gives;
 use simcluster_machinery::field::{Error, Path};
 
-use crate::admission_cel::{check, known, match_conditions};
-use crate::admission_policy::{
-    default_match, param_ref_cell, validate_bound, validate_constraints, validate_param_kind,
-    validate_variables,
-};
-use crate::checks::{one_of, required_one_of};
-use crate::read::{Fill, Read};
+use crate::admission_cel::check;
+use crate::admission_policy::{default_policy, policy_row, validate_premises};
+use crate::checks::required_one_of;
+use crate::read::Read;
 use crate::rules::KindRules;
-use crate::table::{self, AGE, Column, NAME, Row};
+use crate::table::{AGE, Column, NAME, Row};
 
 /// A policy: expressions in CEL for how writes are changed.
 pub(crate) struct Policy;
 
-/// Where and with which parameters a policy is in force.
-pub(crate) struct Binding;
-
 impl KindRules for Policy {
     fn default(&self, policy: &mut Value) {
-        policy.fill("spec.failurePolicy", "Fail");
-        if policy.at("spec.matchConstraints").is_some() {
-            default_match(&mut policy["spec"]["matchConstraints"]);
-        }
+        default_policy(policy);
     }
 
     fn validate_create(&self, policy: &Value) -> Vec<Error> {
@@ -52,72 +43,14 @@ impl KindRules for Policy {
     }
 
     fn row(&self, policy: &Value, now: Timestamp) -> Row {
-        let kind = match policy.at("spec.paramKind") {
-            Some(kind) => format!("{}/{}", kind.text("apiVersion"), kind.text("kind")),
-            None => "<unset>".to_owned(),
-        };
-        Row::new(vec![
-            table::name(policy),
-            json!(policy.list("spec.mutations").len()),
-            json!(kind),
-            table::age(policy, now),
-        ])
-    }
-}
-
-impl KindRules for Binding {
-    fn default(&self, binding: &mut Value) {
-        if binding.at("spec.matchResources").is_some() {
-            default_match(&mut binding["spec"]["matchResources"]);
-        }
-    }
-
-    fn validate_create(&self, binding: &Value) -> Vec<Error> {
-        let mut errors = Vec::new();
-        let empty = json!({});
-        let spec = binding.at("spec").unwrap_or(&empty);
-        validate_bound(spec, &Path::new("spec"), &mut errors);
-        errors
-    }
-
-    fn has_generation(&self) -> bool {
-        true
-    }
-
-    fn columns(&self) -> &'static [Column] {
-        const {
-            &[
-                NAME,
-                Column::text("PolicyName"),
-                Column::text("ParamRef"),
-                AGE,
-            ]
-        }
-    }
-
-    fn row(&self, binding: &Value, now: Timestamp) -> Row {
-        Row::new(vec![
-            table::name(binding),
-            json!(binding.text("spec.policyName")),
-            json!(param_ref_cell(binding)),
-            table::age(binding, now),
-        ])
+        policy_row(policy, "spec.mutations", now)
     }
 }
 
 fn validate_policy(policy: &Value, errors: &mut Vec<Error>) {
     let (empty, path) = (json!({}), Path::new("spec"));
     let spec = policy.at("spec").unwrap_or(&empty);
-    one_of(spec, "failurePolicy", &["Fail", "Ignore"], &path, errors);
-    let has_params = spec.at("paramKind").is_some();
-    if let Some(kind) = spec.at("paramKind") {
-        validate_param_kind(kind, &path.child("paramKind"), errors);
-    }
-    validate_constraints(spec, &path, errors);
-    let place = path.child("matchConditions");
-    match_conditions(spec.list("matchConditions"), has_params, &place, errors);
-    let mut known = known(has_params);
-    validate_variables(spec, &path, &mut known, errors);
+    let known = validate_premises(spec, &path, errors);
     let mutations = spec.list("mutations");
     if mutations.is_empty() {
         let detail = "mutations must contain at least one item";

@@ -155,10 +155,10 @@ fn other(group: &str, kind: &str) -> Known {
             &crate::mutating_policy::Policy
         }
         ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding") => {
-            &crate::mutating_policy::Binding
+            &crate::admission_binding::Binding { mutating: true }
         }
         ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding") => {
-            &crate::admission_policy::Binding
+            &crate::admission_binding::Binding { mutating: false }
         }
         ("flowcontrol.apiserver.k8s.io", "FlowSchema") => &stored::FLOW_SCHEMA,
         ("flowcontrol.apiserver.k8s.io", _) => &stored::PRIORITY_LEVEL,
