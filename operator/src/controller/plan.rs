@@ -255,9 +255,11 @@ impl View<'_> {
             JobState::Running {
                 identity,
                 trouble: None,
+                failed,
             } => JobState::Running {
                 identity,
                 trouble: self.missing_pod(kind),
+                failed,
             },
             state => state,
         }

@@ -4,6 +4,7 @@
 //! The status is written only when it changes, and an event only with a change of the status: an
 //! instance that waits does not fill anybody's screen.
 
+mod deletion;
 mod describe;
 mod news;
 mod upkeep;

@@ -4,14 +4,19 @@
 //! A resource that is being deleted is never refused for its spec: what the instance really is then
 //! comes from its record.
 
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Secret};
+mod password;
+
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use kube::ResourceExt as _;
 use mysql_job::arguments::RestoreMode;
 use thiserror::Error;
 
+pub use self::password::Trouble as PasswordTrouble;
+use self::password::password;
+
 use super::observe::{Observed, is_reserved_elsewhere};
 use super::ownership::Owner;
-use crate::crd::{DeletionPolicy, MySQL, SecretKeyRef};
+use crate::crd::{DeletionPolicy, MySQL};
 use crate::ledger::{Ledger, LedgerError, Restored};
 use crate::names::{self, Instance};
 use crate::schedule::Schedule;
@@ -44,9 +49,9 @@ pub enum Refusal {
         /// Whose it is.
         other: String,
     },
-    /// The password is nowhere.
-    #[error("{0}")]
-    PasswordMissing(String),
+    /// The password is not at hand.
+    #[error(transparent)]
+    Password(#[from] PasswordTrouble),
     /// The Secret was changed by somebody.
     #[error(
         "the Secret {name} cannot be used; restore it, or delete it to have new credentials made \
@@ -66,7 +71,7 @@ impl Refusal {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::NameConflict { .. } | Self::TakenByAnother { .. } => "NameConflict",
-            Self::PasswordMissing(_) => "SecretNotFound",
+            Self::Password(trouble) => trouble.reason(),
             Self::SecretUnusable { .. } => "SecretUnusable",
         }
     }
@@ -161,7 +166,7 @@ pub struct Validated {
     /// Directories on the node belong to root at first; an init container hands them over.
     pub hand_over: bool,
     /// Why the password of the spec is not at hand; the last one stays in force.
-    pub password_trouble: Option<String>,
+    pub password_trouble: Option<PasswordTrouble>,
     /// Credentials and record, with the wishes of the spec in it.
     pub ledger: Ledger,
     /// From the settings.
@@ -346,7 +351,7 @@ fn bring_up_to_date(
     ledger: &mut Ledger,
     resource: &MySQL,
     observed: &Observed,
-) -> Result<Option<String>, Refusal> {
+) -> Result<Option<PasswordTrouble>, Refusal> {
     // Another image takes over only when the plan lets it; until there are rows, any image will do.
     if ledger.record.restored.is_none() || ledger.record.image.is_empty() {
         ledger.record.image.clone_from(&resource.spec.image);
@@ -358,7 +363,7 @@ fn bring_up_to_date(
             Ok(None)
         }
         Err(trouble) if ledger.record.desired > 0 => Ok(Some(trouble)),
-        Err(trouble) => Err(Refusal::PasswordMissing(trouble)),
+        Err(trouble) => Err(Refusal::Password(trouble)),
     }
 }
 
@@ -391,43 +396,6 @@ fn taken_over(operation: &str) -> Restored {
         server: None,
         detail: String::new(),
     }
-}
-
-/// What every server takes (`caching_sha2_password`), in bytes: the schema counts letters.
-const LONGEST_PASSWORD: usize = 256;
-
-fn password(resource: &MySQL, observed: &Observed) -> Result<String, String> {
-    let password = any_password(resource, observed)?;
-    if password.len() > LONGEST_PASSWORD {
-        return Err(format!(
-            "root's password has {} bytes, and servers take at most {LONGEST_PASSWORD}",
-            password.len()
-        ));
-    }
-    Ok(password)
-}
-
-fn any_password(resource: &MySQL, observed: &Observed) -> Result<String, String> {
-    if let Some(SecretKeyRef { name, key }) = &resource.spec.password_secret_ref {
-        let secret = observed.password_secret.as_ref().ok_or_else(|| {
-            format!("spec.passwordSecretRef names the Secret {name:?}, which does not exist")
-        })?;
-        return value(secret, key).ok_or_else(|| {
-            format!("the Secret {name:?} has no key {key:?} with a password in it")
-        });
-    }
-    resource
-        .spec
-        .password
-        .clone()
-        .ok_or_else(|| "neither spec.password nor spec.passwordSecretRef is set".to_owned())
-}
-
-fn value(secret: &Secret, key: &str) -> Option<String> {
-    let bytes = secret.data.as_ref()?.get(key)?;
-    String::from_utf8(bytes.0.clone())
-        .ok()
-        .filter(|text| !text.is_empty() && !text.contains('\0'))
 }
 
 /// A Secret that was lost takes the record with it; what the status knows is better than nothing: an

@@ -203,7 +203,7 @@ fn a_backup_claim_that_is_replaced_is_told_and_gets_a_backup_at_once() {
         lab.says(INSTANCE, "BackedUp", "True", "Verified").await?;
         let claim = format!("backup-{INSTANCE}-pvc");
         replace_claim(lab, &claim, "batch.kubernetes.io/job-name").await?;
-        let told = lab.event(INSTANCE, "BackupFailed").await?;
+        let told = lab.event(INSTANCE, "BackupVolumeReplaced").await?;
         assert!(told.contains(&claim), "{told}");
         let second = Condition::holds("to have a second backup", |instance: &MySQL| {
             let status = instance.status.clone().unwrap_or_default();

@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use mysql_job::report::{Outcome, Report};
 
+use crate::controller::plan::Failure;
 use crate::controller::trouble::{self, Trouble};
 use crate::names;
 
@@ -25,6 +26,8 @@ pub enum JobState {
         identity: Identity,
         /// What keeps its pod from running, if anything does.
         trouble: Option<Trouble>,
+        /// Why its last attempt failed, if one has; it tries again by itself, or is about to be given up.
+        failed: Option<Failure>,
     },
     /// It is Complete.
     Succeeded {
@@ -107,6 +110,7 @@ impl JobState {
         Self::Running {
             identity,
             trouble: trouble_of(&own),
+            failed: failed_attempt(&own),
         }
     }
 
@@ -140,13 +144,7 @@ pub fn is_pod_of(pod: &Pod, job: &Job) -> bool {
 
 /// What keeps a Job that runs from its end: its pod of the moment, or what the attempt before it reported.
 fn trouble_of(pods: &[&Pod]) -> Option<Trouble> {
-    let has_ended = |pod: &&&Pod| {
-        let phase = pod
-            .status
-            .as_ref()
-            .and_then(|status| status.phase.as_deref());
-        matches!(phase, Some("Failed" | "Succeeded"))
-    };
+    let has_ended = |pod: &Pod| matches!(phase(pod), Some("Failed" | "Succeeded"));
     let mut living = pods.iter().filter(|pod| !has_ended(pod));
     let failed = |report: Report| {
         let is_failure = matches!(report.result, Outcome::Failed | Outcome::Refused);
@@ -159,6 +157,42 @@ fn trouble_of(pods: &[&Pod]) -> Option<Trouble> {
         .find_map(|pod| trouble::of_pod(pod))
         .or_else(|| last_report(pods).and_then(failed))
         .or_else(|| pods.iter().find_map(|pod| trouble::of_pod(pod)))
+}
+
+/// Why the last attempt failed: in its own words, or in those of the cluster.
+fn failed_attempt(pods: &[&Pod]) -> Option<Failure> {
+    let failed: Vec<&Pod> = pods
+        .iter()
+        .copied()
+        .filter(|pod| phase(pod) == Some("Failed"))
+        .collect();
+    let last = failed.last()?;
+    let reported = last_report(&failed).map(|report| Failure {
+        reason: report.reason,
+        detail: report.detail,
+    });
+    let told = || {
+        failed
+            .iter()
+            .find_map(|pod| trouble::of_pod(pod))
+            .map(|trouble| Failure {
+                reason: trouble.reason,
+                detail: trouble.detail,
+            })
+    };
+    reported
+        .filter(|failure| !failure.reason.is_empty())
+        .or_else(told)
+        .or_else(|| {
+            Some(Failure {
+                reason: "JobFailed".to_owned(),
+                detail: format!("pod {} failed and said nothing", last.name_any()),
+            })
+        })
+}
+
+fn phase(pod: &Pod) -> Option<&str> {
+    pod.status.as_ref()?.phase.as_deref()
 }
 
 /// The report of the pod that ended last.
@@ -195,6 +229,7 @@ mod tests {
             (trouble.reason.as_str(), trouble.detail.as_str()),
             ("BackupVolumeFull", "no space")
         );
+        assert_eq!(failed_attempt(&[&failed]).unwrap().reason, trouble.reason);
         // What keeps the next attempt from starting is nearer.
         let pending = pod(
             "status: {phase: Pending, containerStatuses: [{name: mysql-job, ready: false, restartCount: 0, image: i, \
@@ -204,5 +239,23 @@ mod tests {
             trouble_of(&[&failed, &pending]).unwrap().reason,
             "ImagePullBackOff"
         );
+        assert_eq!(
+            failed_attempt(&[&failed, &pending]).unwrap().reason,
+            "BackupVolumeFull"
+        );
+        assert_eq!(failed_attempt(&[&pending]), None);
+    }
+
+    #[test]
+    fn an_attempt_that_was_killed_has_failed_too() {
+        let killed = pod(
+            "{metadata: {name: p}, status: {phase: Failed, containerStatuses: [{name: mysql-job, ready: false, \
+             restartCount: 0, image: i, imageID: i, state: {terminated: {exitCode: 137, reason: OOMKilled}}}]}}",
+        );
+        assert_eq!(failed_attempt(&[&killed]).unwrap().reason, "OOMKilled");
+        let evicted = pod("{metadata: {name: p}, status: {phase: Failed}}");
+        let failure = failed_attempt(&[&evicted]).unwrap();
+        assert_eq!(failure.reason, "JobFailed");
+        assert!(failure.detail.contains("pod p"), "{failure:?}");
     }
 }

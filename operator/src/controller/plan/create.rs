@@ -254,9 +254,9 @@ fn fill(view: View<'_>, plan: &mut Plan) -> Option<State> {
             restoring(view.server_trouble())
         }
         JobState::Going => restoring(view.server_trouble()),
-        JobState::Running { identity, trouble } if is_ours(&identity) => {
-            restoring(view.server_trouble().or(trouble))
-        }
+        JobState::Running {
+            identity, trouble, ..
+        } if is_ours(&identity) => restoring(view.server_trouble().or(trouble)),
         JobState::Succeeded {
             identity,
             report: Some(report),
@@ -370,7 +370,9 @@ fn sync_password(view: View<'_>, plan: &mut Plan) -> Option<PasswordStep> {
         JobState::Absent if upkeep::is_busy(view) => {}
         JobState::Absent => plan.steps.push(Step::Start(JobKind::Password)),
         JobState::Going => {}
-        JobState::Running { identity, trouble } => {
+        JobState::Running {
+            identity, trouble, ..
+        } => {
             // One that sets an earlier password is left to end: two at a time could end in either.
             if identity.instance_uid != view.validated.uid {
                 plan.steps.push(Step::RemoveJob(JobKind::Password));

@@ -101,9 +101,16 @@ fn back_up(view: View<'_>, plan: &mut Plan, jobs_left: bool) -> Option<State> {
             backing_up(None)
         }
         JobState::Going => Some(State::ClearingJobs),
-        JobState::Running { identity, trouble } if is_ours(&identity) => {
-            backing_up(view.server_trouble().or(trouble))
-        }
+        // It tries again by itself, or is about to be given up: nothing goes either way until people have acted,
+        // or another attempt succeeds.
+        JobState::Running {
+            identity,
+            failed: Some(failure),
+            ..
+        } if is_ours(&identity) => Some(State::BackupFailed(failure)),
+        JobState::Running {
+            identity, trouble, ..
+        } if is_ours(&identity) => backing_up(view.server_trouble().or(trouble)),
         JobState::Succeeded {
             identity,
             report: Some(report),

@@ -93,7 +93,9 @@ pub fn carry_on(view: View<'_>, plan: &mut Plan) {
                 plan.progress = working(errand, None);
             }
         }
-        JobState::Running { identity, trouble } => {
+        JobState::Running {
+            identity, trouble, ..
+        } => {
             if ours(&identity) {
                 plan.progress = errand
                     .as_ref()

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::upkeep;
+use super::{deletion, upkeep};
 use crate::controller::plan::upkeep::{Progress, Task};
 use crate::controller::plan::{Failure, Plan, State};
 use crate::controller::trouble::Trouble;
@@ -16,8 +16,9 @@ pub(super) const READY: &str = "Ready";
 pub(super) const RESTORED: &str = "Restored";
 /// Whether root has the password of the spec.
 pub(super) const PASSWORD_SYNCED: &str = "PasswordSynced";
-/// Whether the last backup has been made.
-pub(super) const FINAL_BACKUP: &str = "FinalBackup";
+
+/// The reason while the server starts and nothing is wrong.
+pub(super) const STARTING: &str = "Starting";
 
 struct Summary {
     phase: Phase,
@@ -36,7 +37,8 @@ pub fn status(
 ) -> MySQLStatus {
     let record = &plan.ledger.record;
     let mut after = before.clone();
-    let summary = summary(&plan.state);
+    let state = deletion::as_told(before, &plan.state);
+    let summary = summary(&state);
     after.phase = Some(summary.phase);
     after.observed_generation = generation;
     after.initialized = Some(record.restored.is_some());
@@ -63,7 +65,7 @@ pub fn status(
         password_synced(validated, plan),
     ];
     conditions.extend(upkeep::conditions(before, validated, plan));
-    conditions.extend(final_backup(validated, plan));
+    conditions.extend(deletion::final_backup(validated, plan, &state));
     after.conditions = conditions
         .into_iter()
         .map(|(type_, holds, reason, message)| {
@@ -183,7 +185,7 @@ fn summary(state: &State) -> Summary {
         ),
         State::RestoreFailed(failure) | State::ServerFailed(failure) => blocked(failure),
         State::Starting { trouble } => {
-            held_up(Phase::Starting, trouble, "Starting", "the server starts")
+            held_up(Phase::Starting, trouble, STARTING, "the server starts")
         }
         State::SyncingPassword { ready, .. } => serving(
             Phase::SyncingPassword,
@@ -225,7 +227,7 @@ fn summary(state: &State) -> Summary {
         State::BackupFailed(failure) => Summary {
             phase: Phase::Blocked,
             ready: false,
-            reason: "DeletionBlocked".to_owned(),
+            reason: deletion::BLOCKED.to_owned(),
             message: format!(
                 "the last backup failed, so nothing is removed: {}: {}; it is tried again. To delete \
                  without a backup, annotate the resource with otus.homework/skip-final-backup=true; the \
@@ -287,7 +289,7 @@ fn password_synced(validated: &Validated, plan: &Plan) -> Said {
         )
     };
     if let Some(trouble) = &validated.password_trouble {
-        return said(false, "SecretNotFound", trouble);
+        return said(false, trouble.reason(), &trouble.to_string());
     }
     if let Progress::Failed {
         task: Task::CheckPassword,
@@ -324,49 +326,6 @@ fn password_synced(validated: &Validated, plan: &Plan) -> Said {
             false,
             "NotYet",
             "root does not have the password of the spec yet",
-        ),
-    }
-}
-
-fn final_backup(validated: &Validated, plan: &Plan) -> Option<Said> {
-    if !validated.deleting {
-        return None;
-    }
-    let said = |holds, reason: &str, message: String| {
-        Some((FINAL_BACKUP, Some(holds), reason.to_owned(), message))
-    };
-    if let Some(backup) = &plan.ledger.record.final_backup {
-        return said(
-            true,
-            "Verified",
-            format!("{} is complete and verified", backup.generation),
-        );
-    }
-    match &plan.state {
-        State::BackupFailed(failure) => said(false, &failure.reason, failure.detail.clone()),
-        State::BackingUp {
-            trouble: Some(trouble),
-        } => said(false, &trouble.reason, trouble.detail.clone()),
-        State::BackingUp { trouble: None } | State::ClearingJobs => {
-            said(false, "NotYet", "the last backup is being made".to_owned())
-        }
-        State::Clearing { .. }
-        | State::Restoring { .. }
-        | State::RestoreFailed(_)
-        | State::Starting { .. }
-        | State::ServerFailed(_)
-        | State::SyncingPassword { .. }
-        | State::PasswordFailed { .. }
-        | State::Ready
-        | State::Upgrading
-        | State::UpgradeRefused(_)
-        | State::Abandoning
-        | State::Stopping
-        | State::Removing { .. }
-        | State::Releasing => said(
-            false,
-            "Skipped",
-            "no last backup is made of this instance".to_owned(),
         ),
     }
 }

@@ -1,10 +1,14 @@
 //! Which events go with a change of the status. Pure.
 
-use super::describe::{FINAL_BACKUP, PASSWORD_SYNCED, READY, RESTORED};
+use super::deletion::FINAL_BACKUP;
+use super::describe::{PASSWORD_SYNCED, READY, RESTORED, STARTING};
 use super::upkeep::{BACKED_UP, RESIZED, RESTORE_TESTED, UPGRADED};
 use crate::controller::plan::{Plan, State};
 use crate::controller::validate::Validated;
 use crate::crd::{MySQLStatus, Phase};
+
+/// Why there is no newer backup although none has failed.
+const NOT_TRIED: [&str; 2] = ["InvalidSchedule", "BackupVolumeReplaced"];
 
 /// One event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +42,8 @@ pub(super) fn of_plan(
             .condition(type_)
             .is_some_and(|condition| condition.status == "True")
     };
-    if !holds(before, RESTORED) && holds(after, RESTORED) {
+    let created = !holds(before, RESTORED) && holds(after, RESTORED);
+    if created {
         news.push(normal("Created", after.message.clone().unwrap_or_default()));
     }
     let was_filled = before.initialized == Some(true);
@@ -84,7 +89,13 @@ pub(super) fn of_plan(
             },
         });
     }
-    news.extend(of_change(before, after));
+    // That what was just created starts goes without saying.
+    let starts = |item: &News| created && !item.warning && item.reason == STARTING;
+    news.extend(
+        of_change(before, after)
+            .into_iter()
+            .filter(|item| !starts(item)),
+    );
     news
 }
 
@@ -104,7 +115,9 @@ fn changed(before: &MySQLStatus, after: &MySQLStatus, type_: &str) -> Option<New
     let reason = match (holds, type_) {
         (true, RESTORE_TESTED) => "RestoreTestPassed".to_owned(),
         (false, RESTORE_TESTED) => "RestoreTestFailed".to_owned(),
-        (false, BACKED_UP) => "BackupFailed".to_owned(),
+        (false, BACKED_UP) if !NOT_TRIED.contains(&now.reason.as_str()) => {
+            "BackupFailed".to_owned()
+        }
         (true, _) => type_.to_owned(),
         (false, _) => now.reason.clone(),
     };
@@ -130,7 +143,7 @@ pub(super) fn of_change(before: &MySQLStatus, after: &MySQLStatus) -> Vec<News> 
     let own_words = [
         "WaitingForLeftovers",
         "Initializing",
-        "Starting",
+        STARTING,
         "SyncingPassword",
         "Upgrading",
         "Ready",

@@ -68,7 +68,13 @@ fn a_password_secret_that_is_missing_keeps_a_running_instance_running() {
 
     store(&mut world, &resource(|_| {}), |_| {});
     let running = validated(&by_reference, &world).unwrap();
-    assert!(running.password_trouble.unwrap().contains("\"root\""));
+    assert!(
+        running
+            .password_trouble
+            .unwrap()
+            .to_string()
+            .contains("\"root\"")
+    );
     assert_eq!(running.ledger.record.desired, 1);
 
     world.password_secret =
@@ -88,6 +94,7 @@ fn a_password_that_no_server_takes_is_refused_by_its_bytes() {
     };
     assert_eq!(with("\u{1f511}".repeat(64)).unwrap(), 1);
     let refused = with("\u{1f511}".repeat(65)).unwrap_err();
+    assert_eq!(refused.reason(), "InvalidPassword");
     assert!(refused.to_string().contains("260 bytes"), "{refused}");
 }
 

@@ -1,10 +1,12 @@
 //! What becomes of an instance that shall go, in which situation.
 
-use crate::controller::fixtures::{observed, planned, store};
+use crate::controller::fixtures::{now, observed, planned, store, validated};
 use crate::controller::plan::tests::{
     CHILDREN, DONE, REFUSED, UID, dying, filled, filling, job, running,
 };
 use crate::controller::plan::{JobKind, State, Step};
+use crate::controller::report;
+use crate::crd::{MySQLStatus, Phase};
 use crate::ledger::{Backup, Ledger};
 
 const BACKED_UP: &str = r#"{"op":"backup","opId":"x","result":"ok","generation":"gen-000001-x","bytes":5,"sha256":"s","rows":2}"#;
@@ -35,6 +37,57 @@ fn old_jobs_are_gone_before_the_last_backup_starts() {
     assert_eq!(plan.state, State::ClearingJobs);
     assert!(plan.steps.contains(&Step::RemoveJob(JobKind::Restore)));
     assert!(!plan.steps.contains(&Step::Start(JobKind::Backup)));
+}
+
+/// Whoever waits for the word, or is alerted by it, must not have to be there at the right moment.
+#[test]
+fn a_blocked_deletion_says_so_from_the_first_failed_attempt_until_one_succeeds() {
+    let operation = "final-11111111-77777777";
+    let refused = |ended| job("backup", UID, operation, ended, REFUSED);
+    let failed_pod =
+        |job: String| job.replace("status:\n  cont", "status:\n  phase: Failed\n  cont");
+    let under_way = "kind: Job\nmetadata: {name: backup-shop-db-job, uid: job-2, annotations: \
+        {otus.homework/instance-uid: 11111111-2222, otus.homework/operation-id: final-11111111-77777777}}";
+    let going = under_way.replace("uid: job-2", "deletionTimestamp: '2026-01-01T12:00:00Z'");
+    let restore = job("restore", UID, &filling(), "Complete", DONE);
+    let lasting = [
+        (
+            "an attempt failed, the Job goes on",
+            failed_pod(refused("")),
+        ),
+        ("the Job was given up", refused("Failed")),
+        ("the Job is being removed", going),
+        ("the Job is gone", String::new()),
+        ("something else is in the way", restore),
+        ("another Job has just begun", under_way.to_owned()),
+        ("its first attempt failed", failed_pod(refused(""))),
+    ];
+    let mut status = MySQLStatus::default();
+    let mut tell = |objects: &str| {
+        let observed = running(&dying(), objects);
+        let (plan, validated) = (
+            planned(&dying(), &observed),
+            validated(&dying(), &observed).unwrap(),
+        );
+        status = report::status(&status, Some(1), &validated, &plan, now());
+        let reason = |type_| status.condition(type_).unwrap().reason.clone();
+        (
+            reason("Ready"),
+            reason("FinalBackup"),
+            status.phase.unwrap(),
+        )
+    };
+    assert_eq!(tell(under_way).0, "BackingUp");
+    for (moment, objects) in lasting {
+        let (ready, backup, phase) = tell(&objects);
+        assert_eq!(ready, "DeletionBlocked", "{moment}");
+        assert_eq!(backup, "DatabaseMissing", "{moment}");
+        assert_eq!(phase, Phase::Blocked, "{moment}");
+    }
+    let done = job("backup", UID, operation, "Complete", BACKED_UP);
+    let (ready, backup, phase) = tell(&done);
+    assert_eq!((ready.as_str(), backup.as_str()), ("Stopping", "Verified"));
+    assert_eq!(phase, Phase::Deleting);
 }
 
 #[test]
