@@ -46,6 +46,7 @@ impl Election {
 #[derive(Clone, Debug)]
 struct Seen {
     version: Option<String>,
+    holder: String,
     since: Instant,
 }
 
@@ -76,9 +77,21 @@ impl Elector {
     /// Waits until this operator is the one; `false` if it is to stop before.
     pub async fn acquire(&self, shutdown: &CancellationToken) -> bool {
         let mut seen: Option<Seen> = None;
+        let mut told = false;
         loop {
-            match self.attempt(&mut seen).await {
-                Ok(true) => return true,
+            let attempt = tokio::select! {
+                () = shutdown.cancelled() => return false,
+                attempt = self.attempt(&mut seen) => attempt,
+            };
+            match attempt {
+                Ok(true) => {
+                    tracing::info!(identity = %self.election.identity, "this operator is the one at work");
+                    return true;
+                }
+                Ok(false) if !std::mem::replace(&mut told, true) => {
+                    let holder = seen.as_ref().map_or("", |seen| &seen.holder);
+                    tracing::info!(%holder, "another operator is at work; this one waits for its Lease");
+                }
                 Ok(false) => {}
                 Err(error) => tracing::warn!(error = %chain(&error), "cannot take the Lease"),
             }
@@ -115,7 +128,8 @@ impl Elector {
             return;
         }
         let mut free = lease;
-        free.spec.get_or_insert_default().holder_identity = Some(String::new());
+        // Nobody: the API takes no empty name.
+        free.spec.get_or_insert_default().holder_identity = None;
         if let Err(error) = self.replace(&free).await {
             tracing::info!(error = %chain(&error), "the Lease was not freed; it runs out by itself");
         }
@@ -133,6 +147,7 @@ impl Elector {
         {
             *seen = Some(Seen {
                 version: lease.resource_version(),
+                holder: holder(&lease).unwrap_or_default().to_owned(),
                 since: now,
             });
         }
@@ -253,6 +268,10 @@ mod tests {
     #[test]
     fn a_lease_that_is_free_or_forgotten_is_taken() {
         assert_eq!(judge(&lease(""), &me(), Duration::ZERO), Verdict::Take);
+        assert_eq!(
+            judge(&Lease::default(), &me(), Duration::ZERO),
+            Verdict::Take
+        );
         assert_eq!(judge(&lease("me"), &me(), Duration::ZERO), Verdict::Take);
         assert_eq!(judge(&lease("other"), &me(), PATIENCE), Verdict::Take);
     }

@@ -82,6 +82,8 @@ pub async fn run(
     };
     let elector = Elector::new(&client, election);
     if !elector.acquire(&shutdown).await {
+        // It may have got it in the very moment in which it was told to stop.
+        elector.release().await;
         return Ok(());
     }
     tokio::select! {
@@ -217,17 +219,29 @@ fn code(error: &kube::Error) -> u16 {
 /// leave them waiting for a finalizer that nobody takes off.
 async fn stop(shutdown: CancellationToken, store: Store<MySQL>, grace: Duration) {
     shutdown.cancelled().await;
+    let going = || {
+        let resources = store.state();
+        let going = resources.iter().filter(|resource| {
+            let ours = |name: &String| name == names::FINALIZER;
+            resource.metadata.deletion_timestamp.is_some() && resource.finalizers().iter().any(ours)
+        });
+        going.count()
+    };
     let deadline = tokio::time::Instant::now() + grace;
-    while tokio::time::Instant::now() < deadline
-        && store.state().iter().any(|resource| {
-            resource.metadata.deletion_timestamp.is_some()
-                && resource
-                    .finalizers()
-                    .iter()
-                    .any(|name| name == names::FINALIZER)
-        })
-    {
+    tracing::info!(
+        deletions = going(),
+        ?grace,
+        "told to stop; deletions under way are finished first"
+    );
+    while tokio::time::Instant::now() < deadline && going() > 0 {
         tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let left = going();
+    if left > 0 {
+        tracing::warn!(
+            deletions = left,
+            "stops before these are finished; the next operator goes on with them"
+        );
     }
 }
 

@@ -14,6 +14,7 @@ fn operator(
     cluster: &simcluster::Cluster,
     identity: &str,
     account: &Account,
+    shutdown: &CancellationToken,
 ) -> AbortOnDropHandle<Result<(), mysql_operator::Error>> {
     let settings = Settings {
         election: Some(Election {
@@ -27,7 +28,7 @@ fn operator(
     AbortOnDropHandle::new(tokio::spawn(mysql_operator::run(
         client,
         settings,
-        CancellationToken::new(),
+        shutdown.clone(),
     )))
 }
 
@@ -57,9 +58,10 @@ async fn when_the_operator_at_work_dies_the_other_one_goes_on_and_makes_nothing_
         .await
     };
     let (first, second) = (Account::default(), Account::default());
-    let at_work = operator(&cluster, "first", &first);
+    let never = CancellationToken::new();
+    let at_work = operator(&cluster, "first", &first, &never);
     held_by("first").await;
-    let waiting = operator(&cluster, "second", &second);
+    let waiting = operator(&cluster, "second", &second, &never);
     cluster::create(&client, "one", &json!({})).await;
     let before = job_of("one").await;
 
@@ -72,5 +74,21 @@ async fn when_the_operator_at_work_dies_the_other_one_goes_on_and_makes_nothing_
     assert_eq!(job_of("one").await, before);
     assert_eq!((jobs_made(&first), jobs_made(&second)), (1, 1));
     drop(waiting);
+    cluster.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_operator_that_is_told_to_stop_frees_its_lease() {
+    let cluster = cluster::start().await;
+    let leases: Api<Lease> = Api::default_namespaced(cluster.client());
+    let (account, shutdown) = (Account::default(), CancellationToken::new());
+    let at_work = operator(&cluster, "first", &account, &shutdown);
+    let holder = |lease: &Lease| lease.spec.as_ref()?.holder_identity.clone();
+    cluster::until(&leases, "the Lease to be held", holder).await;
+    shutdown.cancel();
+    let ended = tokio::time::timeout(cluster::LIMIT, at_work).await;
+    assert!(matches!(ended, Ok(Ok(Ok(())))), "{ended:?}");
+    let lease = leases.get("mysql-operator").await.expect("it stays");
+    assert_eq!(holder(&lease), None);
     cluster.shutdown().await;
 }
