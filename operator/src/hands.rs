@@ -9,6 +9,8 @@ use kube::client::Body;
 use kube::runtime::events::{Recorder, Reporter};
 use thiserror::Error;
 
+use crate::recent::Recent;
+
 /// A way to write to the cluster.
 #[derive(Clone)]
 #[expect(missing_debug_implementations, reason = "a recorder cannot be printed")]
@@ -17,6 +19,8 @@ pub struct Hands {
     pub client: Client,
     /// Writes events.
     pub recorder: Recorder,
+    /// Remembers for a moment what was written.
+    pub recent: Recent,
 }
 
 /// There is something to be written.
@@ -30,6 +34,7 @@ impl Hands {
         Self {
             client: client.clone(),
             recorder: Recorder::new(client.clone(), reporter),
+            recent: Recent::default(),
         }
     }
 

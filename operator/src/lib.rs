@@ -3,7 +3,8 @@
 //! It speaks only to the Kubernetes API. Whatever touches MySQL is a Job that runs `mysql-job` in the
 //! instance's own image. Read [`controller`] first: it is one screen, and every step is a module of
 //! its own. [`crd`] is what users write, [`names`] what they find, [`ledger`] what is remembered,
-//! [`watch`] what wakes the operator up and [`cache`] what that has seen; [`schedule`], [`quantity`] and [`upgrade`] are small rules on their own.
+//! [`watch`] what wakes the operator up, [`cache`] what that has seen and [`recent`] what it may not have seen
+//! yet; [`schedule`], [`quantity`] and [`upgrade`] are small rules on their own.
 
 pub mod arguments;
 pub mod cache;
@@ -16,6 +17,7 @@ pub mod ledger;
 pub mod metrics;
 pub mod names;
 pub mod quantity;
+pub mod recent;
 pub mod retries;
 pub mod schedule;
 pub mod settings;

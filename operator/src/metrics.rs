@@ -25,6 +25,8 @@ pub enum Outcome {
     Refused,
     /// A request failed.
     Failed,
+    /// The watches are behind: nothing was looked at yet.
+    Waiting,
 }
 
 /// The counters; copies count together.
@@ -61,6 +63,7 @@ impl Metrics {
             Outcome::Done => &self.0.done,
             Outcome::Refused => &self.0.refused,
             Outcome::Failed => &self.0.failed,
+            Outcome::Waiting => return,
         };
         counter.fetch_add(1, Ordering::Relaxed);
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);

@@ -22,12 +22,10 @@ use tracing::Instrument as _;
 use crate::cache::{self, Cache};
 use crate::controller::{self, Context};
 use crate::crd::MySQL;
-use crate::hands::Hands;
 use crate::http;
 use crate::lease::Elector;
 use crate::metrics::Metrics;
 use crate::names;
-use crate::retries::Retries;
 use crate::settings::Settings;
 use crate::telemetry::chain;
 
@@ -115,14 +113,13 @@ async fn lead(
         .map_ok(|resource| ObjectRef::from_obj(&resource));
     metrics.watch(store.clone());
     let (cache, events) = Cache::follow(client, settings);
-    let context = Arc::new(Context {
-        hands: Hands::free(client, reporter()),
-        tied: Hands::tied(reporter()),
+    let context = Arc::new(Context::new(
+        client,
+        reporter(),
         cache,
-        settings: settings.clone(),
-        retries: Retries::default(),
+        settings.clone(),
         metrics,
-    });
+    ));
     let stopping = CancellationToken::new();
     let stop = {
         let (stopping, store, grace) = (stopping.clone(), store.clone(), settings.shutdown_grace);

@@ -7,18 +7,18 @@ mod write;
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, Secret};
-use kube::Client;
 use kube::ResourceExt as _;
 use kube::api::{Api, DeleteParams, Patch, Preconditions, PropagationPolicy};
 use serde_json::json;
 use thiserror::Error;
 
 use super::build::Resources;
-use super::observe::Observed;
+use super::observe::{Basis, Observed};
 use super::plan::{JobKind, Plan, Step};
 use super::trouble::Trouble;
 use super::validate::Validated;
 use crate::crd::MySQL;
+use crate::hands::Hands;
 use crate::names;
 use crate::written;
 use write::Writer;
@@ -70,7 +70,7 @@ impl Error {
 }
 
 /// What the steps work on.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct World<'a> {
     /// The resource.
     pub resource: &'a MySQL,
@@ -82,13 +82,34 @@ pub struct World<'a> {
     pub resources: &'a Resources,
 }
 
-/// Carries the plan out.
-pub async fn apply(client: &Client, world: World<'_>, plan: &Plan) -> Result<(), Error> {
-    let writer = Writer::new(client, &world.validated.instance);
-    for step in &plan.steps {
-        carry_out(&writer, &world, step).await?;
+/// Carries the steps out, in their order.
+pub async fn apply(hands: &Hands, world: &World<'_>, steps: &[Step]) -> Result<(), Error> {
+    let writer = Writer::new(hands, &world.validated.instance);
+    for step in steps {
+        carry_out(&writer, world, step).await?;
     }
     Ok(())
+}
+
+/// Whether the plan may be carried out by this view of the world. One that may be late must not change or remove
+/// what exists; that it does not even want to is seen by trying it with hands that are tied.
+pub async fn may(tied: &Hands, world: &World<'_>, plan: &Plan, basis: Basis) -> bool {
+    match basis {
+        Basis::Cluster => true,
+        Basis::New => plan
+            .steps
+            .iter()
+            .all(|step| step.makes() || step.may_be_late()),
+        Basis::Watches => {
+            let rest: Vec<Step> = plan
+                .steps
+                .iter()
+                .filter(|step| !step.may_be_late())
+                .cloned()
+                .collect();
+            apply(tied, world, &rest).await.is_ok()
+        }
+    }
 }
 
 async fn carry_out(writer: &Writer<'_>, world: &World<'_>, step: &Step) -> Result<(), Error> {
@@ -195,6 +216,10 @@ async fn drop_finalizer(writer: &Writer<'_>, resource: &MySQL) -> Result<(), Err
         return Ok(());
     };
     match patch_resource(writer, resource, patch).await {
+        Ok(()) => {
+            writer.note_end();
+            Ok(())
+        }
         // It has gone with it.
         Err(Error { source, .. }) if matches!(&*source, kube::Error::Api(status) if status.code == 404) => {
             Ok(())
@@ -249,7 +274,7 @@ async fn patch_resource(
     let name = resource.name_any();
     api.patch(&name, &written::by_patch(), &patch)
         .await
-        .map(drop)
+        .map(|written| writer.note(&written))
         .map_err(|source| Error {
             // A test of the patch did not hold.
             outdated: matches!(&source, kube::Error::Api(status) if status.code == 422),
@@ -260,16 +285,21 @@ async fn patch_resource(
 /// Writes it only over the version that the plan was made from.
 async fn store_ledger(writer: &Writer<'_>, world: &World<'_>) -> Result<(), Error> {
     let mut secret = world.resources.secret.clone();
-    let Some(seen) = &world.observed.secret else {
-        return writer.create(&secret).await;
-    };
-    secret.metadata.resource_version = seen.resource_version();
     let api: Api<Secret> = writer.namespaced();
     let name = secret.name_any();
-    api.replace(&name, &written::by_post(), &secret)
-        .await
+    let parameters = written::by_post();
+    let (action, written) = if let Some(seen) = &world.observed.secret {
+        secret.metadata.resource_version = seen.resource_version();
+        let replaced = api.replace(&name, &parameters, &secret).await;
+        ("change", replaced)
+    } else {
+        ("create", api.create(&parameters, &secret).await)
+    };
+    // Whatever has become of it, it is not what was seen.
+    writer.note_secret(written.as_ref().ok());
+    written
         .map(drop)
-        .map_err(|source| writer.failed("change", &format!("Secret {name}"), source))
+        .map_err(|source| writer.failed(action, &format!("Secret {name}"), source))
 }
 
 /// The volumes come before what mounts them, the services before what is reached through them.
@@ -349,7 +379,10 @@ async fn set_gate(writer: &Writer<'_>, pod: &str, open: bool) -> Result<(), Erro
         .patch_status(pod, &written::by_patch(), &Patch::Strategic(patch))
         .await
     {
-        Ok(_) => Ok(()),
+        Ok(pod) => {
+            writer.note(&pod);
+            Ok(())
+        }
         // A pod that has gone meanwhile has no gate; its successor will be seen.
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
         Err(source) => Err(writer.failed("change", &format!("Pod {pod}"), source)),
@@ -394,7 +427,7 @@ async fn grow_volume(writer: &Writer<'_>, world: &World<'_>, name: &str) -> Resu
     let patch = json!({ "spec": { "capacity": { "storage": world.validated.storage } } });
     api.patch(name, &written::by_patch(), &Patch::Merge(patch))
         .await
-        .map(drop)
+        .map(|written| writer.note(&written))
         .map_err(|source| writer.failed("change", &format!("PersistentVolume {name}"), source))
 }
 
@@ -404,7 +437,7 @@ async fn grow_claim(writer: &Writer<'_>, world: &World<'_>, name: &str) -> Resul
         json!({ "spec": { "resources": { "requests": { "storage": world.validated.storage } } } });
     api.patch(name, &written::by_patch(), &Patch::Merge(patch))
         .await
-        .map(drop)
+        .map(|written| writer.note(&written))
         .map_err(|source| writer.failed("change", &format!("PersistentVolumeClaim {name}"), source))
 }
 
@@ -446,7 +479,7 @@ async fn release_volume(
     });
     api.patch(&name, &written::by_patch(), &Patch::Merge(patch))
         .await
-        .map(drop)
+        .map(|written| writer.note(&written))
         .map_err(|source| writer.failed("change", &format!("PersistentVolume {name}"), source))
 }
 

@@ -1,11 +1,12 @@
 //! Reads the world: everything that belongs to one instance. [`observe`] reads the cluster itself, in two
-//! rounds of requests; [`cached`] takes what the watches have seen and reads only the Secrets.
+//! rounds of requests; [`watched`] takes what the watches have seen and reads what they do not tell of.
 //!
 //! It does not judge what it sees.
 
 pub mod job;
 
 use std::fmt::Debug;
+use std::time::Duration;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -22,7 +23,9 @@ use thiserror::Error;
 use super::plan::growth::is_small;
 use crate::cache::Cache;
 use crate::crd::MySQL;
+use crate::hands::Hands;
 use crate::names::{self, Instance};
+use crate::recent::{Lag, Recent};
 
 /// A request that failed.
 #[derive(Debug, Error)]
@@ -42,6 +45,8 @@ pub struct Observed {
     pub namespace: Option<Namespace>,
     /// Credentials and record.
     pub secret: Option<Secret>,
+    /// They are what they were a moment ago, and have not been read again.
+    pub secret_is_remembered: bool,
     /// The Secret that `passwordSecretRef` names.
     pub password_secret: Option<Secret>,
     /// The data volume, under its usual name.
@@ -77,6 +82,34 @@ pub struct Observed {
 }
 
 impl Observed {
+    /// Nothing of the instance was seen.
+    fn is_empty(&self, instance: &Instance) -> bool {
+        let volumes = [
+            &self.data_volume,
+            &self.data_volume_apart,
+            &self.backup_volume,
+            &self.backup_volume_apart,
+        ];
+        let jobs = [
+            &self.restore_job,
+            &self.backup_job,
+            &self.password_job,
+            &self.upkeep_job,
+        ];
+        let claims = [&self.data_claim, &self.backup_claim];
+        let services = [&self.service, &self.admin_service];
+        self.secret.is_none()
+            && self.deployment.is_none()
+            && self.pods.is_empty()
+            && jobs.into_iter().flatten().next().is_none()
+            && claims.into_iter().flatten().next().is_none()
+            && services.into_iter().flatten().next().is_none()
+            && volumes
+                .into_iter()
+                .flatten()
+                .all(|volume| is_reserved_elsewhere(volume, instance))
+    }
+
     /// The pods that users see: those of the server.
     pub fn server_pods(&self, instance: &Instance) -> impl Iterator<Item = &Pod> {
         self.pods.iter().filter(move |pod| {
@@ -94,39 +127,85 @@ pub async fn resource(client: &Client, instance: &Instance) -> Result<Option<MyS
         .await
 }
 
-/// What the watches have seen of the instance, if they are complete, with its Secrets as they are now. The
-/// namespace is not in it, and no resource that is going is looked at like this.
-pub async fn cached(
-    client: &Client,
+/// What the watches have to say of an instance.
+#[derive(Debug)]
+pub enum Watched {
+    /// Nothing that can be used; the cluster itself is to be asked.
+    Nothing,
+    /// Less than this operator has itself seen and written by now; the rest will come within this time.
+    Behind(Duration),
+    /// This.
+    Seen(Box<Observed>, Basis),
+}
+
+/// What an observation rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Basis {
+    /// The cluster was asked for every object.
+    Cluster,
+    /// The watches have seen it; it may have changed since.
+    Watches,
+    /// The same, and of an instance that is new, so that nothing of it exists; what its credentials depend on,
+    /// and what would be overwritten, the cluster was asked for.
+    New,
+}
+
+/// What the watches have seen of the instance, if they are complete, with its Secrets as they are. No resource
+/// that is going is looked at like this.
+pub async fn watched(
+    hands: &Hands,
     instance: &Instance,
     resource: &MySQL,
     cache: &Cache,
-) -> Result<Option<Observed>, Error> {
+) -> Result<Watched, Error> {
     if resource.metadata.deletion_timestamp.is_some() {
-        return Ok(None);
+        return Ok(Watched::Nothing);
     }
-    let Some(seen) = cache.observed(instance) else {
-        return Ok(None);
+    let Some(mut observed) = cache.observed(instance) else {
+        return Ok(Watched::Nothing);
     };
-    let reader = Reader { client, instance };
-    let (secret, password_secret) = futures::try_join!(
-        reader.namespaced("Secret", instance.secret()),
+    // Whether the class lets them grow, no watch tells.
+    if resource.spec.storage_class_name.is_some()
+        && is_growing(resource, [&observed.data_claim, &observed.backup_claim])
+    {
+        return Ok(Watched::Nothing);
+    }
+    match hands.recent.lag(instance, resource, &observed) {
+        Lag::None => {}
+        Lag::Wait(left) => return Ok(Watched::Behind(left)),
+        Lag::TooLong => return Ok(Watched::Nothing),
+    }
+    let reader = Reader {
+        client: &hands.client,
+        instance,
+    };
+    let (namespace, secret, password_secret) = futures::try_join!(
+        reader.recent_namespace(&hands.recent),
+        reader.recent_secret(&hands.recent),
         reader.password_secret(resource),
     )?;
-    Ok(Some(Observed {
-        secret,
-        password_secret,
-        ..seen
-    }))
+    observed.namespace = namespace;
+    (observed.secret, observed.secret_is_remembered) = secret;
+    observed.password_secret = password_secret;
+    if !resource.finalizers().is_empty() {
+        return Ok(Watched::Seen(Box::new(observed), Basis::Watches));
+    }
+    if !observed.is_empty(instance) || !reader.is_new().await? {
+        return Ok(Watched::Nothing);
+    }
+    Ok(Watched::Seen(Box::new(observed), Basis::New))
 }
 
-/// Everything else.
+/// Everything else, as the cluster has it.
 pub async fn observe(
-    client: &Client,
+    hands: &Hands,
     instance: &Instance,
     resource: &MySQL,
 ) -> Result<Observed, Error> {
-    let reader = Reader { client, instance };
+    let reader = Reader {
+        client: &hands.client,
+        instance,
+    };
     let (volumes, claims, server, jobs, rest) = futures::try_join!(
         async {
             futures::try_join!(
@@ -171,11 +250,12 @@ pub async fn observe(
     let (data_volume_apart, backup_volume_apart, storage_class) = futures::try_join!(
         reader.apart(data_volume.as_ref(), instance.data_volume_apart()),
         reader.apart(backup_volume.as_ref(), instance.backup_volume_apart()),
-        reader.class_of_growing(resource, [claims.0.as_ref(), claims.1.as_ref()]),
+        reader.class_of_growing(resource, [&claims.0, &claims.1]),
     )?;
-    Ok(Observed {
+    let observed = Observed {
         namespace: rest.0,
         secret: rest.1,
+        secret_is_remembered: false,
         password_secret: rest.2,
         data_volume,
         data_volume_apart,
@@ -192,7 +272,9 @@ pub async fn observe(
         password_job: jobs.2,
         upkeep_job: jobs.3,
         storage_class,
-    })
+    };
+    hands.recent.note_all(instance, resource, &observed);
+    Ok(observed)
 }
 
 struct Reader<'a> {
@@ -231,6 +313,44 @@ impl Reader<'_> {
         }
     }
 
+    /// The credentials, and whether they are remembered.
+    async fn recent_secret(&self, recent: &Recent) -> Result<(Option<Secret>, bool), Error> {
+        if let Some(secret) = recent.secret(self.instance) {
+            return Ok((Some(secret), true));
+        }
+        let secret = self.namespaced("Secret", self.instance.secret()).await?;
+        recent.note_secret(self.instance, secret.as_ref());
+        Ok((secret, false))
+    }
+
+    async fn recent_namespace(&self, recent: &Recent) -> Result<Option<Namespace>, Error> {
+        let name = &self.instance.namespace;
+        if let Some(namespace) = recent.namespace(name) {
+            return Ok(Some(namespace));
+        }
+        let namespace = self.cluster_wide("Namespace", name.clone()).await?;
+        if let Some(namespace) = &namespace {
+            recent.note_namespace(namespace);
+        }
+        Ok(namespace)
+    }
+
+    /// Nothing without our label is there that would be overwritten, or that its credentials depend on. What is
+    /// only made if it is missing is not looked for: the cluster refuses to make it a second time.
+    async fn is_new(&self) -> Result<bool, Error> {
+        let (claim, service, admin_service, deployment) = futures::try_join!(
+            self.namespaced::<PersistentVolumeClaim>(
+                "PersistentVolumeClaim",
+                self.instance.data_claim()
+            ),
+            self.namespaced::<Service>("Service", self.instance.service()),
+            self.namespaced::<Service>("Service", self.instance.admin_service()),
+            self.namespaced::<Deployment>("Deployment", self.instance.deployment()),
+        )?;
+        let nothing = claim.is_none() && deployment.is_none();
+        Ok(nothing && service.is_none() && admin_service.is_none())
+    }
+
     async fn apart(
         &self,
         usual: Option<&PersistentVolume>,
@@ -247,15 +367,12 @@ impl Reader<'_> {
     async fn class_of_growing(
         &self,
         resource: &MySQL,
-        claims: [Option<&PersistentVolumeClaim>; 2],
+        claims: [&Option<PersistentVolumeClaim>; 2],
     ) -> Result<Option<StorageClass>, Error> {
-        let wanted = &resource.spec.storage_size;
-        let growing = claims
-            .into_iter()
-            .flatten()
-            .any(|claim| is_small(claim, wanted));
         match &resource.spec.storage_class_name {
-            Some(class) if growing => self.cluster_wide("StorageClass", class.clone()).await,
+            Some(class) if is_growing(resource, claims) => {
+                self.cluster_wide("StorageClass", class.clone()).await
+            }
             _ => Ok(None),
         }
     }
@@ -277,6 +394,13 @@ impl Reader<'_> {
             source: Box::new(source),
         }
     }
+}
+
+/// One of the claims asks for less than the spec.
+fn is_growing(resource: &MySQL, claims: [&Option<PersistentVolumeClaim>; 2]) -> bool {
+    let wanted = &resource.spec.storage_size;
+    let mut claims = claims.into_iter().flatten();
+    claims.any(|claim| is_small(claim, wanted))
 }
 
 /// The volume is for a claim of another namespace.

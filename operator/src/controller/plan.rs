@@ -24,6 +24,7 @@ use super::trouble::{self, Trouble};
 use super::validate::Validated;
 use crate::ledger::Ledger;
 use crate::names;
+use crate::recent::SECRET_HOLDS;
 use crate::settings::Settings;
 
 /// A Job that has no pod for this long is said to have none.
@@ -151,6 +152,37 @@ pub enum Step {
     RemoveSecret,
 }
 
+impl Step {
+    /// It may be taken although what was seen may have changed since: the cluster refuses to make what is there,
+    /// and to change what is of another version; a gate is that of a pod that will not come again.
+    pub fn may_be_late(&self) -> bool {
+        match self {
+            Self::StoreLedger | Self::Start(_) | Self::OpenGate(_) | Self::CloseGate(_) => true,
+            Self::AddFinalizer
+            | Self::DropFinalizer
+            | Self::DropOldMarks
+            | Self::Ensure
+            | Self::RemoveJob(_)
+            | Self::MarkBackups(_)
+            | Self::ReleaseBackupVolume
+            | Self::ReleaseDataVolume
+            | Self::RemoveHalfMadeServer
+            | Self::GrowVolume(_)
+            | Self::GrowClaim(_)
+            | Self::RemoveStaleDataVolume
+            | Self::RemoveDeployment
+            | Self::RemoveServices
+            | Self::RemoveData
+            | Self::RemoveSecret => false,
+        }
+    }
+
+    /// The same of an instance of which nothing exists.
+    pub fn makes(&self) -> bool {
+        matches!(self, Self::AddFinalizer | Self::DropOldMarks | Self::Ensure)
+    }
+}
+
 /// Which Job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum JobKind {
@@ -238,6 +270,10 @@ pub fn plan(view: View<'_>) -> Plan {
         seen.push(step.clone());
         needed && first
     });
+    if view.observed.secret_is_remembered {
+        // No watch tells that they have changed or gone.
+        plan.again = plan.again.min(SECRET_HOLDS);
+    }
     if JobKind::ALL
         .into_iter()
         .any(|kind| view.waits_for_a_pod(kind))

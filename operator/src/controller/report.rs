@@ -9,8 +9,6 @@ mod describe;
 mod news;
 mod upkeep;
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{Api, Patch};
@@ -21,6 +19,7 @@ use thiserror::Error;
 
 pub use describe::status;
 
+use super::observe::Basis;
 use super::plan::Plan;
 use super::trouble::Trouble;
 use super::validate::{Refusal, Validated};
@@ -54,27 +53,26 @@ impl Error {
 /// Tells what is true after a plan was carried out.
 pub async fn report(
     hands: &Hands,
-    resource: &Arc<MySQL>,
+    resource: &MySQL,
+    basis: Basis,
     validated: &Validated,
     plan: &Plan,
     now: Timestamp,
 ) -> Result<(), Error> {
     let before = resource.status.clone().unwrap_or_default();
     let after = describe::status(&before, resource.metadata.generation, validated, plan, now);
-    tell(
-        hands,
-        resource,
-        &before,
-        &after,
-        &news::of_plan(&before, &after, validated, plan),
-    )
-    .await
+    let news = news::of_plan(&before, &after, validated, plan);
+    // What is said by a view that may be late must not take the place of something newer.
+    let version = (basis == Basis::Watches)
+        .then(|| resource.resource_version())
+        .flatten();
+    tell(hands, resource, version, &before, &after, &news).await
 }
 
 /// Tells that nothing can be done until somebody acts.
 pub async fn report_refusal(
     hands: &Hands,
-    resource: &Arc<MySQL>,
+    resource: &MySQL,
     refusal: &Refusal,
     now: Timestamp,
 ) -> Result<(), Error> {
@@ -83,6 +81,7 @@ pub async fn report_refusal(
     tell(
         hands,
         resource,
+        None,
         &before,
         &after,
         &news::of_change(&before, &after),
@@ -93,7 +92,7 @@ pub async fn report_refusal(
 /// Tells that the cluster refuses something that the instance needs.
 pub async fn report_trouble(
     hands: &Hands,
-    resource: &Arc<MySQL>,
+    resource: &MySQL,
     trouble: &Trouble,
     now: Timestamp,
 ) -> Result<(), Error> {
@@ -102,6 +101,7 @@ pub async fn report_trouble(
     tell(
         hands,
         resource,
+        None,
         &before,
         &after,
         &news::of_change(&before, &after),
@@ -111,7 +111,8 @@ pub async fn report_trouble(
 
 async fn tell(
     hands: &Hands,
-    resource: &Arc<MySQL>,
+    resource: &MySQL,
+    version: Option<String>,
     before: &MySQLStatus,
     after: &MySQLStatus,
     news: &[news::News],
@@ -130,17 +131,24 @@ async fn tell(
             &resource.namespace().unwrap_or_default(),
         );
         // A namesake may have been made meanwhile: it must not be told what was true of this one.
+        let mut operations =
+            vec![json!({ "op": "test", "path": "/metadata/uid", "value": resource.uid() })];
+        operations.extend(version.map(
+            |seen| json!({ "op": "test", "path": "/metadata/resourceVersion", "value": seen }),
+        ));
+        operations.push(json!({ "op": "add", "path": "/status", "value": after }));
         let patch = Patch::<()>::Json(
-            serde_json::from_value(json!([
-                { "op": "test", "path": "/metadata/uid", "value": resource.uid() },
-                { "op": "add", "path": "/status", "value": after },
-            ]))
-            .expect("both operations are written as RFC 6902 has it"),
+            serde_json::from_value(operations.into())
+                .expect("every operation is written as RFC 6902 has it"),
         );
         match api
             .patch_status(&resource.name_any(), &written::by_patch(), &patch)
             .await
         {
+            Ok(told) if told.metadata.deletion_timestamp.is_none() => {
+                let instance = Instance::new(told.namespace().unwrap_or_default(), told.name_any());
+                hands.recent.note(&instance, &told);
+            }
             Ok(_) => {}
             // It was released in this very round.
             Err(kube::Error::Api(status)) if status.code == 404 => {}

@@ -8,7 +8,10 @@ use std::{
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use http::Request;
-use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
+use k8s_openapi::api::{
+    batch::v1::Job,
+    core::v1::{Namespace, Pod},
+};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api, Client, Resource, ResourceExt as _,
@@ -69,6 +72,16 @@ pub(crate) async fn create(client: &Client, name: &str, more: &Value) -> MySQL {
         .create(&PostParams::default(), &resource)
         .await
         .expect("the resource is accepted")
+}
+
+/// Lets the namespace of the instances enforce a level of pod security.
+pub(crate) async fn enforce(client: &Client, level: &str) {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let label = json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": level}}});
+    namespaces
+        .patch("default", &PatchParams::default(), &Patch::Merge(label))
+        .await
+        .expect("the namespace is changed");
 }
 
 /// Watches until an object of a kind gives a value.

@@ -9,5 +9,6 @@ mod failover;
 mod growth;
 mod model;
 mod refused;
+mod requests;
 mod schema;
 mod unchanged;

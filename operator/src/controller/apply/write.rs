@@ -5,7 +5,7 @@
 use std::fmt::Debug;
 
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Secret};
 use kube::api::{Api, Patch, PatchParams, PropagationPolicy};
 use kube::{Client, Resource, ResourceExt as _};
 use serde::Serialize;
@@ -13,12 +13,15 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{Error, exactly};
+use crate::hands::Hands;
 use crate::names::{self, Instance};
+use crate::recent::Recent;
 use crate::written;
 
 /// Writes for one instance.
 pub(super) struct Writer<'a> {
     client: &'a Client,
+    recent: &'a Recent,
     instance: &'a Instance,
 }
 
@@ -57,8 +60,27 @@ written! {
 }
 
 impl<'a> Writer<'a> {
-    pub(super) fn new(client: &'a Client, instance: &'a Instance) -> Self {
-        Self { client, instance }
+    pub(super) fn new(hands: &'a Hands, instance: &'a Instance) -> Self {
+        Self {
+            client: &hands.client,
+            recent: &hands.recent,
+            instance,
+        }
+    }
+
+    /// The watches are waited for until they show it.
+    pub(super) fn note<K: Resource<DynamicType = ()>>(&self, written: &K) {
+        self.recent.note(self.instance, written);
+    }
+
+    /// So are the credentials what they are now.
+    pub(super) fn note_secret(&self, written: Option<&Secret>) {
+        self.recent.note_secret(self.instance, written);
+    }
+
+    /// Nothing of the instance is waited for any more.
+    pub(super) fn note_end(&self) {
+        self.recent.forget_instance(self.instance);
     }
 
     pub(super) fn namespaced<K>(&self) -> Api<K>
@@ -77,7 +99,7 @@ impl<'a> Writer<'a> {
         K::api(self)
             .create(&written::by_post(), object)
             .await
-            .map(drop)
+            .map(|written| self.note(&written))
             .map_err(|source| self.failed("create", &text(object), source))
     }
 
@@ -97,7 +119,7 @@ impl<'a> Writer<'a> {
         K::api(self)
             .patch(&wanted.name_any(), &parameters, &Patch::Apply(wanted))
             .await
-            .map(drop)
+            .map(|written| self.note(&written))
             .map_err(|source| self.failed("apply", &text(wanted), source))
     }
 
@@ -150,7 +172,7 @@ impl<'a> Writer<'a> {
                 &Patch::Merge(json!({ "metadata": metadata })),
             )
             .await
-            .map(drop)
+            .map(|written| self.note(&written))
             .map_err(|source| self.failed("change", &text(wanted), source))
     }
 
@@ -172,7 +194,7 @@ impl<'a> Writer<'a> {
         K::api(self)
             .patch(&seen.name_any(), &written::by_patch(), &Patch::Merge(patch))
             .await
-            .map(drop)
+            .map(|written| self.note(&written))
             .map_err(|source| self.failed("change", &text(seen), source))
     }
 
@@ -191,7 +213,10 @@ impl<'a> Writer<'a> {
             .patch(&seen.name_any(), &written::by_patch(), &Patch::Merge(patch))
             .await
         {
-            Ok(_) => Ok(()),
+            Ok(written) => {
+                self.note(&written);
+                Ok(())
+            }
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
             Err(source) => Err(self.failed("change", &text(seen), source)),
         }
@@ -206,6 +231,7 @@ impl<'a> Writer<'a> {
         let Some(seen) = seen.filter(|seen| seen.meta().deletion_timestamp.is_none()) else {
             return Ok(());
         };
+        self.recent.forget(self.instance, seen);
         match K::api(self)
             .delete(&seen.name_any(), &exactly(seen.uid(), policy))
             .await
