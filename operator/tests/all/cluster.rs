@@ -143,16 +143,30 @@ pub(crate) async fn finish_restore(client: &Client, instance: &str) {
     pods.patch_status(&pod.name_any(), &parameters, &Patch::Merge(ended))
         .await
         .expect("the pod's end is accepted");
-    let complete = json!({"status": {
-        "startTime": "2026-01-01T00:00:00Z", "completionTime": "2026-01-01T00:00:01Z", "succeeded": 1,
-        "conditions": [
-            {"type": "SuccessCriteriaMet", "status": "True", "lastTransitionTime": "2026-01-01T00:00:01Z"},
-            {"type": "Complete", "status": "True", "lastTransitionTime": "2026-01-01T00:00:01Z"},
-        ],
-    }});
-    jobs.patch_status(&name, &parameters, &Patch::Merge(complete))
-        .await
-        .expect("the Job's end is accepted");
+    // The Job's controller counts pods of its own meanwhile.
+    loop {
+        let mut job = jobs.get(&name).await.expect("the Job is there");
+        let begun = job
+            .status
+            .as_ref()
+            .and_then(|status| status.start_time.clone());
+        let begun = json!(begun.unwrap_or_else(|| job.creation_timestamp().expect("a time")));
+        let complete = json!({
+            "startTime": begun, "completionTime": begun, "succeeded": 1,
+            "conditions": [
+                {"type": "SuccessCriteriaMet", "status": "True", "lastTransitionTime": begun},
+                {"type": "Complete", "status": "True", "lastTransitionTime": begun},
+            ],
+        });
+        job.status = Some(serde_json::from_value(complete).expect("a status"));
+        match jobs
+            .replace_status(&name, &PostParams::default(), &job)
+            .await
+        {
+            Err(kube::Error::Api(status)) if status.is_conflict() => {}
+            ended => break drop(ended.expect("the Job's end is accepted")),
+        }
+    }
 }
 
 /// What went through a client: method and path.
