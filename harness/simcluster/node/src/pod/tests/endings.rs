@@ -194,7 +194,7 @@ fn a_pod_that_a_critical_one_pushes_out_fails_and_says_why() {
         play.condition("DisruptionTarget"),
         ("True".into(), reason, Some(told))
     );
-    assert!(play.reasons().contains(&"Preempting".into()));
+    assert!(play.reasons().contains(&"Preempting"));
 }
 
 #[test]
