@@ -220,16 +220,33 @@ async fn finish_restore(client: &Client) -> Result<(), Failure> {
     let parameters = PatchParams::default();
     pods.patch_status("restored", &parameters, &Patch::Merge(ended))
         .await?;
-    let complete = json!({"status": {
-        "startTime": "2026-01-01T00:00:00Z", "completionTime": "2026-01-01T00:00:01Z", "succeeded": 1,
-        "conditions": [
-            {"type": "SuccessCriteriaMet", "status": "True", "lastTransitionTime": "2026-01-01T00:00:01Z"},
-            {"type": "Complete", "status": "True", "lastTransitionTime": "2026-01-01T00:00:01Z"},
-        ],
-    }});
-    jobs.patch_status(&job.name_any(), &parameters, &Patch::Merge(complete))
-        .await?;
-    Ok(())
+    // The Job's controller counts pods of its own meanwhile.
+    loop {
+        let mut job = jobs.get(&job.name_any()).await?;
+        let begun = job
+            .status
+            .as_ref()
+            .and_then(|status| status.start_time.clone());
+        let begun = begun.or_else(|| job.creation_timestamp());
+        job.status = Some(serde_json::from_value(json!({
+            "startTime": begun, "completionTime": begun, "succeeded": 1,
+            "conditions": [
+                {"type": "SuccessCriteriaMet", "status": "True", "lastTransitionTime": begun},
+                {"type": "Complete", "status": "True", "lastTransitionTime": begun},
+            ],
+        }))?);
+        let parameters = PostParams::default();
+        match jobs
+            .replace_status(&job.name_any(), &parameters, &job)
+            .await
+        {
+            Err(kube::Error::Api(status)) if status.is_conflict() => {}
+            ended => {
+                ended?;
+                return Ok(());
+            }
+        }
+    }
 }
 
 async fn many() -> Result<(), Failure> {
