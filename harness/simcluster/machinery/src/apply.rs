@@ -16,6 +16,7 @@ mod lay_over;
 mod managers;
 mod merge;
 mod order;
+pub mod packed;
 mod path;
 mod remove;
 mod scale;
@@ -123,7 +124,7 @@ impl ApplyError {
 /// that it brings along replace those of the live object, an empty list or a single empty entry
 /// resets them, and none leaves them as they are.
 pub fn update(live: Option<&Value>, new: &mut Value, object: &ObjectType, writer: &Writer<'_>) {
-    let brought = take_managed_fields(new);
+    let brought = packed::take(new);
     let live = live.map_or_else(|| Cow::Owned(object.absent(new)), Cow::Borrowed);
     // The live object's managers stay in the comparison, as one field that nobody can own.
     let stored = live.pointer("/metadata/managedFields");
@@ -182,8 +183,7 @@ pub fn apply(
     })?;
     let created = live.is_none();
     let mut live = live.map_or_else(|| object.absent(configuration), Value::clone);
-    let mut managed =
-        ManagedFields::decode(take_managed_fields(&mut live).as_ref()).unwrap_or_default();
+    let mut managed = ManagedFields::decode(packed::take(&mut live).as_ref()).unwrap_or_default();
 
     match attempt(&live, configuration, root, &mut managed, writer, force) {
         Ok(merged) => Ok(finish(live, merged, &managed, created)),
@@ -305,31 +305,16 @@ pub fn keep_times_if_same(live: &Value, new: &mut Value) {
     if !same_but_managed_fields(live, new) {
         return;
     }
-    let entries = |object: &'_ Value| {
-        object
-            .pointer("/metadata/managedFields")
-            .and_then(Value::as_array)
-            .cloned()
+    let managers = |object: &'_ Value| {
+        let managers = object.pointer("/metadata/managedFields")?;
+        ManagedFields::decode(Some(managers))
     };
-    let (Some(mut before), Some(mut after)) = (entries(live), entries(new)) else {
+    let (Some(before), Some(after)) = (managers(live), managers(new)) else {
         return;
     };
-    let times = |entries: &mut [Value]| {
-        for entry in entries {
-            if let Value::Object(entry) = entry {
-                entry.remove("time");
-            }
-        }
-    };
-    times(&mut before);
-    times(&mut after);
-    let key = |entry: &Value| entry.to_string();
-    before.sort_by_key(key);
-    after.sort_by_key(key);
-    if before != after {
-        return;
+    if before.same_but_times(after) {
+        new["metadata"]["managedFields"] = live["metadata"]["managedFields"].clone();
     }
-    new["metadata"]["managedFields"] = live["metadata"]["managedFields"].clone();
 }
 
 /// Whether two objects differ by their managers at most. Most writes are told apart by their first fields.
@@ -344,13 +329,6 @@ fn without<'a>(object: &'a Value, field: &'a str) -> impl Iterator<Item = (&'a S
     fields.filter(move |(name, _)| *name != field)
 }
 
-fn take_managed_fields(object: &mut Value) -> Option<Value> {
-    object
-        .get_mut("metadata")?
-        .as_object_mut()?
-        .remove("managedFields")
-}
-
 fn put_managed_fields(object: &mut Value, managed: &ManagedFields) {
     if managed.is_empty() {
         return;
@@ -362,7 +340,7 @@ fn put_managed_fields(object: &mut Value, managed: &ManagedFields) {
         .entry("metadata")
         .or_insert_with(|| Value::Object(Map::new()));
     if let Value::Object(metadata) = metadata {
-        metadata.insert("managedFields".to_owned(), managed.encode());
+        metadata.insert("managedFields".to_owned(), managed.pack());
     }
 }
 

@@ -6,9 +6,9 @@ use bytes::Bytes;
 use http::header;
 use serde_json::Value;
 use simcluster_machinery::{
+    apply::packed,
     decode::{self, Decoded, Problem},
     field::{Error, Path},
-    go,
     kind::GroupVersionKind,
     status::Status,
 };
@@ -162,22 +162,18 @@ fn of_kind(
     finish(call, kind, resource, decoded)
 }
 
-/// What a patch made of an object, read as if it had been sent. Refusals show the value in question:
-/// the object, or for strategic patches, which never become text, the patch.
+/// What a patch made of an object, read as if it had been sent; `strategic` patches never become
+/// text. Refusals show what `shown` gives.
 pub(crate) fn patched(
     call: &mut Call,
     value: Value,
     problems: &[Problem],
-    strategic: Option<&Value>,
+    strategic: bool,
+    shown: impl Fn() -> String,
 ) -> Result<Value, Failure> {
     let resource = call.resource.clone();
-    let text = strategic.is_none().then(|| value.to_string());
     let refuse = |why: String| {
-        let shown = match strategic {
-            Some(patch) => go::verb_v(patch),
-            None => text.clone().unwrap_or_default(),
-        };
-        let error = Error::invalid(&Path::new("patch"), shown.as_str(), why);
+        let error = Error::invalid(&Path::new("patch"), shown(), why);
         Box::new(Status::invalid("", "", "", &[error]))
     };
     let decoded = if let Some(version) = &resource.custom {
@@ -192,7 +188,7 @@ pub(crate) fn patched(
         if claimed != resource.kind {
             return Err(refuse(unknown_conversion(&claimed, &resource.kind)));
         }
-        if strategic.is_some() {
+        if strategic {
             decode::converted(value, &resource.schema)
         } else {
             decode::typed_value(value, &resource.schema)
@@ -241,7 +237,9 @@ pub(crate) fn patched_other(
 }
 
 /// What server-side apply made of an object.
-pub(crate) fn merged(call: &mut Call, value: Value) -> Result<Value, Failure> {
+pub(crate) fn merged(call: &mut Call, mut value: Value) -> Result<Value, Failure> {
+    // They were written here, and nobody decodes them in that form.
+    let managers = packed::take(&mut value);
     let kind = call.resource.kind.clone();
     let resource = call.resource.clone();
     let decoded = match &resource.custom {
@@ -252,7 +250,9 @@ pub(crate) fn merged(call: &mut Call, value: Value) -> Result<Value, Failure> {
         None => decode::typed_value(value, &resource.schema)
             .map_err(|error| cannot_be_handled(&kind, &error.to_string()))?,
     };
-    finish(call, &kind, &resource, decoded)
+    let mut value = finish(call, &kind, &resource, decoded)?;
+    packed::put_back(&mut value, managers);
+    Ok(value)
 }
 
 /// The configuration of a server-side apply: kept as it was sent.

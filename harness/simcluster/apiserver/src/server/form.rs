@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
-use simcluster_machinery::status::Status;
+use simcluster_machinery::{apply::packed, status::Status};
 
 use super::{
     Failure,
@@ -172,7 +172,7 @@ impl Former {
         json!({
             "kind": "PartialObjectMetadata",
             "apiVersion": self.meta_api_version(),
-            "metadata": object["metadata"],
+            "metadata": packed::unpacked(object)["metadata"],
         })
     }
 
@@ -186,7 +186,7 @@ impl Former {
             row["object"] = match self.include {
                 IncludeObject::None => Value::Null,
                 IncludeObject::Metadata => self.metadata(object.value()),
-                IncludeObject::Object => object.value().clone(),
+                IncludeObject::Object => packed::unpacked(object.value()).into_owned(),
             };
         }
         json!({

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
+use simcluster_machinery::apply::packed;
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -40,6 +41,7 @@ struct Text {
 impl Object {
     /// The version `revision` of an object; its `metadata.resourceVersion` is set to it.
     pub(crate) fn new(mut value: Value, revision: u64) -> Self {
+        packed::pack(&mut value);
         if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.insert(
                 "resourceVersion".to_owned(),
@@ -66,7 +68,7 @@ impl Object {
         }
     }
 
-    /// The object.
+    /// The object, with its managers [packed].
     pub(crate) fn value(&self) -> &Value {
         &self.value
     }
@@ -154,10 +156,12 @@ impl Text {
         }
         let rest = json.len();
         for (name, value) in fields {
-            if name != "kind" && name != "apiVersion" {
-                write_field(&mut json, name, value);
-                json.push(b',');
+            match (name.as_str(), value) {
+                ("kind" | "apiVersion", _) => continue,
+                ("metadata", Value::Object(metadata)) => write_metadata(&mut json, metadata),
+                _ => write_field(&mut json, name, value),
             }
+            json.push(b',');
         }
         if json.last() == Some(&b',') {
             json.pop();
@@ -170,6 +174,23 @@ impl Text {
             rest,
         }
     }
+}
+
+fn write_metadata(json: &mut Vec<u8>, metadata: &Map<String, Value>) {
+    json.extend_from_slice(b"\"metadata\":{");
+    for (n, (name, value)) in metadata.iter().enumerate() {
+        if n > 0 {
+            json.push(b',');
+        }
+        match packed::text(name, value) {
+            Some(managers) => {
+                json.extend_from_slice(b"\"managedFields\":");
+                json.extend_from_slice(managers.as_bytes());
+            }
+            None => write_field(json, name, value),
+        }
+    }
+    json.push(b'}');
 }
 
 fn write_field(json: &mut Vec<u8>, name: &str, value: &Value) {

@@ -11,6 +11,7 @@ mod https;
 mod kinds;
 mod kube_rs;
 mod lists;
+mod managers;
 mod mutations;
 mod options;
 mod parts;

@@ -13,7 +13,7 @@ use crate::{
 
 const CONFIGURATIONS: &str = "/apis/admissionregistration.k8s.io/v1";
 
-async fn register(world: &World, resource: &str, config: &Value, more: &Value) {
+pub(crate) async fn register(world: &World, resource: &str, config: &Value, more: &Value) {
     let kind = match resource {
         "mutatingwebhookconfigurations" => "MutatingWebhookConfiguration",
         _ => "ValidatingWebhookConfiguration",

@@ -1,8 +1,10 @@
 //! The managers of an object: `metadata.managedFields`, read, changed and written.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::Writer;
 use super::conflict::Conflict;
@@ -11,6 +13,8 @@ use super::set::FieldSet;
 /// More managers that update than this are folded into one.
 const MAX_UPDATERS: usize = 10;
 const ANCIENT: &str = "ancient-changes";
+/// The one way in which fields are written.
+const FIELDS_TYPE: &str = "FieldsV1";
 
 /// How a manager came to own its fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,6 +68,15 @@ impl Entry {
         }
     }
 
+    /// By what entries are ordered.
+    fn place(&self) -> impl Ord + '_ {
+        (
+            self.operation,
+            &self.time,
+            (&self.manager, &self.api_version, &self.subresource),
+        )
+    }
+
     /// Whether both are the same manager: one that applies is so in any version.
     fn same_manager(&self, other: &Self) -> bool {
         self.manager == other.manager
@@ -71,51 +84,60 @@ impl Entry {
             && self.subresource == other.subresource
             && (self.operation == Operation::Apply || self.api_version == other.api_version)
     }
+}
 
-    fn decode(value: &Value) -> Option<Self> {
-        let text = |name| {
-            value
-                .get(name)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned()
-        };
-        let fields = match value.get("fieldsV1") {
-            None | Some(Value::Null) => FieldSet::default(),
-            Some(fields) => FieldSet::decode(fields)?,
-        };
-        if !matches!(text("fieldsType").as_str(), "" | "FieldsV1") {
+/// An entry as JSON has it.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Written<'a> {
+    #[serde(skip_serializing_if = "str::is_empty")]
+    api_version: Cow<'a, str>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    fields_type: Cow<'a, str>,
+    #[serde(rename = "fieldsV1")]
+    fields: Option<Cow<'a, FieldSet>>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    manager: Cow<'a, str>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    operation: Cow<'a, str>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    subresource: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<Cow<'a, str>>,
+}
+
+impl<'a> From<&'a Entry> for Written<'a> {
+    fn from(entry: &'a Entry) -> Self {
+        Self {
+            api_version: Cow::Borrowed(&entry.api_version),
+            fields_type: Cow::Borrowed(FIELDS_TYPE),
+            fields: Some(Cow::Borrowed(&entry.fields)),
+            manager: Cow::Borrowed(&entry.manager),
+            operation: Cow::Borrowed(entry.operation.as_str()),
+            subresource: Cow::Borrowed(&entry.subresource),
+            time: entry.time.as_deref().map(Cow::Borrowed),
+        }
+    }
+}
+
+impl Written<'_> {
+    /// `None` if it is an entry of a kind that nobody knows.
+    fn entry(self) -> Option<Entry> {
+        if !matches!(&*self.fields_type, "" | FIELDS_TYPE) {
             return None;
         }
-        Some(Self {
-            manager: text("manager"),
-            operation: match text("operation").as_str() {
+        Some(Entry {
+            operation: match &*self.operation {
                 "Apply" => Operation::Apply,
                 "Update" => Operation::Update,
                 _ => return None,
             },
-            api_version: text("apiVersion"),
-            subresource: text("subresource"),
-            time: value.get("time").and_then(Value::as_str).map(str::to_owned),
-            fields,
+            manager: self.manager.into_owned(),
+            api_version: self.api_version.into_owned(),
+            subresource: self.subresource.into_owned(),
+            time: self.time.map(Cow::into_owned),
+            fields: self.fields.unwrap_or_default().into_owned(),
         })
-    }
-
-    fn encode(&self) -> Value {
-        let mut entry = Map::new();
-        let mut put = |name: &str, value: &str| {
-            if !value.is_empty() {
-                entry.insert(name.to_owned(), Value::String(value.to_owned()));
-            }
-        };
-        put("apiVersion", &self.api_version);
-        put("fieldsType", "FieldsV1");
-        put("manager", &self.manager);
-        put("operation", self.operation.as_str());
-        put("subresource", &self.subresource);
-        put("time", self.time.as_deref().unwrap_or_default());
-        entry.insert("fieldsV1".to_owned(), self.fields.encode());
-        Value::Object(entry)
     }
 }
 
@@ -126,37 +148,38 @@ pub struct ManagedFields {
 }
 
 impl ManagedFields {
-    /// Reads `metadata.managedFields`; `None` if it cannot be read. Nothing is no managers.
+    /// Reads `metadata.managedFields`, packed or not; `None` if it cannot be read. Nothing is no
+    /// managers.
     pub fn decode(value: Option<&Value>) -> Option<Self> {
-        match value {
-            None | Some(Value::Null) => Some(Self::default()),
-            Some(Value::Array(entries)) => {
-                let entries = entries.iter().map(Entry::decode).collect::<Option<_>>()?;
-                Some(Self { entries })
-            }
-            Some(_) => None,
-        }
+        let written: Vec<Written<'_>> = match value {
+            None | Some(Value::Null) => return Some(Self::default()),
+            Some(Value::String(packed)) => serde_json::from_str(packed).ok()?,
+            Some(list) => Deserialize::deserialize(list).ok()?,
+        };
+        let entries = written.into_iter().map(Written::entry);
+        Some(Self {
+            entries: entries.collect::<Option<_>>()?,
+        })
     }
 
-    /// Writes `metadata.managedFields`: who applies first, then by time and name.
-    pub fn encode(&self) -> Value {
+    /// Writes them as [packed](super::packed) text: who applies first, then by time and name.
+    pub(super) fn pack(&self) -> Value {
         let mut entries: Vec<&Entry> = self.entries.iter().collect();
-        entries.sort_by(|a, b| {
-            let key = |entry: &'_ Entry| {
-                let Entry {
-                    manager,
-                    operation,
-                    api_version,
-                    subresource,
-                    time,
-                    ..
-                } = entry;
-                let rest = (manager.clone(), api_version.clone(), subresource.clone());
-                (*operation, time.clone(), rest)
-            };
-            key(a).cmp(&key(b))
-        });
-        Value::Array(entries.into_iter().map(Entry::encode).collect())
+        entries.sort_by(|a, b| a.place().cmp(&b.place()));
+        let written: Vec<Written<'_>> = entries.into_iter().map(Written::from).collect();
+        let text = serde_json::to_string(&written).expect("names of fields are text");
+        Value::String(text)
+    }
+
+    /// Whether both say the same but for the times.
+    pub(super) fn same_but_times(mut self, mut other: Self) -> bool {
+        for managers in [&mut self, &mut other] {
+            for entry in &mut managers.entries {
+                entry.time = None;
+            }
+            managers.entries.sort_by(|a, b| a.place().cmp(&b.place()));
+        }
+        self == other
     }
 
     /// The managers.

@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 use super::{
     ApplyError, Entry, FieldSet, ManagedFields, ObjectType, Operation, PathElement, Writer,
 };
-use super::{apply, put_managed_fields, take_managed_fields};
+use super::{apply, packed, put_managed_fields};
 use crate::kind::GroupVersionKind;
 use crate::schema::builtin;
 
 /// Writes into `new` who manages its fields, after its replicas at `path` were written through
 /// `scale`; the writer says the version of the object itself.
 pub fn scale(live: &Value, new: &mut Value, path: &[&str], writer: &Writer<'_>) {
-    drop(take_managed_fields(new));
+    drop(packed::take(new));
     let stored = live.pointer("/metadata/managedFields");
     let before = ManagedFields::decode(stored).unwrap_or_default();
     let replicas = FieldSet::of(&[path]);
@@ -94,7 +94,7 @@ pub fn apply_scale(
         ..*writer
     };
     let mut merged = apply(Some(&scale), configuration, &shape, &speaks, force)?;
-    let owners = take_managed_fields(&mut merged);
+    let owners = packed::take(&mut merged);
     let owners = ManagedFields::decode(owners.as_ref()).unwrap_or_default();
     let of_replicas = [PathElement::field("spec"), PathElement::field("replicas")];
     let mut owners: Vec<Entry> = (owners.entries().iter())
@@ -142,6 +142,6 @@ pub fn put_managers(object: &mut Value, managed: &ManagedFields) {
     if !object["metadata"].is_object() {
         object["metadata"] = json!({});
     }
-    drop(take_managed_fields(object));
+    drop(packed::take(object));
     put_managed_fields(object, managed);
 }

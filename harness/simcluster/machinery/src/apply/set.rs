@@ -1,17 +1,23 @@
 //! Sets of fields, as each manager has one: a tree in which some nodes are members.
 
-use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::LazyLock;
 
-use serde_json::{Map, Value};
+use serde::de::{Error, IgnoredAny, MapAccess, Unexpected, Visitor};
+use serde::ser::SerializeMap as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::atom::{Kind, Type};
 use super::path::{Element, PathElement};
 
+/// What says in `fieldsV1` that something is a member, where more of it stands below.
+const ITSELF: &str = ".";
+
 /// A set of fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FieldSet {
-    nodes: BTreeMap<PathElement, Node>,
+    /// In the order of their elements. Most sets are small and are made in that order.
+    nodes: Vec<(PathElement, Node)>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,15 +72,31 @@ impl FieldSet {
     pub(super) fn insert(&mut self, path: &[PathElement]) {
         match path {
             [] => {}
-            [last] => self.nodes.entry(last.clone()).or_default().member = true,
-            [first, rest @ ..] => {
-                self.nodes
-                    .entry(first.clone())
-                    .or_default()
-                    .children
-                    .insert(rest);
-            }
+            [last] => self.node(last).member = true,
+            [first, rest @ ..] => self.node(first).children.insert(rest),
         }
+    }
+
+    fn find(&self, element: &PathElement) -> Result<usize, usize> {
+        // What is added is most often the last.
+        match self.nodes.last() {
+            Some((last, _)) if last < element => Err(self.nodes.len()),
+            _ => self.nodes.binary_search_by(|(own, _)| own.cmp(element)),
+        }
+    }
+
+    fn get(&self, element: &PathElement) -> Option<&Node> {
+        let place = self.find(element).ok()?;
+        Some(&self.nodes[place].1)
+    }
+
+    /// The node of an element, which is made if it is not there.
+    fn node(&mut self, element: &PathElement) -> &mut Node {
+        let place = self.find(element).unwrap_or_else(|place| {
+            self.nodes.insert(place, (element.clone(), Node::default()));
+            place
+        });
+        &mut self.nodes[place].1
     }
 
     pub(super) fn has(&self, path: &[PathElement]) -> bool {
@@ -86,13 +108,12 @@ impl FieldSet {
     }
 
     pub(super) fn has_element(&self, element: &PathElement) -> bool {
-        self.nodes.get(element).is_some_and(|node| node.member)
+        self.get(element).is_some_and(|node| node.member)
     }
 
     /// What is in it below an element, if there is anything.
     pub(super) fn below(&self, element: &PathElement) -> Option<&Self> {
-        self.nodes
-            .get(element)
+        self.get(element)
             .map(|node| &node.children)
             .filter(|below| !below.is_empty())
     }
@@ -100,7 +121,7 @@ impl FieldSet {
     /// Adds all of `other`.
     pub(super) fn extend(&mut self, other: &Self) {
         for (element, node) in &other.nodes {
-            let own = self.nodes.entry(element.clone()).or_default();
+            let own = self.node(element);
             own.member |= node.member;
             own.children.extend(&node.children);
         }
@@ -114,11 +135,11 @@ impl FieldSet {
 
     fn combine(&self, other: &Self, with: impl Fn(&Node, Option<&Node>) -> Node) -> Self {
         let nodes = self.nodes.iter().map(|(element, node)| {
-            let node = with(node, other.nodes.get(element));
-            (element.clone(), node)
+            let node = with(node, other.get(element));
+            (!node.is_empty()).then(|| (element.clone(), node))
         });
         Self {
-            nodes: nodes.filter(|(_, node)| !node.is_empty()).collect(),
+            nodes: nodes.flatten().collect(),
         }
     }
 
@@ -203,36 +224,109 @@ impl FieldSet {
             path.pop();
         }
     }
+}
 
-    /// Reads `fieldsV1`; `None` if it is nothing of the kind.
-    pub fn decode(value: &Value) -> Option<Self> {
-        let mut set = Self::default();
-        for (name, below) in value.as_object()? {
-            if name == "." {
-                continue;
-            }
-            let fields = below.as_object()?;
-            let node = Node {
-                member: fields.is_empty() || fields.contains_key("."),
-                children: Self::decode(below)?,
-            };
-            set.nodes.insert(PathElement::parse(name)?, node);
-        }
-        Some(set)
+/// As `fieldsV1`.
+impl Serialize for FieldSet {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        fields(serializer, self, false)
+    }
+}
+
+impl Serialize for Node {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // What has nothing below it is a member anyway.
+        fields(
+            serializer,
+            &self.children,
+            self.member && !self.children.is_empty(),
+        )
+    }
+}
+
+fn fields<S: Serializer>(
+    serializer: S,
+    children: &FieldSet,
+    member: bool,
+) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(children.nodes.len() + usize::from(member)))?;
+    if member {
+        map.serialize_entry(ITSELF, &FieldSet::default())?;
+    }
+    for (element, node) in &children.nodes {
+        map.serialize_entry(&element.encode(), node)?;
+    }
+    map.end()
+}
+
+/// From `fieldsV1`; fails if it is nothing of the kind.
+impl<'de> Deserialize<'de> for FieldSet {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let read = deserializer.deserialize_map(Below)?;
+        Ok(read.children)
+    }
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Below)
+    }
+}
+
+/// Reads what stands below an element.
+struct Below;
+
+impl<'de> Visitor<'de> for Below {
+    type Value = Node;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of fields, like {\"f:name\":{}}")
     }
 
-    /// Writes `fieldsV1`.
-    pub fn encode(&self) -> Value {
-        let nodes = self.nodes.iter().map(|(element, node)| {
-            let mut below = node.children.encode();
-            if let Value::Object(below) = &mut below
-                && node.member
-                && !below.is_empty()
-            {
-                below.insert(".".to_owned(), Value::Object(Map::new()));
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
+        let mut node = Node::default();
+        while let Some(key) = map.next_key()? {
+            match key {
+                Key::Itself => {
+                    map.next_value::<IgnoredAny>()?;
+                    node.member = true;
+                }
+                Key::Element(element) => *node.children.node(&element) = map.next_value()?,
             }
-            (element.encode(), below)
-        });
-        Value::Object(nodes.collect())
+        }
+        node.member |= node.children.is_empty();
+        Ok(node)
+    }
+}
+
+/// The name of a field of `fieldsV1`.
+enum Key {
+    Itself,
+    Element(PathElement),
+}
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Name;
+
+        impl Visitor<'_> for Name {
+            type Value = Key;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an element of a path, like f:name")
+            }
+
+            fn visit_str<E: Error>(self, name: &str) -> Result<Key, E> {
+                if name == ITSELF {
+                    return Ok(Key::Itself);
+                }
+                let element = PathElement::parse(name);
+                element
+                    .map(Key::Element)
+                    .ok_or_else(|| E::invalid_value(Unexpected::Str(name), &self))
+            }
+        }
+
+        deserializer.deserialize_str(Name)
     }
 }

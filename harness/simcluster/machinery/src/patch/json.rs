@@ -65,6 +65,20 @@ pub fn parse(body: &[u8]) -> Result<(JsonPatch, Vec<Problem>), PatchError> {
 }
 
 impl JsonPatch {
+    /// Whether an operation names the field, something in it or something around it.
+    pub fn touches(&self, field: &str) -> bool {
+        let places = self.operations.iter().flat_map(|operation| {
+            ["path", "from"].map(|name| operation.get(name).and_then(Value::as_str))
+        });
+        let within = |inner: &str, outer: &str| {
+            let rest = inner.strip_prefix(outer);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        places
+            .flatten()
+            .any(|place| within(place, field) || within(field, place))
+    }
+
     /// Applies all operations, or leaves the object as it is.
     pub fn apply(&self, target: &mut Value) -> Result<(), PatchError> {
         let mut patched = target.clone();

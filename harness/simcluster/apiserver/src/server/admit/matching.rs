@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use simcluster_auth::rbac::{Attributes, Policy};
 use simcluster_kinds::admission_cel;
 use simcluster_machinery::{
+    apply::packed,
     cel::{Authorizer, Expression, Gives, Known, Question, Variables},
     kind::GroupVersionKind,
     selector::LabelSelector,
@@ -137,9 +138,11 @@ async fn in_version(
     Ok(match value {
         // What is not an object of the resource has no other version.
         Some(value) if kind.is_none() && !Arc::ptr_eq(resource, &call.resource) => {
-            Some(convert::to_version(&call.server, resource, value.clone()).await?)
+            let mut value = convert::to_version(&call.server, resource, value.clone()).await?;
+            packed::unpack(&mut value);
+            Some(value)
         }
-        value => value.cloned(),
+        value => value.map(|value| packed::unpacked(value).into_owned()),
     })
 }
 

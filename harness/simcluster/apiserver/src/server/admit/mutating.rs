@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use simcluster_machinery::{
-    apply::{self, ObjectType},
+    apply::{self, ObjectType, packed},
     cel::Gives,
     decode,
     patch::{self, PatchError},
@@ -185,6 +185,7 @@ async fn invoke(
     } else {
         convert::to_version(&call.server, &call.resource, changed).await?
     };
+    packed::pack(object);
     matching::set_defaults(call, write, object);
     if spec["reinvocationPolicy"] == "IfNeeded" {
         invocation.left = Some(object.clone());

@@ -9,6 +9,7 @@ use std::{sync::Arc, time::Duration};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use simcluster_machinery::{
+    apply::packed,
     kind::GroupVersionKind,
     patch,
     status::{Details, Status},
@@ -101,6 +102,7 @@ async fn ask_to_mutate(
         Err(why) if fails(hook) => return Err(failed(hook, &why)),
         Err(_) => {}
     }
+    packed::pack(object);
     matching::set_defaults(call, write, object);
     Ok(())
 }

@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde_json::{Map, Value, json};
 use simcluster_machinery::{
+    apply::packed,
     field::{self, Path},
     name,
     status::{self, Status},
@@ -129,9 +130,10 @@ fn failure(why: String) -> Failure {
 async fn convert(
     server: &Arc<Inner>,
     conversion: &Conversion,
-    objects: Vec<Value>,
+    mut objects: Vec<Value>,
     to: &str,
 ) -> Result<Vec<Value>, Failure> {
+    objects.iter_mut().for_each(packed::unpack);
     let Some(first) = objects.first() else {
         return Ok(Vec::new());
     };

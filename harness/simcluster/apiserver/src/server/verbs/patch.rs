@@ -5,7 +5,9 @@ use std::sync::Arc;
 use http::{StatusCode, header};
 use serde_json::Value;
 use simcluster_machinery::{
+    apply::packed,
     decode::Problem,
+    go,
     patch::{self, PatchError},
     schema::SchemaRef,
     status::{Details, Status},
@@ -77,8 +79,19 @@ async fn patched(
     patch: &Patch,
 ) -> Result<Arc<Object>, Failure> {
     modify(call, part, options, |call, old| {
-        let value = patch.apply(&call.resource, old.clone())?;
-        let mut object = decode::patched(call, value, patch.problems(), patch.strategic())?;
+        let resource = Arc::clone(&call.resource);
+        let mut value = old.clone();
+        if patch.touches_managers() {
+            packed::unpack(&mut value);
+        } else {
+            // Without them in the result, who manages the object stays as it is.
+            packed::take(&mut value);
+        }
+        let value = patch.apply(&call.resource, value)?;
+        let strategic = patch.strategic().is_some();
+        let mut object = decode::patched(call, value, patch.problems(), strategic, || {
+            patch.shown(&resource, old)
+        })?;
         call.resource.rules().default(&mut object);
         let own = object["metadata"]["name"].as_str().unwrap_or_default();
         if own != call.route.name {
@@ -123,6 +136,22 @@ impl Patch {
         }
     }
 
+    /// Whether it reads or writes who manages the object.
+    fn touches_managers(&self) -> bool {
+        match self {
+            Self::Json(patch, _) => patch.touches("/metadata/managedFields"),
+            Self::Merge(patch, _) | Self::Strategic(patch, _) => {
+                let metadata = patch.get("metadata").and_then(Value::as_object);
+                metadata.is_some_and(|metadata| {
+                    metadata.keys().any(|name| {
+                        // `$patch` and its like speak of all that there is.
+                        name.starts_with('$') || name == "managedFields"
+                    })
+                })
+            }
+        }
+    }
+
     /// The patch, if it is a strategic one.
     fn strategic(&self) -> Option<&Value> {
         match self {
@@ -134,6 +163,15 @@ impl Patch {
     /// The changed object.
     pub(super) fn apply(&self, resource: &Resource, value: Value) -> Result<Value, Failure> {
         self.apply_to(value, Some(&resource.schema))
+    }
+
+    /// What refusals show: the object that it makes of `old`, or a strategic patch itself.
+    fn shown(&self, resource: &Resource, old: &Value) -> String {
+        if let Some(patch) = self.strategic() {
+            return go::verb_v(patch);
+        }
+        let patched = self.apply(resource, packed::unpacked(old).into_owned());
+        patched.map_or_else(|_| String::new(), |patched| patched.to_string())
     }
 
     /// A changed value of another kind.
