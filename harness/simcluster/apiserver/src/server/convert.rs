@@ -18,13 +18,15 @@ pub(crate) fn served(resource: &Resource, object: &Arc<Object>) -> Arc<Object> {
     if api_version == resource.api_version() && !needs_defaults(resource) {
         return Arc::clone(object);
     }
-    if let Some(version) = &resource.custom
-        && let Some(converted) = object.converted(&resource.api_version(), &version.source)
-    {
-        return converted;
-    }
-    let value = served_value(resource, object.value());
-    Arc::new(Object::new(value, object.revision()))
+    let source = resource
+        .custom
+        .as_ref()
+        .map_or("", |version| &version.source);
+    let api_version = resource.api_version();
+    object.converted(&api_version, source).unwrap_or_else(|| {
+        let shown = served_value(resource, object.value());
+        object.keep_converted(&api_version, source, shown)
+    })
 }
 
 fn needs_defaults(resource: &Resource) -> bool {

@@ -16,7 +16,7 @@ pub(crate) struct Object {
     revision: u64,
     text: OnceLock<Text>,
     selectable: OnceLock<Selectable>,
-    /// The same object in other versions of its kind, where making them was costly.
+    /// The same object as versions of its kind show it.
     converted: OnceLock<Box<Mutex<Vec<Converted>>>>,
 }
 
@@ -28,7 +28,8 @@ struct Converted {
     api_version: String,
     /// Which state of the kind's definition it was made by.
     source: String,
-    object: Arc<Object>,
+    /// Nothing where it is shown as it is.
+    object: Option<Arc<Object>>,
 }
 
 #[derive(Debug)]
@@ -116,25 +117,37 @@ impl Object {
         self.selectable.get_or_init(|| make(&self.value))
     }
 
-    /// The object in another version, if that was kept for this state of the definition.
-    pub(crate) fn converted(&self, api_version: &str, source: &str) -> Option<Arc<Self>> {
+    /// The object as a version shows it, if that was kept for this state of the definition.
+    pub(crate) fn converted(
+        self: &Arc<Self>,
+        api_version: &str,
+        source: &str,
+    ) -> Option<Arc<Self>> {
         let kept = self.converted.get()?;
         let kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.iter()
             .find(|one| one.api_version == api_version && one.source == source)
-            .map(|one| Arc::clone(&one.object))
+            .map(|one| Arc::clone(one.object.as_ref().unwrap_or(self)))
     }
 
-    /// Keeps the object in another version; what an older state of the definition made is dropped.
-    pub(crate) fn keep_converted(&self, api_version: &str, source: &str, object: Arc<Self>) {
+    /// Keeps how a version shows the object, unless that is as it is; what an older state of the
+    /// definition made is dropped. Gives what is shown.
+    pub(crate) fn keep_converted(
+        self: &Arc<Self>,
+        api_version: &str,
+        source: &str,
+        shown: Value,
+    ) -> Arc<Self> {
+        let shown = (shown != self.value).then(|| Arc::new(Self::new(shown, self.revision)));
         let kept = self.converted.get_or_init(Box::default);
         let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|one| one.api_version != api_version);
         kept.push(Converted {
             api_version: api_version.to_owned(),
             source: source.to_owned(),
-            object,
+            object: shown.clone(),
         });
+        shown.unwrap_or_else(|| Arc::clone(self))
     }
 
     fn text(&self) -> &Text {

@@ -78,8 +78,7 @@ pub(crate) async fn ready(
     let converted = convert(server, conversion, values, &to).await?;
     for (object, mut value) in objects.iter().zip(converted) {
         version.refresh(&mut value);
-        let converted = Arc::new(Object::new(value, object.revision()));
-        object.keep_converted(&to, &version.source, converted);
+        object.keep_converted(&to, &version.source, value);
     }
     Ok(())
 }

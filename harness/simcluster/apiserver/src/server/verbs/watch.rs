@@ -262,7 +262,9 @@ impl Watcher {
             return;
         }
         let object = convert::served(&self.resource, &event.object);
-        let selects = |object: &Object| self.selection.matches(&self.resource, object);
+        let selects = |object: &Object| {
+            self.selection.is_everything() || self.selection.matches(&self.resource, object)
+        };
         let before = event
             .previous
             .as_ref()
