@@ -4,6 +4,8 @@
 #![expect(clippy::print_stdout, reason = "the table is what was asked for")]
 
 mod model;
+#[path = "../../tests/all/played.rs"]
+mod played;
 
 use std::{
     collections::BTreeMap,
@@ -17,11 +19,10 @@ use std::{
 };
 
 use futures::{StreamExt as _, TryStreamExt as _};
-use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api, Client, ResourceExt as _,
-    api::{Patch, PatchParams, PostParams},
+    api::PostParams,
     client::Body,
     runtime::{events::Reporter, wait, watcher},
 };
@@ -160,7 +161,7 @@ async fn idle(count: &Arc<AtomicU64>, verbs: &Verbs) -> Result<(), Failure> {
         "requests that make an instance",
         &count.load(Ordering::Relaxed).to_string(),
     );
-    finish_restore(&client).await?;
+    played::finish_restore(&client, "one").await?;
     // Until the watches have told of everything that was written.
     loop {
         count.store(0, Ordering::Relaxed);
@@ -191,62 +192,6 @@ async fn idle(count: &Arc<AtomicU64>, verbs: &Verbs) -> Result<(), Failure> {
     watching.abort();
     cluster.shutdown().await;
     Ok(())
-}
-
-async fn finish_restore(client: &Client) -> Result<(), Failure> {
-    let jobs: Api<Job> = Api::default_namespaced(client.clone());
-    let job = jobs.get("restore-one-job").await?;
-    let report = r#"{"op":"restore","opId":"x","result":"no-backup","reason":"NoBackup","server":"mysql 8.4.2"}"#;
-    let pod: Pod = serde_json::from_value(json!({
-        "metadata": {
-            "name": "restored",
-            "labels": {
-                "otus.homework/instance": "one",
-                "app.kubernetes.io/managed-by": "mysql-operator",
-            },
-            "ownerReferences": [{
-                "apiVersion": "batch/v1", "kind": "Job", "name": job.name_any(),
-                "uid": job.uid().unwrap_or_default(),
-            }],
-        },
-        "spec": {"containers": [{"name": "mysql-job", "image": "i"}]},
-    }))?;
-    let pods: Api<Pod> = Api::default_namespaced(client.clone());
-    pods.create(&PostParams::default(), &pod).await?;
-    let ended = json!({"status": {"phase": "Succeeded", "containerStatuses": [{
-        "name": "mysql-job", "image": "i", "imageID": "i", "ready": false, "restartCount": 0,
-        "state": {"terminated": {"exitCode": 0, "message": report}},
-    }]}});
-    let parameters = PatchParams::default();
-    pods.patch_status("restored", &parameters, &Patch::Merge(ended))
-        .await?;
-    // The Job's controller counts pods of its own meanwhile.
-    loop {
-        let mut job = jobs.get(&job.name_any()).await?;
-        let begun = job
-            .status
-            .as_ref()
-            .and_then(|status| status.start_time.clone());
-        let begun = begun.or_else(|| job.creation_timestamp());
-        job.status = Some(serde_json::from_value(json!({
-            "startTime": begun, "completionTime": begun, "succeeded": 1,
-            "conditions": [
-                {"type": "SuccessCriteriaMet", "status": "True", "lastTransitionTime": begun},
-                {"type": "Complete", "status": "True", "lastTransitionTime": begun},
-            ],
-        }))?);
-        let parameters = PostParams::default();
-        match jobs
-            .replace_status(&job.name_any(), &parameters, &job)
-            .await
-        {
-            Err(kube::Error::Api(status)) if status.is_conflict() => {}
-            ended => {
-                ended?;
-                return Ok(());
-            }
-        }
-    }
 }
 
 async fn many() -> Result<(), Failure> {

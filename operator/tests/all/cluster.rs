@@ -8,13 +8,10 @@ use std::{
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use http::Request;
-use k8s_openapi::api::{
-    batch::v1::Job,
-    core::v1::{Namespace, Pod},
-};
+use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
-    Api, Client, Resource, ResourceExt as _,
+    Api, Client, Resource,
     api::{Patch, PatchParams, PostParams},
     client::Body,
     runtime::watcher,
@@ -105,68 +102,6 @@ where
     };
     let outcome = tokio::time::timeout(LIMIT, watched).await;
     outcome.unwrap_or_else(|_| panic!("waited {LIMIT:?} for {what}, in vain; last seen: {last:#?}"))
-}
-
-/// Says of a restore Job what its pod would have reported: that there was no backup.
-pub(crate) async fn finish_restore(client: &Client, instance: &str) {
-    let jobs: Api<Job> = Api::default_namespaced(client.clone());
-    let name = format!("restore-{instance}-job");
-    let job = until(&jobs, "the restore Job", |job| {
-        (job.name_any() == name).then(|| job.clone())
-    })
-    .await;
-    let report = r#"{"op":"restore","opId":"x","result":"no-backup","reason":"NoBackup","server":"mysql 8.4.2"}"#;
-    let pod: Pod = serde_json::from_value(json!({
-        "metadata": {
-            "name": format!("restored-{instance}"),
-            "labels": {
-                "otus.homework/instance": instance,
-                "app.kubernetes.io/managed-by": "mysql-operator",
-            },
-            "ownerReferences": [{
-                "apiVersion": "batch/v1", "kind": "Job", "name": name,
-                "uid": job.uid().expect("the server gives UIDs"),
-            }],
-        },
-        "spec": {"containers": [{"name": "mysql-job", "image": "i"}]},
-    }))
-    .expect("a pod");
-    let pods: Api<Pod> = Api::default_namespaced(client.clone());
-    pods.create(&PostParams::default(), &pod)
-        .await
-        .expect("the pod is accepted");
-    let ended = json!({"status": {"phase": "Succeeded", "containerStatuses": [{
-        "name": "mysql-job", "image": "i", "imageID": "i", "ready": false, "restartCount": 0,
-        "state": {"terminated": {"exitCode": 0, "message": report}},
-    }]}});
-    let parameters = PatchParams::default();
-    pods.patch_status(&pod.name_any(), &parameters, &Patch::Merge(ended))
-        .await
-        .expect("the pod's end is accepted");
-    // The Job's controller counts pods of its own meanwhile.
-    loop {
-        let mut job = jobs.get(&name).await.expect("the Job is there");
-        let begun = job
-            .status
-            .as_ref()
-            .and_then(|status| status.start_time.clone());
-        let begun = json!(begun.unwrap_or_else(|| job.creation_timestamp().expect("a time")));
-        let complete = json!({
-            "startTime": begun, "completionTime": begun, "succeeded": 1,
-            "conditions": [
-                {"type": "SuccessCriteriaMet", "status": "True", "lastTransitionTime": begun},
-                {"type": "Complete", "status": "True", "lastTransitionTime": begun},
-            ],
-        });
-        job.status = Some(serde_json::from_value(complete).expect("a status"));
-        match jobs
-            .replace_status(&name, &PostParams::default(), &job)
-            .await
-        {
-            Err(kube::Error::Api(status)) if status.is_conflict() => {}
-            ended => break drop(ended.expect("the Job's end is accepted")),
-        }
-    }
 }
 
 /// What went through a client: method and path.

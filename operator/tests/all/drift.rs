@@ -9,7 +9,7 @@ use mysql_operator::Settings;
 use serde_json::json;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-use crate::cluster;
+use crate::{cluster, played};
 
 #[tokio::test]
 async fn a_changed_or_removed_object_is_corrected_and_additions_of_others_stay() {
@@ -21,7 +21,9 @@ async fn a_changed_or_removed_object_is_corrected_and_additions_of_others_stay()
         CancellationToken::new(),
     )));
     cluster::create(&client, "db", &json!({})).await;
-    cluster::finish_restore(&client, "db").await;
+    played::finish_restore(&client, "db")
+        .await
+        .expect("the Job can be ended");
     let deployments: Api<Deployment> = Api::default_namespaced(client.clone());
     cluster::until(&deployments, "the Deployment", |_| Some(())).await;
     let theirs = Patch::Merge(json!({

@@ -12,7 +12,7 @@ use mysql_operator::{Settings, crd::MySQL};
 use serde_json::json;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-use crate::cluster;
+use crate::{cluster, played};
 
 #[tokio::test]
 async fn a_larger_size_is_asked_of_the_claims_of_a_class_that_lets_them_grow() {
@@ -57,7 +57,9 @@ async fn a_larger_size_is_asked_of_the_claims_of_a_class_that_lets_them_grow() {
         })
         .await;
     }
-    cluster::finish_restore(&client, "db").await;
+    played::finish_restore(&client, "db")
+        .await
+        .expect("the Job can be ended");
     let instances: Api<MySQL> = Api::default_namespaced(client.clone());
     let larger = Patch::Merge(json!({"spec": {"storage_size": "2Gi"}}));
     instances

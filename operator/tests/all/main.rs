@@ -8,6 +8,7 @@ mod drift;
 mod failover;
 mod growth;
 mod model;
+mod played;
 mod refused;
 mod requests;
 mod schema;

@@ -14,7 +14,10 @@ use mysql_operator::{
 use serde_json::json;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::cluster::{self, Account};
+use crate::{
+    cluster::{self, Account},
+    played,
+};
 
 #[tokio::test]
 async fn an_unchanged_instance_costs_one_request_and_no_write() {
@@ -45,7 +48,9 @@ async fn an_unchanged_instance_costs_one_request_and_no_write() {
         first.iter().any(|(method, _)| method == "POST"),
         "{first:?}"
     );
-    cluster::finish_restore(&client, "one").await;
+    played::finish_restore(&client, "one")
+        .await
+        .expect("the Job can be ended");
     let watching =
         AbortOnDropHandle::new(tokio::spawn(events.for_each(|_| std::future::ready(()))));
     // Until the watches have told of everything that was written, and what is remembered of it has faded.
