@@ -19,6 +19,7 @@ mod form;
 mod identity;
 mod listen;
 mod managed;
+mod metrics;
 mod negotiate;
 mod protobuf;
 mod query;
@@ -172,6 +173,8 @@ impl ApiServer {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(node.to_owned(), kubelet);
+        // Now there is somebody to tell what is used.
+        definitions::serve(&self.inner);
     }
 
     /// Forgets a node.
@@ -221,6 +224,16 @@ impl Inner {
             .unwrap_or_else(PoisonError::into_inner)
             .get(node)
             .cloned()
+    }
+
+    /// The agents of all nodes.
+    pub(crate) fn kubelets(&self) -> Vec<Arc<dyn Kubelet>> {
+        self.kubelets
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect()
     }
 
     /// Making keys takes a millisecond that in-process clients need not pay.

@@ -186,6 +186,9 @@ fn view() -> Value {
     all.push(
         json!({"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": READ}),
     );
+    all.push(
+        json!({"apiGroups": ["metrics.k8s.io"], "resources": ["nodes", "pods"], "verbs": READ}),
+    );
     all.into()
 }
 

@@ -1,9 +1,9 @@
-//! What an API server asks of a node: logs, exec, attach and port-forward.
+//! What an API server asks of a node: logs, exec, attach, port-forward, what is used, and its own pages.
 //!
 //! The contract between `simcluster-apiserver`, which speaks WebSocket and SPDY with clients, and
 //! `simcluster-node`, which owns the processes. It knows neither of them, and no wire format.
 
-use std::{fmt, io};
+use std::{fmt, io, time::Duration};
 
 use bytes::Bytes;
 use futures::{future::BoxFuture, stream::BoxStream};
@@ -126,6 +126,72 @@ pub enum KubeletError {
     Internal(String),
 }
 
+/// What a node or a container uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UsageStats {
+    /// When it was measured, in nanoseconds since the Unix epoch.
+    pub at_unix_nanos: i128,
+    /// The time before that in which processor time was counted.
+    pub window: Duration,
+    /// Processor time in the window, in billionths of a processor.
+    pub cpu_nano_cores: u64,
+    /// Processor time since the beginning, in nanoseconds.
+    pub cpu_nanos: u64,
+    /// Memory that cannot be taken back without harm, in bytes.
+    pub working_set: u64,
+    /// Memory of processes, in bytes.
+    pub rss: u64,
+    /// How many processes there are.
+    pub processes: u32,
+}
+
+/// What one running container uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerStats {
+    /// Its name in the pod.
+    pub name: String,
+    /// When it began, in nanoseconds since the Unix epoch.
+    pub started_unix_nanos: i128,
+    /// What it uses.
+    pub usage: UsageStats,
+}
+
+/// What one pod's running containers use. One that has just begun is missing: there is no rate of it yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodStats {
+    /// Whose.
+    pub pod: PodRef,
+    /// Each of them.
+    pub containers: Vec<ContainerStats>,
+}
+
+/// What a node uses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeStats {
+    /// All of it together.
+    pub usage: UsageStats,
+    /// Each pod's.
+    pub pods: Vec<PodStats>,
+}
+
+/// An answer of the node's own HTTP server.
+pub struct Page {
+    /// The HTTP status.
+    pub code: u16,
+    /// `Content-Type`
+    pub media_type: &'static str,
+    /// What it says.
+    pub body: LogStream,
+}
+
+impl fmt::Debug for Page {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Page")
+            .field("code", &self.code)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Chunks of a log, in order.
 pub type LogStream = BoxStream<'static, io::Result<Bytes>>;
 /// An answer of a node.
@@ -141,4 +207,16 @@ pub trait Kubelet: Send + Sync + 'static {
     fn attach(&self, pod: PodRef, options: StreamOptions) -> Answer<Session>;
     /// Connects to a TCP port inside a pod's network.
     fn port_forward(&self, pod: PodRef, port: u16) -> Answer<Box<dyn Duplex>>;
+
+    /// What its pods use. A node that measures nothing says so.
+    fn stats(&self) -> Answer<NodeStats> {
+        let why = "this node does not measure what its pods use";
+        Box::pin(async move { Err(KubeletError::NotFound(why.to_owned())) })
+    }
+
+    /// What its own HTTP server answers to a `GET` of that path, which begins with `/`, with that query.
+    fn page(&self, _path: String, _query: String) -> Answer<Page> {
+        let why = "404 page not found";
+        Box::pin(async move { Err(KubeletError::NotFound(why.to_owned())) })
+    }
 }

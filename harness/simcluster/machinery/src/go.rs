@@ -44,6 +44,39 @@ pub fn duration(text: &str) -> Option<i64> {
     Some((sign * seconds * 1e9).round() as i64)
 }
 
+/// A duration of so many nanoseconds as Go prints it: `15.041s`, `1m0s`, `1h0m0.5s`, `250ms`.
+pub fn format_duration(nanoseconds: i64) -> String {
+    let sign = if nanoseconds < 0 { "-" } else { "" };
+    let total = nanoseconds.unsigned_abs();
+    let decimal = |value: u64, unit: u64| {
+        let width = unit.ilog10() as usize;
+        let fraction = format!("{:0width$}", value % unit);
+        let fraction = fraction.trim_end_matches('0');
+        let point = if fraction.is_empty() || width == 0 {
+            ""
+        } else {
+            "."
+        };
+        let fraction = if width == 0 { "" } else { fraction };
+        format!("{}{point}{fraction}", value / unit)
+    };
+    match total {
+        0 => "0s".to_owned(),
+        1..1_000 => format!("{sign}{total}ns"),
+        1_000..1_000_000 => format!("{sign}{}\u{b5}s", decimal(total, 1_000)),
+        1_000_000..1_000_000_000 => format!("{sign}{}ms", decimal(total, 1_000_000)),
+        _ => {
+            let minutes = total / 60_000_000_000;
+            let seconds = decimal(total % 60_000_000_000, 1_000_000_000);
+            match (minutes / 60, minutes % 60) {
+                (0, 0) => format!("{sign}{seconds}s"),
+                (0, minutes) => format!("{sign}{minutes}m{seconds}s"),
+                (hours, minutes) => format!("{sign}{hours}h{minutes}m{seconds}s"),
+            }
+        }
+    }
+}
+
 /// The same, or what Go says is wrong with it.
 pub fn parse_duration(text: &str) -> Result<i64, String> {
     if let Some(nanoseconds) = duration(text) {
@@ -184,6 +217,25 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn durations_are_printed_as_go_does() {
+        let cases: [(i64, &str); 9] = [
+            (0, "0s"),
+            (7, "7ns"),
+            (1_500, "1.5\u{b5}s"),
+            (250_000_000, "250ms"),
+            (15_041_000_000, "15.041s"),
+            (60_000_000_000, "1m0s"),
+            (-90_500_000_000, "-1m30.5s"),
+            (3_600_000_000_001, "1h0m0.000000001s"),
+            (10_000_000_000, "10s"),
+        ];
+        for (nanoseconds, printed) in cases {
+            assert_eq!(format_duration(nanoseconds), printed);
+            assert_eq!(duration(printed), Some(nanoseconds), "{printed}");
+        }
+    }
 
     #[test]
     fn maps_are_printed_in_the_order_of_their_keys() {

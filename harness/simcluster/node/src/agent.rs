@@ -32,6 +32,11 @@ impl Pods {
         self.lock().get(uid).cloned()
     }
 
+    /// All of them.
+    pub(crate) fn all(&self) -> Vec<Arc<PodHandle>> {
+        self.lock().values().cloned().collect()
+    }
+
     /// All uids.
     pub(crate) fn uids(&self) -> Vec<String> {
         self.lock().keys().cloned().collect()

@@ -27,6 +27,11 @@ impl Clock {
         self.wall.saturating_add(passed).unwrap_or(Timestamp::MAX)
     }
 
+    /// When it began.
+    pub(crate) fn beginning(&self) -> Timestamp {
+        self.wall
+    }
+
     /// When tokio's clock shows `at`.
     pub(crate) fn instant(&self, at: Timestamp) -> Instant {
         let from_start = at.duration_since(self.wall);

@@ -11,8 +11,8 @@ use tokio::sync::broadcast;
 
 use crate::{
     addresses::Addresses, clock::Clock, container::fields::Facts, events::Recorder,
-    host_ports::HostPorts, images::Images, runtime::PodRuntime, stock::Stock, tasks::Tasks,
-    volumes::place::NodePaths,
+    host_ports::HostPorts, images::Images, runtime::PodRuntime, stats::Stats, stock::Stock,
+    tasks::Tasks, volumes::place::NodePaths,
 };
 
 /// A ConfigMap or Secret that has changed.
@@ -32,6 +32,8 @@ pub(crate) struct Context {
     pub(crate) host_ports: HostPorts,
     /// The images that the node has by now.
     pub(crate) stock: Stock,
+    /// What its pods have used.
+    pub(crate) stats: Stats,
     pub(crate) recorder: Recorder,
     pub(crate) services: Store<Service>,
     /// The object of this node, as users may have changed it.

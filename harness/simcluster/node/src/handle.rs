@@ -7,6 +7,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodStatus};
 use simcluster_kubelet_api::Input;
 use tokio::sync::{mpsc, watch};
@@ -31,6 +32,8 @@ pub(crate) struct Run {
     pub(crate) resize: Option<Arc<Resize>>,
     /// The image's stop signal, if it names one.
     pub(crate) stop_signal: Option<String>,
+    /// When it began.
+    pub(crate) started: Timestamp,
 }
 
 impl Run {
@@ -121,6 +124,16 @@ impl PodHandle {
     /// Remembers what its object has become.
     pub(crate) fn see(&self, pod: &Pod) {
         *lock(&self.pod) = Arc::new(pod.clone());
+    }
+
+    /// Its object as it was last seen.
+    pub(crate) fn pod(&self) -> Arc<Pod> {
+        Arc::clone(&lock(&self.pod))
+    }
+
+    /// What the API is told.
+    pub(crate) fn status(&self) -> PodStatus {
+        self.status.borrow().clone()
     }
 
     /// The pod, unless it has ended and takes nothing of the node any more.

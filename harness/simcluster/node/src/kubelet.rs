@@ -1,4 +1,4 @@
-//! The kubelet's API: logs, exec, attach and port-forward of this node's pods.
+//! The kubelet's API: logs, exec, attach and port-forward of this node's pods, and what they use.
 
 use std::{
     net::Ipv4Addr,
@@ -7,8 +7,8 @@ use std::{
 
 use futures::FutureExt as _;
 use simcluster_kubelet_api::{
-    Answer, Duplex, ExitStatus, Kubelet, KubeletError, LogOptions, LogStream, Output, PodRef,
-    Session, StreamOptions, TerminalSize,
+    Answer, Duplex, ExitStatus, Kubelet, KubeletError, LogOptions, LogStream, NodeStats, Output,
+    Page, PodRef, Session, StreamOptions, TerminalSize,
 };
 use simcluster_runtime::spec::ExecSpec;
 use tokio::{
@@ -21,7 +21,9 @@ use crate::{
     context::Context,
     handle::{PodHandle, Run},
     logs::{self, Source},
+    pages,
     runtime::{Resize, Running, RuntimeError},
+    stats,
 };
 
 /// This node, as an API server asks it. It does not keep the node alive.
@@ -38,11 +40,13 @@ impl NodeKubelet {
         }
     }
 
+    fn context(&self) -> Result<Arc<Context>, KubeletError> {
+        let ended = || KubeletError::Internal("the node has been shut down".into());
+        self.context.upgrade().ok_or_else(ended)
+    }
+
     fn find(&self, pod: &PodRef) -> Result<(Arc<Context>, Arc<PodHandle>), KubeletError> {
-        let context = self
-            .context
-            .upgrade()
-            .ok_or_else(|| KubeletError::Internal("the node has been shut down".into()))?;
+        let context = self.context()?;
         let missing = || KubeletError::NotFound(format!("pod {:?} not found", full_name(pod)));
         Ok((context, self.pods.get(&pod.uid).ok_or_else(missing)?))
     }
@@ -116,6 +120,16 @@ impl Kubelet for NodeKubelet {
         }
         .boxed()
     }
+
+    fn stats(&self) -> Answer<NodeStats> {
+        let (context, pods) = (self.context(), self.pods.clone());
+        async move { stats::now(&*context?, &pods).await }.boxed()
+    }
+
+    fn page(&self, path: String, query: String) -> Answer<Page> {
+        let (context, pods) = (self.context(), self.pods.clone());
+        async move { pages::answer(&*context?, &pods, &path, &query).await }.boxed()
+    }
 }
 
 fn not_found(container: &str) -> KubeletError {
@@ -131,7 +145,11 @@ fn running(handle: &PodHandle, container: &str) -> Result<Run, KubeletError> {
 }
 
 /// The run whose log is asked for.
-fn log_of(pod: &PodRef, handle: &PodHandle, options: &LogOptions) -> Result<Run, KubeletError> {
+pub(crate) fn log_of(
+    pod: &PodRef,
+    handle: &PodHandle,
+    options: &LogOptions,
+) -> Result<Run, KubeletError> {
     let (container, name) = (&options.container, &pod.name);
     let runs = handle.runs(container);
     if options.previous {

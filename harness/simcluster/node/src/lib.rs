@@ -11,7 +11,7 @@
 //! * `admission`: which pods the node refuses, pure.
 //! * `worker`: one per pod; performs what the machine asks for. `agent`: which pods there are.
 //! * `events`, `registration`, `objects`: what else is said to and asked of the API.
-//! * `logs`, `handle`, `kubelet`: what the API server asks of the node.
+//! * `logs`, `handle`, `kubelet`, `stats`, `pages`: what the API server asks of the node.
 //! * `services`, `dns`, `proxy`: names and addresses of Services inside the node's network.
 //! * `runtime`, `images`, `clock`: the seams to processes, root file systems and time.
 //! * [`model`]: programs that are functions, behind the same seams.
@@ -45,6 +45,7 @@ mod logs;
 pub mod model;
 mod node;
 mod objects;
+mod pages;
 pub mod pod;
 mod pod_files;
 mod proxy;
@@ -52,6 +53,7 @@ mod quantity;
 mod registration;
 mod runtime;
 mod services;
+mod stats;
 mod stock;
 mod sysctls;
 mod tasks;

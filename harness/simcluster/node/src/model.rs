@@ -17,7 +17,9 @@ use std::{
 use futures::{FutureExt as _, future::BoxFuture};
 use simcluster_images::{Image, ImageConfig, PullOptions};
 use simcluster_kubelet_api::Duplex;
-use simcluster_runtime::spec::{ContainerSpec, ExecSpec, ExitStatus, Mount, SandboxSpec};
+use simcluster_runtime::spec::{
+    ContainerSpec, ExecSpec, ExitStatus, Mount, NodeUsage, SandboxSpec,
+};
 use tokio::{
     io::{AsyncWriteExt as _, DuplexStream},
     sync::{mpsc, oneshot},
@@ -31,8 +33,10 @@ use crate::{
     services::Services,
 };
 
+mod load;
 mod network;
 
+use load::Load;
 pub use network::{ModelListener, ModelStream};
 use network::{Network, Way};
 
@@ -128,6 +132,7 @@ pub struct ModelContainer {
     pub stderr: DuplexStream,
     signals: mpsc::UnboundedReceiver<i32>,
     way: Way,
+    load: Load,
 }
 
 impl fmt::Debug for ModelContainer {
@@ -147,6 +152,11 @@ impl ModelContainer {
             Some(signal) => signal,
             None => std::future::pending().await,
         }
+    }
+
+    /// From now on it uses so many thousandths of a processor, and so many bytes of memory, as metrics tell.
+    pub fn uses(&self, milli_cpus: u64, memory: u64) {
+        self.load.set(milli_cpus, memory);
     }
 
     /// Writes a line to the log.
@@ -189,6 +199,7 @@ struct Started {
     env: BTreeMap<String, String>,
     mounts: BTreeMap<PathBuf, PathBuf>,
     signals: mpsc::UnboundedSender<i32>,
+    load: Load,
     kill: CancellationToken,
     ended: CancellationToken,
 }
@@ -242,6 +253,7 @@ impl ModelRuntime {
             stderr,
             signals: receiver,
             way: self.way.clone(),
+            load: started.load.clone(),
         };
         let ends = Ends {
             stdin: our_stdin,
@@ -364,6 +376,7 @@ impl PodRuntime for ModelRuntime {
             env: spec.env,
             mounts: mounts.collect(),
             signals: nobody,
+            load: Load::default(),
             kill: CancellationToken::new(),
             ended: CancellationToken::new(),
         };
@@ -407,6 +420,21 @@ impl PodRuntime for ModelRuntime {
             }
         });
         std::future::ready(sent).boxed()
+    }
+
+    fn usage(&self) -> Answer<'_, NodeUsage> {
+        let containers = self.with(|state| {
+            let alive = state.containers.iter();
+            let alive = alive.filter(|(_, started)| !started.ended.is_cancelled());
+            alive
+                .map(|(id, started)| (id.clone(), started.load.usage()))
+                .collect()
+        });
+        let usage = NodeUsage {
+            containers,
+            ..NodeUsage::default()
+        };
+        std::future::ready(Ok(usage)).boxed()
     }
 
     fn dial(&self, sandbox: String, address: Ipv4Addr, port: u16) -> Answer<'_, Box<dyn Duplex>> {

@@ -45,6 +45,7 @@ use crate::{
     registration::{self, Machine},
     runtime::{Ground, PodRuntime},
     services::Services,
+    stats::{self, Stats},
     stock::{self, Stock},
     tasks::Tasks,
     volumes::place::NodePaths,
@@ -221,6 +222,7 @@ impl Node {
             },
             host_ports: HostPorts::new(host_ip, Arc::clone(&changed)),
             stock: Stock::default(),
+            stats: Stats::default(),
             recorder,
             services: services.services.clone(),
             own_node,
@@ -272,6 +274,7 @@ impl Node {
         tasks.spawn(follow_node(Arc::clone(&context), own_node_writer));
         tasks.spawn(registration::keep_lease(Arc::clone(&context)));
         tasks.spawn(stock::tell(Arc::clone(&context)));
+        tasks.spawn(stats::keep(Arc::clone(&context)));
         tasks.spawn(agent::follow_config_maps(Arc::clone(&context)));
         tasks.spawn(agent::follow_secrets(Arc::clone(&context)));
         tasks.spawn(agent::follow_pods(context, this.pods.clone()));

@@ -24,7 +24,7 @@ use crate::{context::Context, events::Note, pod::conditions::whole_seconds, writ
 const RENEW: Duration = Duration::from_secs(10);
 const VALID_SECONDS: i32 = 40;
 /// How many pods a node takes.
-const MOST_PODS: u32 = 110;
+pub(crate) const MOST_PODS: u32 = 110;
 
 /// What a node says of the machine.
 #[derive(Clone, Debug)]

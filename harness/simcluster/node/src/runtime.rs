@@ -9,7 +9,7 @@ use futures::{FutureExt as _, future::BoxFuture};
 use simcluster_kubelet_api::{Duplex, Input, Output, TerminalSize};
 use simcluster_runtime::{
     Error, Process, Runtime, StdioSpec,
-    spec::{ContainerSpec, ExecSpec, ExitStatus, SandboxSpec, Target},
+    spec::{ContainerSpec, ExecSpec, ExitStatus, NodeUsage, SandboxSpec, Target},
 };
 
 use crate::directory::Directory;
@@ -69,6 +69,8 @@ pub(crate) trait PodRuntime: Send + Sync + 'static {
     fn exec(&self, spec: ExecSpec, stdin: bool) -> Answer<'_, Running>;
     /// Sends a signal to a container's first process.
     fn signal<'a>(&'a self, container: &'a str, signal: i32) -> Answer<'a, ()>;
+    /// What its containers use.
+    fn usage(&self) -> Answer<'_, NodeUsage>;
     /// Connects to an address as seen from inside a sandbox.
     fn dial(&self, sandbox: String, address: Ipv4Addr, port: u16) -> Answer<'_, Box<dyn Duplex>>;
     /// Removes a directory with whatever containers left in it.
@@ -145,6 +147,10 @@ impl PodRuntime for Ground {
             .signal(container, signal)
             .map(|r| r.map_err(failed))
             .boxed()
+    }
+
+    fn usage(&self) -> Answer<'_, NodeUsage> {
+        self.runtime.usage().map(|r| r.map_err(failed)).boxed()
     }
 
     fn dial(&self, sandbox: String, address: Ipv4Addr, port: u16) -> Answer<'_, Box<dyn Duplex>> {

@@ -3,7 +3,7 @@
 //!
 //! A node has one group for each controller's hierarchy, in it is one for each limited container. Groups do not end
 //! with processes, so the init process removes them when it ends, and [`sweep`] removes those of the dead. Numbers of
-//! processes are not limited. Where groups can be made is the matter of `places`.
+//! processes are not limited. Where groups can be made is the matter of `places`; `change` is for those in use.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,6 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+mod change;
 mod places;
 
 pub(crate) use places::{Controller, NodeGroup, find, sweep};
@@ -73,6 +74,8 @@ pub(crate) struct ContainerGroup {
     paths: BTreeSet<PathBuf>,
     /// Where its memory is limited.
     memory: Option<(PathBuf, Version)>,
+    /// Where its processor time is.
+    cpu: Option<(PathBuf, Version)>,
 }
 
 impl Groups {
@@ -138,6 +141,8 @@ impl Groups {
                 Version::Two => set("memory.swap.max", "0").and(set("memory.oom.group", "1")),
             };
             group.memory = Some((path, version));
+        } else {
+            group.cpu = Some((path, version));
         }
         Ok(())
     }
@@ -224,6 +229,14 @@ fn pass_on(place: &Place, parent: &Path, path: &Path) -> io::Result<()> {
 }
 
 impl ContainerGroup {
+    /// Where it is limited in that.
+    fn place(&self, controller: Controller) -> Option<&(PathBuf, Version)> {
+        match controller {
+            Controller::Memory => self.memory.as_ref(),
+            Controller::Cpu => self.cpu.as_ref(),
+        }
+    }
+
     /// Moves this very process into them.
     pub(crate) fn join(&self) -> io::Result<()> {
         self.paths

@@ -19,7 +19,7 @@ use tokio::{
 
 use crate::{
     error::{Error, ProbeError},
-    spec::{ContainerSpec, ExecSpec, ExitStatus, NetworkSpec, SandboxSpec, Target},
+    spec::{ContainerSpec, ExecSpec, ExitStatus, NetworkSpec, NodeUsage, SandboxSpec, Target},
 };
 
 /// How containers are kept apart from the host.
@@ -176,6 +176,21 @@ impl Runtime {
 
     /// Never called.
     pub async fn signal(&self, _container: &str, _signal: i32) -> Result<(), Error> {
+        match self.0 {}
+    }
+
+    /// Never called.
+    pub async fn usage(&self) -> Result<NodeUsage, Error> {
+        match self.0 {}
+    }
+
+    /// Never called.
+    pub async fn limit(
+        &self,
+        _container: &str,
+        _memory: Option<u64>,
+        _cpu: Option<u64>,
+    ) -> Result<Vec<String>, Error> {
         match self.0 {}
     }
 

@@ -66,6 +66,12 @@ pub enum Error {
         /// The system's answer.
         source: io::Error,
     },
+    /// It cannot be, as things are.
+    #[error("{why}")]
+    Refused {
+        /// What stands against it.
+        why: String,
+    },
     /// The system refused something that should have worked.
     #[error("unable to {doing}")]
     System {

@@ -18,7 +18,7 @@ use crate::{
     cgroups::{self, Controller},
     error::{Error, ProbeError},
     protocol::{Answer, Failure, Request},
-    spec::{ContainerSpec, ExecSpec, NetworkSpec, SandboxSpec, Target},
+    spec::{ContainerSpec, ExecSpec, NetworkSpec, NodeUsage, SandboxSpec, Target},
     sys,
 };
 
@@ -178,6 +178,35 @@ impl Runtime {
         self.plain("signal a container", request).await
     }
 
+    /// What the processes of the node use now.
+    pub async fn usage(&self) -> Result<NodeUsage, Error> {
+        let doing = "measure what containers use";
+        match self.answer(doing, Request::Usage).await? {
+            Answer::Usage(usage) => Ok(usage),
+            _ => Err(Error::Lost { doing }),
+        }
+    }
+
+    /// Gives a running container other limits: bytes of memory, thousandths of a processor, or as much as there is.
+    /// The answer says which of them is not kept, and why. Less memory than it cannot do without is refused.
+    pub async fn limit(
+        &self,
+        container: &str,
+        memory: Option<u64>,
+        cpu: Option<u64>,
+    ) -> Result<Vec<String>, Error> {
+        let doing = "limit a container";
+        let request = Request::Limit {
+            container: container.to_owned(),
+            memory,
+            cpu,
+        };
+        match self.answer(doing, request).await? {
+            Answer::Limited { warnings } => Ok(warnings),
+            _ => Err(Error::Lost { doing }),
+        }
+    }
+
     /// Connects from inside the target's network. There is no time limit but the kernel's.
     pub async fn dial(
         &self,
@@ -276,11 +305,12 @@ impl Runtime {
     }
 
     async fn plain(&self, doing: &'static str, request: Request) -> Result<(), Error> {
-        self.connection
-            .call(doing, request, Vec::new())
-            .await?
-            .map_err(refusal)
-            .map(drop)
+        self.answer(doing, request).await.map(drop)
+    }
+
+    async fn answer(&self, doing: &'static str, request: Request) -> Result<Answer, Error> {
+        let answered = self.connection.call(doing, request, Vec::new()).await?;
+        answered.map(|(answer, _)| answer).map_err(refusal)
     }
 
     async fn socket(&self, doing: &'static str, request: Request) -> Result<OwnedFd, Error> {
@@ -331,6 +361,7 @@ fn refusal(failure: Failure) -> Error {
             doing: "start a process".to_owned(),
             source: io::Error::other(error),
         },
+        Failure::Refused { doing } => Error::Refused { why: doing },
         Failure::System { doing, errno } => Error::System {
             doing,
             source: match errno {

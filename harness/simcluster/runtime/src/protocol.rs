@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     cgroups::NodeGroup,
     error::LaunchError,
-    spec::{ContainerSpec, ExecSpec, ExitStatus, NetworkSpec, SandboxSpec, Target},
+    spec::{ContainerSpec, ExecSpec, ExitStatus, NetworkSpec, NodeUsage, SandboxSpec, Target},
 };
 
 /// The first frame: what the init process needs before it can serve.
@@ -114,6 +114,14 @@ pub(crate) enum Request {
     RemoveAddress {
         address: Ipv4Addr,
     },
+    /// What all processes use.
+    Usage,
+    /// From now on the container may have so much, or as much as there is.
+    Limit {
+        container: String,
+        memory: Option<u64>,
+        cpu: Option<u64>,
+    },
     /// Delete a tree with the containers' rights: files of other ids in it included.
     RemoveTree {
         path: PathBuf,
@@ -148,6 +156,11 @@ pub(crate) enum Answer {
     },
     /// With a socket.
     Socket,
+    Usage(NodeUsage),
+    /// With what is not kept, and why.
+    Limited {
+        warnings: Vec<String>,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -157,7 +170,14 @@ pub(crate) enum Failure {
     NoSuchContainer(String),
     ContainerExists(String),
     Launch(LaunchError),
-    System { doing: String, errno: i32 },
+    /// It cannot be, as things are.
+    Refused {
+        doing: String,
+    },
+    System {
+        doing: String,
+        errno: i32,
+    },
 }
 
 /// What the child that becomes a container's process tells before it executes the program.

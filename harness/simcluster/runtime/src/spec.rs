@@ -148,6 +148,30 @@ pub struct ExitStatus {
     /// The kernel killed it for its memory limit.
     pub oom_killed: bool,
 }
+
+/// What processes use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Processor time since the beginning, in nanoseconds. Where no control group counts it, it is that of the
+    /// processes that live and of those they have waited for, so it may be less than before.
+    pub cpu_nanos: u64,
+    /// Bytes that cannot be taken back without harm: what limits are measured against.
+    pub working_set: u64,
+    /// Bytes of memory that belong to processes and not to files.
+    pub rss: u64,
+    /// How many there are.
+    pub processes: u32,
+}
+
+/// What the processes of a node use, at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeUsage {
+    /// Of each running container, by its id.
+    pub containers: BTreeMap<String, Usage>,
+    /// Of what belongs to no container.
+    pub rest: Usage,
+}
+
 /// Where a connection into the node's networks begins.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Target {

@@ -315,7 +315,7 @@ pub(crate) fn mark_deleted(definition: &mut Value, now: &str) {
 }
 
 /// Serves what the definitions in the store say.
-fn serve(server: &Inner) {
+pub(crate) fn serve(server: &Inner) {
     let before = server.registry();
     let snapshot = server.store.read().snapshot(COLLECTION);
     let mut resources = Vec::new();
@@ -324,7 +324,8 @@ fn serve(server: &Inner) {
             resources.extend(resources_of(definition, &before));
         }
     }
-    server.set_registry(Registry::with_custom(resources, snapshot.revision));
+    let measured = !server.kubelets().is_empty();
+    server.set_registry(Registry::with(resources, measured, snapshot.revision));
 }
 
 /// The served versions of a definition; what was compiled before is kept.

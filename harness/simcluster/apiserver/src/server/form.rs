@@ -10,6 +10,7 @@ use super::{
     Failure,
     call::Call,
     clock::Clock,
+    metrics,
     negotiate::{Form, Wanted},
     query::Query,
     registry::Resource,
@@ -48,10 +49,13 @@ impl ListMeta {
             // Lists of custom resources name all their fields.
             meta.insert("continue".to_owned(), "".into());
         }
-        meta.insert(
-            "resourceVersion".to_owned(),
-            self.revision.to_string().into(),
-        );
+        // What is not stored has no revision.
+        if self.revision > 0 {
+            meta.insert(
+                "resourceVersion".to_owned(),
+                self.revision.to_string().into(),
+            );
+        }
         if let Some(next) = &self.next {
             meta.insert("continue".to_owned(), next.clone().into());
         }
@@ -180,6 +184,7 @@ impl Former {
         let now = self.clock.now();
         let (columns, mut rows) = match &self.resource.custom {
             Some(version) => version.table(objects.iter().map(|object| object.value()), now),
+            None if self.resource.name.group == metrics::GROUP => metrics::table(objects),
             None => built_in_table(&self.resource, objects, now),
         };
         for (row, object) in rows.iter_mut().zip(objects) {

@@ -17,7 +17,7 @@ use simcluster_machinery::{
     },
 };
 
-use super::custom::CustomVersion;
+use super::{custom::CustomVersion, metrics};
 use crate::store::Collection;
 
 /// A part of an object that has its own path.
@@ -151,6 +151,22 @@ pub(crate) struct Group {
 }
 
 impl Group {
+    /// A group of one version.
+    pub(crate) fn of(
+        name: &str,
+        version: &str,
+        resources: impl IntoIterator<Item = Arc<Resource>>,
+    ) -> Self {
+        let mut group = Self {
+            name: name.to_owned(),
+            versions: Vec::new(),
+        };
+        for resource in resources {
+            group.version_mut(version).add(resource);
+        }
+        group
+    }
+
     fn version_mut(&mut self, name: &str) -> &mut Version {
         let at = self
             .versions
@@ -176,6 +192,8 @@ impl Group {
 #[derive(Clone, Debug)]
 pub(crate) struct Registry {
     custom: BTreeMap<String, Group>,
+    /// What nodes and pods use.
+    measured: Option<&'static Group>,
     infos: Arc<Vec<ResourceInfo>>,
     kind_schemas: Vec<KindSchema>,
     revision: u64,
@@ -183,7 +201,7 @@ pub(crate) struct Registry {
 
 impl Default for Registry {
     fn default() -> Self {
-        Self::with_custom([], 0)
+        Self::with([], false, 0)
     }
 }
 
@@ -240,9 +258,11 @@ fn built_in(info: &builtin::ResourceInfo) -> Resource {
 }
 
 impl Registry {
-    /// The built-in resources and these custom ones; the revision tells successive states apart.
-    pub(crate) fn with_custom(
+    /// The built-in resources, these custom ones, and what is used if that is measured; the revision tells
+    /// successive states apart.
+    pub(crate) fn with(
         resources: impl IntoIterator<Item = Arc<Resource>>,
+        measured: bool,
         revision: u64,
     ) -> Self {
         let mut custom: BTreeMap<String, Group> = BTreeMap::new();
@@ -268,13 +288,16 @@ impl Registry {
                     .collect();
             }
         }
-        let infos = if custom.is_empty() {
+        let measured = measured.then_some(&*metrics::SERVED);
+        let infos = if custom.is_empty() && measured.is_none() {
             static BUILT_IN_INFOS: LazyLock<Arc<Vec<ResourceInfo>>> =
                 LazyLock::new(|| Arc::new(builtin::resources().to_vec()));
             Arc::clone(&BUILT_IN_INFOS)
         } else {
             let mut infos = builtin::resources().to_vec();
             infos.extend(custom_resources(&custom).map(info));
+            let measured = measured.iter().flat_map(|group| &group.versions);
+            infos.extend(measured.flat_map(|version| &version.resources).map(info));
             Arc::new(infos)
         };
         let kind_schemas = custom_resources(&custom)
@@ -283,9 +306,11 @@ impl Registry {
             .collect();
         Self {
             custom,
+            measured,
             infos,
             kind_schemas,
-            revision,
+            // A state with it and one without are two.
+            revision: revision | u64::from(measured.is_some()) << 63,
         }
     }
 
@@ -311,7 +336,10 @@ impl Registry {
 
     /// All groups: the core group, the other built-in ones, custom ones by name.
     pub(crate) fn groups(&self) -> impl Iterator<Item = &Group> {
-        BUILT_IN.iter().chain(self.custom.values())
+        BUILT_IN
+            .iter()
+            .chain(self.custom.values())
+            .chain(self.measured)
     }
 
     /// The group with this name.
@@ -320,6 +348,7 @@ impl Registry {
             .iter()
             .find(|group| group.name == name)
             .or_else(|| self.custom.get(name))
+            .or_else(|| self.measured.filter(|group| group.name == name))
     }
 
     /// The resource with this plural name.

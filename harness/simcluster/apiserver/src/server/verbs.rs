@@ -6,6 +6,7 @@ mod delete;
 mod list;
 mod list_options;
 mod modify;
+mod node_proxy;
 mod patch;
 mod pods;
 mod proxy;
@@ -24,6 +25,7 @@ use super::{
     Failure, admit,
     call::Call,
     form::Former,
+    metrics,
     negotiate::{self, Offer, Wanted},
     reply::{self, Reply},
 };
@@ -63,6 +65,9 @@ async fn dispatch(call: &mut Call) -> Result<Reply, Failure> {
     if call.method == Method::HEAD && !proxied || verb.is_empty() {
         return Err(Box::new(Status::method_not_allowed()));
     }
+    if call.resource.name.group == metrics::GROUP {
+        return metrics::answer(call, verb).await;
+    }
     let deprecation = match &call.resource.custom {
         Some(version) => version.deprecation.clone(),
         None => call.resource.rules().deprecation().map(str::to_owned),
@@ -91,6 +96,7 @@ async fn dispatch(call: &mut Call) -> Result<Reply, Failure> {
             ("/pods", "attach", "get" | "create") => streams::session(call, true).await,
             ("/pods", "portforward", "get" | "create") => streams::port_forward(call).await,
             ("/pods" | "/services", "proxy", _) => proxy::run(call).await,
+            ("/nodes", "proxy", _) => node_proxy::run(call).await,
             ("/pods", "resize", _) => part(call, verb, Part::Resize).await,
             ("/pods", "ephemeralcontainers", _) => {
                 part(call, verb, Part::EphemeralContainers).await

@@ -12,6 +12,7 @@ mod kinds;
 mod kube_rs;
 mod lists;
 mod managers;
+mod metrics;
 mod mutations;
 mod options;
 mod parts;

@@ -348,7 +348,7 @@ async fn what_is_not_there_says_so() {
         .get("/apis/apps/v1/namespaces/default/deployments/none")
         .await;
     answer.fails(404, "deployments.apps \"none\" not found");
-    let unsupported = world.get("/api/v1/nodes/n/proxy/x").await;
+    let unsupported = world.get("/openid/v1/jwks").await;
     assert_eq!(
         (unsupported.code, unsupported.body["reason"].as_str()),
         (501, Some("NotImplemented"))

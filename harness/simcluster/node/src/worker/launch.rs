@@ -314,6 +314,7 @@ impl Launch {
             stdin_once: self.container.stdin_once.unwrap_or_default(),
             resize: resize.map(Arc::new),
             stop_signal: image.config.stop_signal.clone(),
+            started: at,
         };
         if let Some(oldest) = self.handle.begin(&self.container.name, run) {
             // Only the current and the previous log can be asked for.

@@ -10,6 +10,7 @@ mod access;
 mod admission;
 mod death;
 mod lifecycle;
+mod metrics;
 mod network;
 mod probes;
 mod programs;

@@ -52,6 +52,7 @@ impl Response {
 
 mod calls;
 mod leftovers;
+mod usage;
 
 /// The init process at work.
 pub(super) struct Server {
@@ -369,7 +370,7 @@ impl Server {
     fn kill_the_rest(&self, ended: &Container) {
         let sandbox = self.sandboxes.get(&ended.sandbox);
         let shared = sandbox.is_some_and(|sandbox| sandbox.first.is_some());
-        if let Some(mounts) = ended.mounts.as_ref().filter(|_| shared) {
+        if let Some(mounts) = ended.mounts.filter(|_| shared) {
             mounts.kill_all();
         }
     }

@@ -18,3 +18,4 @@ mod refusals;
 mod remains;
 mod shared;
 mod terminal;
+mod usage;

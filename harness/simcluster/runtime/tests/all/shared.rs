@@ -41,9 +41,12 @@ async fn containers_that_share_their_processes_see_and_signal_one_another() {
     let mut one = lab.start_container(lab.shell("one", script)).await;
     let number = read_line(&mut one).await;
     assert_ne!(number, "1", "the first process is no container's");
-    let look = format!("cat /proc/1/comm; cat /proc/{number}/comm; kill -USR1 {number}");
+    let look = format!(
+        "cat /proc/1/comm; tr -d '\\0' < /proc/1/cmdline; echo; cat /proc/{number}/comm; \
+         kill -USR1 {number}"
+    );
     let other = lab.run(lab.shell("two", &look)).await;
-    assert_eq!(other, (0, "pause\nsh\n".to_owned()));
+    assert_eq!(other, (0, "pause\n/pause\nsh\n".to_owned()));
     assert_eq!(finish(one).await, (4, "told\n".to_owned()));
 }
 

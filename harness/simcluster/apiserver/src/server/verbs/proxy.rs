@@ -1,6 +1,6 @@
 //! `proxy` of pods and Services: a request goes on to a port of a pod, its answer comes back.
 //!
-//! The way to the pod is the one of port-forward. What is not done: nodes, HTTPS towards the pod, links
+//! The way to the pod is the one of port-forward. What is not done: HTTPS towards the pod, links
 //! in HTML pages; a request's body is read whole before it goes on.
 
 use std::io;
@@ -46,14 +46,14 @@ struct Target {
 
 /// `[scheme:]name[:port]`
 #[derive(Debug, PartialEq, Eq)]
-struct Id<'i> {
+pub(super) struct Id<'i> {
     scheme: &'i str,
-    name: &'i str,
-    port: &'i str,
+    pub(super) name: &'i str,
+    pub(super) port: &'i str,
 }
 
 impl<'i> Id<'i> {
-    fn parse(text: &'i str) -> Option<Self> {
+    pub(super) fn parse(text: &'i str) -> Option<Self> {
         let parts: Vec<&str> = text.split(':').collect();
         let (scheme, name, port) = match parts.as_slice() {
             [name] => ("", *name, ""),

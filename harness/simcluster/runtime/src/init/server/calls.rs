@@ -17,9 +17,9 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{Container, Response, Sandbox, Server};
+use super::{Container, Response, Sandbox, Server, leftovers::MountNamespace};
 use crate::{
-    cgroups::{self, ContainerGroup, Controller, Limits},
+    cgroups::{ContainerGroup, Limits, NodeGroup},
     init::{
         Doing, StepError,
         child::{self, Work},
@@ -97,6 +97,15 @@ impl Server {
                 let removed = self.node.network.remove_address(address);
                 removed.doing(format!("remove the address {address} from the node"))?;
                 Ok(Response::DONE)
+            }
+            Request::Usage => Ok(Response::Now(Answer::Usage(self.usage()), Vec::new())),
+            Request::Limit {
+                container,
+                memory,
+                cpu,
+            } => {
+                let warnings = self.change_limits(&container, Limits { memory, cpu })?;
+                Ok(Response::Now(Answer::Limited { warnings }, Vec::new()))
             }
             Request::RemoveTree { path } => {
                 let work = Work::RemoveTree(path);
@@ -213,14 +222,26 @@ impl Server {
                 let (group, complaints) = groups.limited(&spec.id, limits);
                 (Some(group), complaints)
             }
-            Err(why) => {
-                let memory = limits
-                    .memory
-                    .map(|_| cgroups::not_kept(Controller::Memory, why));
-                let cpu = limits.cpu.map(|_| cgroups::not_kept(Controller::Cpu, why));
-                (None, memory.into_iter().chain(cpu).collect())
-            }
+            Err(why) => (None, NodeGroup::complaints(limits, why)),
         }
+    }
+
+    /// Gives a running container other limits.
+    fn change_limits(&mut self, id: &str, limits: Limits) -> Result<Vec<String>, Failure> {
+        let missing = || Failure::NoSuchContainer(id.to_owned());
+        let container = self.containers.get_mut(id).ok_or_else(missing)?;
+        let groups = match &mut self.groups {
+            Ok(groups) => groups,
+            Err(why) => return Ok(NodeGroup::complaints(limits, why)),
+        };
+        let mounts = container.mounts;
+        let members = || {
+            let all = mounts.into_iter().flat_map(MountNamespace::members);
+            all.map(Pid::as_raw).collect()
+        };
+        let group = container.limits.get_or_insert_default();
+        let changed = groups.change(id, limits, group, members);
+        changed.map_err(|doing| Failure::Refused { doing })
     }
 
     pub(super) fn forget_sandbox(&mut self, id: &str) {

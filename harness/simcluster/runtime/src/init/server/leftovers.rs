@@ -13,7 +13,7 @@ use nix::{
 const ROUNDS: usize = 100;
 
 /// A mount namespace, by its number.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct MountNamespace(u64);
 
 impl MountNamespace {
@@ -24,7 +24,7 @@ impl MountNamespace {
     }
 
     /// Kills all processes in it.
-    pub(super) fn kill_all(&self) {
+    pub(super) fn kill_all(self) {
         for _ in 0..ROUNDS {
             let mut alive = self.members().peekable();
             if alive.peek().is_none() {
@@ -37,10 +37,11 @@ impl MountNamespace {
         }
     }
 
-    fn members(&self) -> impl Iterator<Item = Pid> {
+    /// The processes in it.
+    pub(super) fn members(self) -> impl Iterator<Item = Pid> {
         let all = fs::read_dir("/proc").into_iter().flatten().flatten();
         all.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
             .map(Pid::from_raw)
-            .filter(|pid| Self::of(*pid).as_ref() == Some(self))
+            .filter(move |pid| Self::of(*pid) == Some(self))
     }
 }
