@@ -206,6 +206,13 @@ struct Binding {
     subjects: Vec<Subject>,
 }
 
+impl Binding {
+    /// Where its role is: in a namespace, or (empty) in none.
+    fn place<'a>(&self, namespace: &'a str) -> &'a str {
+        if self.cluster_role { "" } else { namespace }
+    }
+}
+
 /// All roles and bindings of a cluster, ready to be asked.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
@@ -255,6 +262,38 @@ impl Policy {
         groups: &'a [String],
         namespace: &'a str,
     ) -> impl Iterator<Item = &'a Rule> {
+        self.bindings_of(user, groups, namespace)
+            .filter_map(move |binding| self.role(binding.place(namespace), &binding.role))
+            .flatten()
+    }
+
+    /// The roles that bindings give to a user in a namespace and that do not exist: resource and
+    /// name of each.
+    pub fn unknown_roles<'a>(
+        &'a self,
+        user: &'a str,
+        groups: &'a [String],
+        namespace: &'a str,
+    ) -> Vec<(&'static str, &'a str)> {
+        self.bindings_of(user, groups, namespace)
+            .filter(|binding| self.role(binding.place(namespace), &binding.role).is_none())
+            .map(|binding| {
+                let resource = if binding.cluster_role {
+                    "clusterroles"
+                } else {
+                    "roles"
+                };
+                (resource, binding.role.as_str())
+            })
+            .collect()
+    }
+
+    fn bindings_of<'a>(
+        &'a self,
+        user: &'a str,
+        groups: &'a [String],
+        namespace: &str,
+    ) -> impl Iterator<Item = &'a Binding> + use<'a> {
         let in_namespace = self.bindings.get(namespace).into_iter().flatten();
         self.cluster_bindings
             .iter()
@@ -265,21 +304,6 @@ impl Policy {
                     Subject::Group(name) => groups.contains(name),
                 })
             })
-            .flat_map(move |binding| self.rules_of(binding, namespace))
-    }
-
-    fn rules_of<'a>(
-        &'a self,
-        binding: &Binding,
-        namespace: &str,
-    ) -> impl Iterator<Item = &'a Rule> + use<'a> {
-        let rules = if binding.cluster_role {
-            self.cluster_roles.get(&binding.role)
-        } else {
-            self.roles
-                .get(&(namespace.to_owned(), binding.role.clone()))
-        };
-        rules.into_iter().flatten()
     }
 
     /// The rules of a role that a binding refers to; `namespace` is empty for a ClusterRole.
@@ -295,6 +319,7 @@ impl Policy {
 }
 
 fn binding(object: &Value) -> Binding {
+    let own_namespace = object["metadata"]["namespace"].as_str();
     let subjects = object["subjects"]
         .as_array()
         .into_iter()
@@ -303,11 +328,16 @@ fn binding(object: &Value) -> Binding {
             let text = |field: &str| subject[field].as_str().unwrap_or_default();
             match text("kind") {
                 "Group" => Subject::Group(text("name").to_owned()),
-                "ServiceAccount" => Subject::User(format!(
-                    "system:serviceaccount:{}:{}",
-                    text("namespace"),
-                    text("name")
-                )),
+                "ServiceAccount" => {
+                    let namespace = match text("namespace") {
+                        "" => own_namespace.unwrap_or_default(),
+                        namespace => namespace,
+                    };
+                    Subject::User(format!(
+                        "system:serviceaccount:{namespace}:{}",
+                        text("name")
+                    ))
+                }
                 _ => Subject::User(text("name").to_owned()),
             }
         });
@@ -363,6 +393,36 @@ mod tests {
         assert!(!policy.allows(&asks("list", "pods", "a")));
         assert!(!policy.allows(&asks("get", "pods", "b")));
         assert!(!policy.allows(&asks("get", "secrets", "a")));
+    }
+
+    #[test]
+    fn a_service_account_without_a_namespace_is_that_of_the_binding() {
+        let mut policy = policy();
+        policy.add(
+            &json!({"kind": "RoleBinding", "metadata": {"name": "c", "namespace": "a"},
+            "roleRef": {"kind": "Role", "name": "r"},
+            "subjects": [{"kind": "ServiceAccount", "name": "t"}]}),
+        );
+        let asked = Attributes {
+            user: "system:serviceaccount:a:t".to_owned(),
+            ..asks("get", "pods", "a")
+        };
+        assert!(policy.allows(&asked));
+    }
+
+    #[test]
+    fn a_role_that_is_not_there_is_named() {
+        let mut policy = policy();
+        policy.add(
+            &json!({"kind": "RoleBinding", "metadata": {"name": "c", "namespace": "a"},
+            "roleRef": {"kind": "ClusterRole", "name": "none"},
+            "subjects": [{"kind": "User", "name": "u"}]}),
+        );
+        assert_eq!(
+            policy.unknown_roles("u", &[], "a"),
+            [("clusterroles", "none")]
+        );
+        assert!(policy.unknown_roles("u", &[], "b").is_empty());
     }
 
     #[test]

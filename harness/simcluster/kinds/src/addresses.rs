@@ -14,11 +14,68 @@ use crate::read::Read;
 use crate::warnings::first_address;
 
 const FAMILIES: usize = 2;
+const NO_ADDRESS: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+
+/// What is wrong with an address in a field that takes any sound way of writing it.
+pub(crate) fn complaint(text: &str) -> Option<&'static str> {
+    match text.parse::<IpAddr>() {
+        Ok(address) if is_mapped(address) => Some("must not be an IPv4-mapped IPv6 address"),
+        Ok(_) => None,
+        Err(_) if without_zeros(text).parse::<IpAddr>().is_ok() => Some("must not have leading 0s"),
+        Err(_) => Some(NO_ADDRESS),
+    }
+}
+
+/// What is wrong with a range of addresses in such a field.
+pub(crate) fn range_complaint(text: &str) -> Option<&'static str> {
+    match cidr(text) {
+        Some((address, _)) if is_mapped(address) => {
+            Some("must not have an IPv4-mapped IPv6 address")
+        }
+        Some((address, bits)) if first_address(address, bits) != address => {
+            Some("must not have bits set beyond the prefix length")
+        }
+        Some(_) => None,
+        None => {
+            let (address, bits) = text.split_once('/').unwrap_or_default();
+            let shorter = bits.trim_start_matches('0');
+            let shorter = if shorter.is_empty() && !bits.is_empty() {
+                "0"
+            } else {
+                shorter
+            };
+            match cidr(&format!("{}/{shorter}", without_zeros(address))) {
+                Some(_) => Some("must not have leading 0s in IP or prefix length"),
+                None => Some(NO_CIDR),
+            }
+        }
+    }
+}
+
+fn is_mapped(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.to_ipv4_mapped().is_some())
+}
+
+/// An IPv4 address without zeros in front of its numbers; anything else as it is.
+fn without_zeros(text: &str) -> String {
+    if text.contains(':') {
+        return text.to_owned();
+    }
+    let numbers = text.split('.').map(|number| {
+        let shorter = number.trim_start_matches('0');
+        if shorter.is_empty() && !number.is_empty() {
+            "0"
+        } else {
+            shorter
+        }
+    });
+    numbers.collect::<Vec<_>>().join(".")
+}
 
 /// What is wrong with an address as the name of an object: it has only one right form.
 pub(crate) fn name_complaints(text: &str) -> Vec<String> {
     match text.parse::<IpAddr>() {
-        Err(_) => vec!["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".to_owned()],
+        Err(_) => vec![NO_ADDRESS.to_owned()],
         Ok(address) if address.to_string() != text => {
             vec![format!("must be in canonical form (\"{address}\")")]
         }
@@ -115,4 +172,44 @@ pub(crate) fn ip_address_update(new: &Value, old: &Value) -> Vec<Error> {
         &mut errors,
     );
     errors
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_may_be_written_in_any_way_that_means_one_thing() {
+        for (text, why) in [
+            ("10.0.0.1", None),
+            ("FE80:0:0::0abc", None),
+            ("010.0.0.1", Some("must not have leading 0s")),
+            (
+                "::ffff:1.2.3.4",
+                Some("must not be an IPv4-mapped IPv6 address"),
+            ),
+            ("10.0.0", Some(NO_ADDRESS)),
+        ] {
+            assert_eq!(complaint(text), why, "{text}");
+        }
+        for (text, why) in [
+            ("10.0.0.0/8", None),
+            (
+                "10.0.0.1/8",
+                Some("must not have bits set beyond the prefix length"),
+            ),
+            (
+                "10.0.0.0/08",
+                Some("must not have leading 0s in IP or prefix length"),
+            ),
+            (
+                "::ffff:1.2.3.0/120",
+                Some("must not have an IPv4-mapped IPv6 address"),
+            ),
+            ("10.0.0.0/33", Some(NO_CIDR)),
+            ("10.0.0.0", Some(NO_CIDR)),
+        ] {
+            assert_eq!(range_complaint(text), why, "{text}");
+        }
+    }
 }

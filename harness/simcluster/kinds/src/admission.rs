@@ -10,5 +10,5 @@ mod storage;
 
 pub use limit_ranges::{apply_limit_ranges, check_limit_ranges};
 pub use pods::{default_tolerations, priority, service_account, service_account_name};
-pub use quota::{Usage, exceeded_quota, quota_covers, usage};
+pub use quota::{Usage, exceeded_quota, more, quota_covers, usage};
 pub use storage::{default_storage_class, protect_claim, protect_volume, refused_growth};

@@ -133,6 +133,75 @@ pub(crate) fn label_selector(selector: Option<&Value>, path: &Path, errors: &mut
     }
 }
 
+/// Conditions as most kinds have them (`metav1.Condition`), a list at `path`.
+pub(crate) fn conditions(value: &Value, path: &Path, errors: &mut Vec<Error>) {
+    const LONGEST_REASON: usize = 1024;
+    const LONGEST_MESSAGE: usize = 32 * 1024;
+    let mut types: Vec<&str> = Vec::new();
+    for (index, condition) in value.list("conditions").iter().enumerate() {
+        let path = path.index(index);
+        let kind = condition.text("type");
+        if types.contains(&kind) {
+            errors.push(Error::duplicate(&path.child("type"), kind));
+        } else {
+            types.push(kind);
+        }
+        complain(
+            errors,
+            &path.child("type"),
+            kind,
+            name::qualified_name(kind),
+        );
+        let (status, known) = (condition.text("status"), ["False", "True", "Unknown"]);
+        if !known.contains(&status) {
+            errors.push(Error::not_supported(&path.child("status"), status, &known));
+        }
+        let generation = condition.integer("observedGeneration");
+        if let Some(number) = generation.filter(|number| *number < 0) {
+            let detail = "must be greater than or equal to zero";
+            let place = path.child("observedGeneration");
+            errors.push(Error::invalid(&place, number, detail));
+        }
+        required(condition, "lastTransitionTime", &path, errors);
+        let reason = condition.text("reason");
+        let place = path.child("reason");
+        if reason.is_empty() {
+            errors.push(Error::required(&place, ""));
+        } else if !is_reason(reason) {
+            let detail = name::mismatch(
+                "a condition reason must start with alphabetic character, optionally followed by \
+                 a string of alphanumeric characters or '_,:', and must end with an alphanumeric \
+                 character or '_'",
+                "[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?",
+                &[
+                    "my_name",
+                    "MY_NAME",
+                    "MyName",
+                    "ReasonA,ReasonB",
+                    "ReasonA:ReasonB",
+                ],
+            );
+            errors.push(Error::invalid(&place, reason, detail));
+        }
+        if reason.len() > LONGEST_REASON {
+            errors.push(Error::too_long(&place, LONGEST_REASON));
+        }
+        if condition.text("message").len() > LONGEST_MESSAGE {
+            errors.push(Error::too_long(&path.child("message"), LONGEST_MESSAGE));
+        }
+    }
+}
+
+fn is_reason(reason: &str) -> bool {
+    let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let bytes = reason.as_bytes();
+    bytes.first().is_some_and(u8::is_ascii_alphabetic)
+        && bytes.last().is_some_and(|last| word(*last))
+        && bytes
+            .iter()
+            .all(|byte| word(*byte) || matches!(byte, b',' | b':'))
+}
+
 /// A label selector as JSON with its fields in Go's order.
 pub(crate) fn selector_json(selector: Option<&Value>) -> String {
     selector.map_or_else(

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use simcluster_machinery::field::{Error, Path};
 use simcluster_machinery::name;
 
+use crate::addresses::complaint;
 use crate::checks::{port_number, required_one_of};
 use crate::meta::complain;
 use crate::read::{Fill, Read};
@@ -110,8 +111,8 @@ fn validate_subset(subset: &Value, path: &Path, errors: &mut Vec<Error>) {
             let path = path.child(list).index(index);
             let before = errors.len();
             let ip = address.text("ip");
-            if ip.parse::<IpAddr>().is_err() {
-                errors.push(Error::invalid(&path.child("ip"), ip, NO_ADDRESS));
+            if let Some(why) = complaint(ip) {
+                errors.push(Error::invalid(&path.child("ip"), ip, why));
             }
             let node = address.text("nodeName");
             if !node.is_empty() {

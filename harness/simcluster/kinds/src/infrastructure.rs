@@ -10,17 +10,23 @@ use simcluster_machinery::name;
 use crate::checks::{IMMUTABLE, immutable, non_negative};
 use crate::meta::{complain, validate_labels};
 use crate::pod::validate_tolerations;
-use crate::read::Read;
+use crate::read::{Fill, Read};
 use crate::resources::validate_requirements;
 
 const DRIVER_NAME_LIMIT: usize = 63;
 const NODE_ID_LIMIT: usize = 256;
+/// The size of what somebody is told to provision by, and of what an attachment says.
+const METADATA_LIMIT: usize = 256 * 1024;
+const MESSAGE_LIMIT: usize = 1024;
+const PARAMETERS_LIMIT: usize = 512;
+const SHORTEST_PERIOD: i64 = 10;
 const SHORTEST_TOKEN: i64 = 600;
 const LONGEST_TOKEN: i64 = 1 << 32;
 
 fn driver_name(own: &str, path: &Path, errors: &mut Vec<Error>) {
     if own.is_empty() {
         errors.push(Error::required(path, ""));
+        return;
     }
     if own.len() > DRIVER_NAME_LIMIT {
         errors.push(Error::too_long(path, DRIVER_NAME_LIMIT));
@@ -63,11 +69,6 @@ pub(crate) fn runtime_class_update(new: &Value, old: &Value) -> Vec<Error> {
 
 pub(crate) fn csi_driver(driver: &Value) -> Vec<Error> {
     let mut errors = Vec::new();
-    driver_name(
-        driver.text("metadata.name"),
-        &Path::new("name"),
-        &mut errors,
-    );
     csi_driver_spec(&driver["spec"], &mut errors);
     errors
 }
@@ -109,10 +110,37 @@ fn csi_driver_spec(spec: &Value, errors: &mut Vec<Error>) {
             errors.push(Error::not_supported(&place, mode, &modes));
         }
     }
+    let period = spec.integer("nodeAllocatableUpdatePeriodSeconds");
+    if let Some(seconds) = period.filter(|seconds| *seconds < SHORTEST_PERIOD) {
+        let detail = format!("must be greater than or equal to {SHORTEST_PERIOD} seconds");
+        let place = path.child("nodeAllocatableUpdatePeriodSeconds");
+        errors.push(Error::invalid(&place, seconds, detail));
+    }
+    let in_secrets = spec.at("serviceAccountTokenInSecrets");
+    if let Some(given) = in_secrets.filter(|_| spec.lacks("tokenRequests")) {
+        let detail = "serviceAccountTokenInSecrets is set but no tokenRequests are specified";
+        let place = path.child("serviceAccountTokenInSecrets");
+        errors.push(Error::invalid(&place, given.clone(), detail));
+    }
+}
+
+/// Tokens that a driver would better find among secrets.
+pub(crate) fn csi_driver_warnings(new: &Value, old: Option<&Value>) -> Vec<String> {
+    let (tokens, in_secrets) = ("spec.tokenRequests", "spec.serviceAccountTokenInSecrets");
+    let unchanged = old.is_some_and(|old| old.at(tokens) == new.at(tokens));
+    if new.lacks(tokens) || new.at(in_secrets).is_some() || unchanged {
+        return Vec::new();
+    }
+    vec![
+        "spec.serviceAccountTokenInSecrets is unset; if supported by this CSI driver, set to true \
+         to prevent possible logging of tokens in volume attributes"
+            .to_owned(),
+    ]
 }
 
 pub(crate) fn csi_driver_update(new: &Value, old: &Value) -> Vec<Error> {
     let mut errors = Vec::new();
+    csi_driver_spec(&new["spec"], &mut errors);
     let (attach, path) = ("attachRequired", Path::new("spec"));
     if new["spec"][attach] != old["spec"][attach] {
         let place = path.child("attachedRequired");
@@ -124,7 +152,6 @@ pub(crate) fn csi_driver_update(new: &Value, old: &Value) -> Vec<Error> {
     }
     let modes = ["volumeLifecycleModes"];
     immutable(&new["spec"], &old["spec"], &modes, &path, &mut errors);
-    csi_driver_spec(&new["spec"], &mut errors);
     errors
 }
 
@@ -139,7 +166,8 @@ pub(crate) fn csi_node(node: &Value) -> Vec<Error> {
         if id.is_empty() {
             errors.push(Error::required(&place, ""));
         } else if id.len() > NODE_ID_LIMIT {
-            errors.push(Error::too_long(&place, NODE_ID_LIMIT));
+            let detail = format!("must be {NODE_ID_LIMIT} characters or less");
+            errors.push(Error::invalid(&place, id, detail));
         }
         if let Some(allocatable) = driver.at("allocatable") {
             non_negative(
@@ -161,9 +189,7 @@ pub(crate) fn csi_node(node: &Value) -> Vec<Error> {
             if keys[..at].contains(key) {
                 errors.push(Error::duplicate(&path, *key));
             }
-            for why in name::qualified_name(key) {
-                errors.push(Error::invalid(&path, json!(keys), why));
-            }
+            complain(&mut errors, &path, key, name::qualified_name(key));
         }
     }
     errors
@@ -173,22 +199,37 @@ pub(crate) fn csi_node_update(new: &Value, old: &Value) -> Vec<Error> {
     let mut errors = csi_node(new);
     for before in old.list("spec.drivers") {
         for after in new.list("spec.drivers") {
-            if after.text("name") == before.text("name") && after != before {
-                let path = Path::new("CSINodeDriver");
-                errors.push(Error::invalid(&path, after.clone(), IMMUTABLE));
+            let counted = |driver: &Value| {
+                let mut driver = driver.clone();
+                driver.take_field("allocatable");
+                driver
+            };
+            let (now, then) = (counted(after), counted(before));
+            if after.text("name") == before.text("name") && now != then {
+                let path = Path::new("spec").child("drivers");
+                let shown = driver_json(after);
+                errors.push(Error::invalid_shown(&path, shown, IMMUTABLE));
             }
         }
     }
     errors
 }
 
+/// A driver of a node, without what it may hold, as JSON of the type that the server has inside.
+fn driver_json(driver: &Value) -> String {
+    format!(
+        "{{\"Name\":{},\"NodeID\":{},\"TopologyKeys\":{},\"Allocatable\":null}}",
+        driver["name"],
+        driver["nodeID"],
+        driver.at("topologyKeys").unwrap_or(&Value::Null),
+    )
+}
+
 pub(crate) fn volume_attachment(attachment: &Value) -> Vec<Error> {
     let mut errors = Vec::new();
     let (spec, path) = (&attachment["spec"], Path::new("spec"));
     let attacher = spec.text("attacher");
-    if attacher.is_empty() {
-        errors.push(Error::required(&path.child("attacher"), ""));
-    }
+    driver_name(attacher, &path.child("attacher"), &mut errors);
     let place = path.child("source");
     let volume = spec.at("source.persistentVolumeName");
     let exactly = "must specify exactly one of inlineVolumeSpec and persistentVolumeName";
@@ -211,7 +252,6 @@ pub(crate) fn volume_attachment(attachment: &Value) -> Vec<Error> {
         node,
         name::dns1123_subdomain(node),
     );
-    driver_name(attacher, &path.child("attacher"), &mut errors);
     if let Some(own) = volume.and_then(Value::as_str) {
         let place = place.child("persistentVolumeName");
         complain(&mut errors, &place, own, name::dns1123_subdomain(own));
@@ -225,6 +265,51 @@ pub(crate) fn volume_attachment_update(new: &Value, old: &Value) -> Vec<Error> {
     errors
 }
 
+/// What the status of an attachment may say.
+pub(crate) fn volume_attachment_status(attachment: &Value) -> Vec<Error> {
+    let mut errors = Vec::new();
+    let (status, path) = (&attachment["status"], Path::new("status"));
+    let size = status
+        .map("attachmentMetadata")
+        .map(|(key, value)| key.len() + value.as_str().map_or(0, str::len));
+    if size.sum::<usize>() > METADATA_LIMIT {
+        let place = path.child("attachmentMetadata");
+        errors.push(Error::too_long(&place, METADATA_LIMIT));
+    }
+    for field in ["attachError", "detachError"] {
+        let (Some(error), path) = (status.at(field), path.child(field)) else {
+            continue;
+        };
+        if error.text("message").len() > MESSAGE_LIMIT {
+            // The server names the other limit.
+            errors.push(Error::too_long(&path.child("message"), METADATA_LIMIT));
+        }
+        if let Some(code) = error.integer("errorCode").filter(|code| *code < 0) {
+            let detail = name::out_of_range(0, i64::from(i32::MAX));
+            errors.push(Error::invalid(&path.child("errorCode"), code, detail));
+        }
+    }
+    errors
+}
+
+/// What somebody who provisions volumes is told.
+pub(crate) fn parameters(class: &Value, errors: &mut Vec<Error>) {
+    let path = Path::new("parameters");
+    let all: Vec<_> = class.map("parameters").collect();
+    if all.len() > PARAMETERS_LIMIT {
+        errors.push(Error::too_long(&path, PARAMETERS_LIMIT));
+        return;
+    }
+    if all.iter().any(|(name, _)| name.is_empty()) {
+        errors.push(Error::invalid(&path, "", "field can not be empty."));
+    }
+    let sizes = all.iter();
+    let sizes = sizes.map(|(name, value)| name.len() + value.as_str().map_or(0, str::len));
+    if sizes.sum::<usize>() > METADATA_LIMIT {
+        errors.push(Error::too_long(&path, METADATA_LIMIT));
+    }
+}
+
 /// The topologies in which a class may provision.
 pub(crate) fn allowed_topologies(class: &Value, errors: &mut Vec<Error>) {
     let path = Path::new("allowedTopologies");
@@ -232,8 +317,7 @@ pub(crate) fn allowed_topologies(class: &Value, errors: &mut Vec<Error>) {
     for (index, term) in class.list("allowedTopologies").iter().enumerate() {
         let mut keys = BTreeMap::new();
         for (at, expression) in term.list("matchLabelExpressions").iter().enumerate() {
-            // The server names the list and not the term.
-            let place = path.child("matchLabelExpressions").index(at);
+            let place = path.index(index).child("matchLabelExpressions").index(at);
             let (key, mut values) = (expression.text("key"), expression.texts("values"));
             if values.is_empty() {
                 errors.push(Error::required(&place.child("values"), ""));
@@ -267,6 +351,7 @@ pub(crate) fn volume_attributes_class(class: &Value) -> Vec<Error> {
         let complaints = name::qualified_name(&driver.to_lowercase());
         complain(&mut errors, &path, driver, complaints);
     }
+    parameters(class, &mut errors);
     if class.lacks("parameters") {
         let detail = "must contain at least one key/value pair";
         errors.push(Error::required(&Path::new("parameters"), detail));
@@ -278,10 +363,9 @@ pub(crate) fn volume_attributes_class_update(new: &Value, old: &Value) -> Vec<Er
     let changed = ["driverName", "parameters"]
         .into_iter()
         .filter(|field| new.at(field) != old.at(field));
-    changed
-        .map(|field| {
-            let detail = format!("updates to {field} are forbidden.");
-            Error::forbidden(&Path::new(field), detail)
-        })
-        .collect()
+    let changed = changed.map(|field| {
+        let detail = format!("updates to {field} are forbidden.");
+        Error::forbidden(&Path::new(field), detail)
+    });
+    changed.chain(volume_attributes_class(new)).collect()
 }

@@ -1,6 +1,6 @@
 //! Ingress and IngressClass.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -9,13 +9,15 @@ use simcluster_machinery::name;
 
 use crate::checks::{immutable, port_number, required};
 use crate::meta::complain;
-use crate::read::{Read, text_or};
+use crate::read::{Fill, Read, text_or};
 use crate::rules::KindRules;
 use crate::service::balanced;
 use crate::table::{self, AGE, Column, NAME, Row};
 
 /// How an ingress said its class before there was a field.
 const CLASS: &str = "kubernetes.io/ingress.class";
+/// What marks the class of those ingresses that name none.
+const DEFAULT: &str = "ingressclass.kubernetes.io/is-default-class";
 const PATH_TYPES: [&str; 3] = ["Exact", "ImplementationSpecific", "Prefix"];
 
 pub(crate) struct Ingress;
@@ -54,7 +56,7 @@ impl KindRules for Ingress {
             }
         }
         let class = spec.text("ingressClassName");
-        if !class.is_empty() {
+        if spec.at("ingressClassName").is_some() {
             let place = path.child("ingressClassName");
             complain(&mut errors, &place, class, name::dns1123_subdomain(class));
         }
@@ -69,17 +71,37 @@ impl KindRules for Ingress {
         let annotations = ingress.at("metadata.annotations");
         let class = annotations.and_then(|all| all.get(CLASS));
         if let Some(class) = class
-            && ingress.at("spec.ingressClassName").is_some()
+            && (ingress.at("spec.ingressClassName")).is_some_and(|field| field != class)
         {
             let place = Path::new("annotations").child(CLASS);
-            let detail = "can not be set when the class field is also set";
+            let detail = "must match `ingressClassName` when both are specified";
             errors.push(Error::invalid(&place, class.clone(), detail));
         }
         errors
     }
 
-    fn update_validates_whole_metadata(&self) -> bool {
-        false
+    /// What was wrong before with names of Secrets, or behind a host with a wildcard, may stay.
+    fn validate_update(&self, new: &Value, old: &Value) -> Vec<Error> {
+        let mut errors = self.validate_create(new);
+        let before = self.validate_create(old);
+        let is_secret = |error: &Error| {
+            let place = error.path.as_str();
+            place.starts_with("spec.tls[") && place.ends_with("].secretName")
+        };
+        let wild = |ingress: &Value, error: &Error| {
+            let place = error.path.as_str().strip_prefix("spec.rules[");
+            let place = place.and_then(|rest| rest.split_once("].http"));
+            let index = place.and_then(|(index, _)| index.parse::<usize>().ok());
+            let rule = index.and_then(|index| ingress.list("spec.rules").get(index));
+            rule.is_some_and(|rule| rule.text("host").contains('*'))
+        };
+        if before.iter().any(is_secret) {
+            errors.retain(|error| !is_secret(error));
+        }
+        if before.iter().any(|error| wild(old, error)) {
+            errors.retain(|error| !wild(new, error));
+        }
+        errors
     }
 
     fn validate_status_update(&self, new: &Value, _old: &Value) -> Vec<Error> {
@@ -124,16 +146,13 @@ impl KindRules for Ingress {
     }
 
     fn row(&self, ingress: &Value, now: Timestamp) -> Row {
-        let hosts: Vec<&str> = ingress
-            .list("spec.rules")
-            .iter()
-            .map(|rule| text_or(rule.text("host"), "*"))
-            .collect();
-        let addresses: Vec<&str> = ingress
+        let addresses: BTreeSet<&str> = ingress
             .list("status.loadBalancer.ingress")
             .iter()
             .map(|one| text_or(one.text("ip"), one.text("hostname")))
+            .filter(|one| !one.is_empty())
             .collect();
+        let addresses: Vec<&str> = addresses.into_iter().collect();
         let ports = if ingress.lacks("spec.tls") {
             "80"
         } else {
@@ -142,11 +161,33 @@ impl KindRules for Ingress {
         Row::new(vec![
             table::name(ingress),
             json!(text_or(ingress.text("spec.ingressClassName"), "<none>")),
-            json!(text_or(&hosts.join(","), "*")),
+            json!(hosts(ingress.list("spec.rules"))),
             json!(addresses.join(",")),
             json!(ports),
             table::age(ingress, now),
         ])
+    }
+}
+
+/// As many hosts as a table shows.
+const SHOWN: usize = 3;
+
+/// The hosts of rules on one line. All rules count for what is not shown, also those without one.
+fn hosts(rules: &[Value]) -> String {
+    let mut hosts: Vec<&str> = Vec::new();
+    let mut more = false;
+    for rule in rules {
+        let host = rule.text("host");
+        more |= hosts.len() == SHOWN;
+        if !more && !host.is_empty() {
+            hosts.push(host);
+        }
+    }
+    let shown = hosts.join(",");
+    match (hosts.is_empty(), more) {
+        (true, _) => "*".to_owned(),
+        (_, false) => shown,
+        (_, true) => format!("{shown} + {} more...", rules.len() - SHOWN),
     }
 }
 
@@ -164,7 +205,8 @@ fn validate_rule(rule: &Value, path: &Path, errors: &mut Vec<Error>) {
     if host.parse::<IpAddr>().is_ok() {
         let detail = "must be a DNS name, not an IP address";
         errors.push(Error::invalid(&path.child("host"), host, detail));
-    } else if !host.is_empty() {
+    }
+    if !host.is_empty() {
         validate_host(host, &path.child("host"), errors);
     }
     let Some(http) = rule.at("http") else { return };
@@ -228,9 +270,7 @@ fn validate_backend(backend: &Value, path: &Path, errors: &mut Vec<Error>) {
             errors.push(Error::invalid(path, "", detail));
         }
         (None, Some(resource)) => {
-            let path = path.child("resource");
-            required(resource, "kind", &path, errors);
-            required(resource, "name", &path, errors);
+            reference(resource, &path.child("resource"), errors);
         }
         (None, None) => {
             let detail = "resource or service backend is required";
@@ -273,6 +313,48 @@ fn validate_backend(backend: &Value, path: &Path, errors: &mut Vec<Error>) {
     }
 }
 
+/// Group, kind and name of an object of any kind.
+fn reference(target: &Value, path: &Path, errors: &mut Vec<Error>) {
+    if let Some(group) = target.at("apiGroup").and_then(Value::as_str) {
+        let complaints = name::dns1123_subdomain(group);
+        complain(errors, &path.child("apiGroup"), group, complaints);
+    }
+    for field in ["kind", "name"] {
+        required(target, field, path, errors);
+        let own = target.text(field);
+        if !own.is_empty() {
+            complain(errors, &path.child(field), own, name::path_segment(own));
+        }
+    }
+}
+
+/// What a class of ingresses takes its parameters from.
+fn validate_parameters(parameters: &Value, path: &Path, errors: &mut Vec<Error>) {
+    reference(parameters, path, errors);
+    let namespace = parameters.at("namespace").and_then(Value::as_str);
+    let place = path.child("namespace");
+    match (parameters.text("scope"), namespace) {
+        ("Namespace", None) => {
+            let detail = "`parameters.scope` is set to 'Namespace'";
+            errors.push(Error::required(&place, detail));
+        }
+        ("Namespace", Some(own)) => complain(errors, &place, own, name::dns1123_label(own)),
+        ("Cluster", Some(_)) => {
+            let detail = "`parameters.scope` is set to 'Cluster'";
+            errors.push(Error::forbidden(&place, detail));
+        }
+        ("Cluster", None) => {}
+        (other, _) => {
+            let place = path.child("scope");
+            errors.push(Error::not_supported(
+                &place,
+                other,
+                &["Cluster", "Namespace"],
+            ));
+        }
+    }
+}
+
 pub(crate) struct IngressClass;
 
 /// A path behind a domain: `acme.io/foo`.
@@ -293,6 +375,13 @@ fn validate_controller(class: &Value, errors: &mut Vec<Error>) {
         Some((domain, rest)) if !domain.is_empty() && !rest.is_empty() => {
             let complaints = name::dns1123_subdomain(domain);
             complain(errors, &path, domain, complaints);
+            let allowed =
+                |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&byte);
+            if !rest.bytes().all(allowed) {
+                let pattern = "[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+";
+                let detail = name::mismatch("Invalid path", pattern, &[]);
+                errors.push(Error::invalid(&path, rest, detail));
+            }
         }
         _ => {
             let detail = "must be a domain-prefixed path (such as \"acme.io/foo\")";
@@ -302,14 +391,24 @@ fn validate_controller(class: &Value, errors: &mut Vec<Error>) {
 }
 
 impl KindRules for IngressClass {
+    fn default(&self, class: &mut Value) {
+        if class.at("spec.parameters").is_some() && class.at("spec.parameters.scope").is_none() {
+            class.put("spec.parameters.scope", "Cluster");
+        }
+    }
+
     fn validate_create(&self, class: &Value) -> Vec<Error> {
         let mut errors = Vec::new();
         validate_controller(class, &mut errors);
+        if let Some(parameters) = class.at("spec.parameters") {
+            let path = Path::new("spec").child("parameters");
+            validate_parameters(parameters, &path, &mut errors);
+        }
         errors
     }
 
     fn validate_update(&self, new: &Value, old: &Value) -> Vec<Error> {
-        let mut errors = self.validate_create(new);
+        let mut errors = Vec::new();
         let path = Path::new("spec");
         let empty = json!({});
         immutable(
@@ -319,6 +418,7 @@ impl KindRules for IngressClass {
             &path,
             &mut errors,
         );
+        errors.extend(self.validate_create(new));
         errors
     }
 
@@ -342,12 +442,19 @@ impl KindRules for IngressClass {
             None => "<none>".to_owned(),
             Some(given) => {
                 let group = given.text("apiGroup");
-                let dot = if group.is_empty() { "" } else { "." };
+                let dot = if given.at("apiGroup").is_none() {
+                    ""
+                } else {
+                    "."
+                };
                 format!("{}{dot}{group}/{}", given.text("kind"), given.text("name"))
             }
         };
+        let annotations = class.at("metadata.annotations");
+        let is_default = annotations.and_then(|all| all.get(DEFAULT)) == Some(&json!("true"));
+        let mark = if is_default { " (default)" } else { "" };
         Row::new(vec![
-            table::name(class),
+            json!(format!("{}{mark}", class.text("metadata.name"))),
             json!(class.text("spec.controller")),
             json!(parameters),
             table::age(class, now),

@@ -1,6 +1,6 @@
 //! LimitRange.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use simcluster_machinery::field::{Error, Path};
@@ -11,6 +11,14 @@ use crate::read::{Fill, Read};
 use crate::resources;
 use crate::rules::KindRules;
 
+const LISTS: [&str; 5] = [
+    "max",
+    "min",
+    "default",
+    "defaultRequest",
+    "maxLimitRequestRatio",
+];
+
 pub(crate) struct LimitRange;
 
 impl KindRules for LimitRange {
@@ -18,6 +26,9 @@ impl KindRules for LimitRange {
     /// the request of those who ask for none.
     fn default(&self, range: &mut Value) {
         for item in range.items("spec.limits") {
+            for list in LISTS {
+                resources::round_list(item, list);
+            }
             if item.text("type") != "Container" {
                 continue;
             }
@@ -37,17 +48,23 @@ impl KindRules for LimitRange {
         }
     }
 
+    /// One without a name gets one that nothing else has.
+    fn prepare_create(&self, range: &mut Value) {
+        let uid = range.text("metadata.uid").to_owned();
+        range.fill("metadata.name", uid);
+    }
+
     fn validate_create(&self, range: &Value) -> Vec<Error> {
         let mut errors = Vec::new();
         let mut kinds: Vec<&str> = Vec::new();
         for (index, item) in range.list("spec.limits").iter().enumerate() {
             let path = Path::new("spec").child("limits").index(index);
             let kind = item.text("type");
+            validate_type(kind, &path.child("type"), &mut errors);
             if kinds.contains(&kind) {
                 errors.push(Error::duplicate(&path.child("type"), kind));
             }
             kinds.push(kind);
-            validate_type(kind, &path.child("type"), &mut errors);
             validate_names(item, &["max", "min"], &path, &mut errors);
             if kind == "Pod" {
                 for field in ["default", "defaultRequest"] {
@@ -139,17 +156,18 @@ const ORDERS: [Order; 6] = {
 
 /// No bound is above the one that must not be below it.
 fn validate_order(item: &Value, path: &Path, errors: &mut Vec<Error>) {
-    let list = |field: &str| resources::quantities(item, field);
-    let names: BTreeSet<String> = [
-        "min",
-        "max",
-        "default",
-        "defaultRequest",
-        "maxLimitRequestRatio",
-    ]
-    .into_iter()
-    .flat_map(|field| list(field).into_keys())
-    .collect();
+    let list = |field: &str| {
+        let of_pods = item.text("type") == "Pod" && field.starts_with("default");
+        // What a pod may not have at all is not compared either.
+        if of_pods {
+            return BTreeMap::new();
+        }
+        resources::quantities(item, field)
+    };
+    let names: BTreeSet<String> = LISTS
+        .into_iter()
+        .flat_map(|field| list(field).into_keys())
+        .collect();
     for name in names {
         for order in &ORDERS {
             let (low, high) = (list(order.lower.0), list(order.upper.0));
@@ -174,5 +192,40 @@ fn validate_order(item: &Value, path: &Path, errors: &mut Vec<Error>) {
                 format!("ratio {ratio} is less than 1"),
             ));
         }
+        let (min, max) = (list("min"), list("max"));
+        if let (Some(ratio), Some(min), Some(max)) =
+            (ratios.get(&name), min.get(&name), max.get(&name))
+        {
+            let most = max.as_f64() / min.as_f64();
+            if ratio.as_f64() > most {
+                errors.push(Error::invalid(
+                    &path.child("maxLimitRequestRatio").key(&name),
+                    ratio.to_string(),
+                    format!("ratio {ratio} is greater than max/min = {}", decimal(most)),
+                ));
+            }
+        }
+        let (limit, request) = (list("default"), list("defaultRequest"));
+        if let (Some(limit), Some(request)) = (limit.get(&name), request.get(&name))
+            && limit != request
+            && !resources::is_overcommit_allowed(&name)
+        {
+            errors.push(Error::invalid(
+                &path.child("defaultRequest").key(&name),
+                request.to_string(),
+                format!(
+                    "default value {limit} must equal to defaultRequest value {request} in {name}"
+                ),
+            ));
+        }
+    }
+}
+
+/// A number as Go's `%f` writes it.
+fn decimal(number: f64) -> String {
+    if number.is_infinite() {
+        "+Inf".to_owned()
+    } else {
+        format!("{number:.6}")
     }
 }

@@ -5,8 +5,10 @@ use serde_json::{Value, json};
 use simcluster_machinery::field::{Error, Path};
 
 use crate::checks::{
-    label_selector, non_negative_int_or_percent, not_more_than_all, one_of, selector_json,
+    conditions, label_selector, non_negative, non_negative_int_or_percent, not_more_than_all,
+    one_of, selector_json,
 };
+use crate::meta::NameRule;
 use crate::read::Read;
 use crate::rules::KindRules;
 use crate::table::{self, AGE, Column, NAME, Row};
@@ -44,6 +46,45 @@ impl KindRules for PodDisruptionBudget {
         errors
     }
 
+    fn validate_status_update(&self, new: &Value, _old: &Value) -> Vec<Error> {
+        let mut errors = Vec::new();
+        let (status, path) = (&new["status"], Path::new("status"));
+        conditions(status, &path.child("conditions"), &mut errors);
+        let counts = [
+            "disruptionsAllowed",
+            "currentHealthy",
+            "desiredHealthy",
+            "expectedPods",
+        ];
+        non_negative(status, &counts, &path, &mut errors);
+        errors
+    }
+
+    /// What was wrong with the selector before may stay wrong in the same way.
+    fn validate_update(&self, new: &Value, old: &Value) -> Vec<Error> {
+        let mut errors = self.validate_create(new);
+        let place = Path::new("spec").child("selector");
+        let mut before = Vec::new();
+        label_selector(old.at("spec.selector"), &place, &mut before);
+        if !before.is_empty() {
+            errors.retain(|error| !is_label_value_of_selector(error, &place));
+        }
+        errors
+    }
+
+    /// Only what every object keeps to.
+    fn name_rule(&self) -> NameRule {
+        NameRule::PathSegment
+    }
+
+    fn finalizers_are_qualified(&self) -> bool {
+        false
+    }
+
+    fn update_validates_whole_metadata(&self) -> bool {
+        false
+    }
+
     fn has_status(&self) -> bool {
         true
     }
@@ -78,6 +119,12 @@ impl KindRules for PodDisruptionBudget {
             table::age(budget, now),
         ])
     }
+}
+
+/// Whether it is about a value in an expression of the selector at `place`.
+fn is_label_value_of_selector(error: &Error, place: &Path) -> bool {
+    let expressions = format!("{}[", place.child("matchExpressions"));
+    (error.path.as_str().strip_prefix(&expressions)).is_some_and(|rest| rest.contains("].values["))
 }
 
 /// The spec as JSON of the type that the server has inside.

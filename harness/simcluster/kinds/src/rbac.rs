@@ -5,6 +5,7 @@ mod binding;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use simcluster_machinery::field::{Error, Path};
+use simcluster_machinery::selector::LabelSelector;
 
 pub(crate) use binding::Binding;
 
@@ -35,6 +36,10 @@ impl KindRules for Role {
             }
             for (index, selector) in selectors.iter().enumerate() {
                 label_selector(Some(selector), &path.index(index), &mut errors);
+                if LabelSelector::from_object(Some(selector)).is_err() {
+                    let detail = "invalid label selector.";
+                    errors.push(Error::invalid(&path.index(index), Value::Null, detail));
+                }
             }
         }
         errors

@@ -1,27 +1,17 @@
 //! ResourceQuota.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use simcluster_machinery::field::{Error, Path};
 
-use crate::checks::{IMMUTABLE, NEGATIVE};
-use crate::read::{Fill, Read};
-use crate::resources;
+use crate::checks::IMMUTABLE;
+use crate::read::Read;
+use crate::resources::{self, WHOLE};
 use crate::rules::KindRules;
 use crate::table::{self, AGE, Column, NAME, Row};
 
-/// Resources that are counted and not measured.
-const WHOLE: [&str; 9] = [
-    "configmaps",
-    "persistentvolumeclaims",
-    "pods",
-    "replicationcontrollers",
-    "resourcequotas",
-    "secrets",
-    "services",
-    "services.loadbalancers",
-    "services.nodeports",
-];
 const MEASURED: [&str; 10] = [
     "cpu",
     "ephemeral-storage",
@@ -95,14 +85,34 @@ fn validate_scopes(quota: &Value, errors: &mut Vec<Error>) {
             refuse("unsupported scope applied to resource");
         }
     }
-    for pair in [
+    for _ in conflicts(&scopes) {
+        refuse("conflicting scopes");
+    }
+}
+
+/// The pairs of scopes that no object is in at once.
+fn conflicts<'a>(scopes: &'a [&str]) -> impl Iterator<Item = [&'static str; 2]> + 'a {
+    let pairs = [
         ["BestEffort", "NotBestEffort"],
         ["Terminating", "NotTerminating"],
-    ] {
-        if pair.iter().all(|scope| scopes.contains(scope)) {
-            refuse("conflicting scopes");
-        }
-    }
+    ];
+    let both = |pair: &[&'static str; 2]| pair.iter().all(|scope| scopes.contains(scope));
+    pairs.into_iter().filter(both)
+}
+
+/// The selector as JSON of the type that the server has inside.
+fn selector_json(quota: &Value) -> String {
+    let expressions = quota.list("spec.scopeSelector.matchExpressions").iter();
+    let expressions = expressions.map(|one| {
+        format!(
+            "{{\"ScopeName\":{},\"Operator\":{},\"Values\":{}}}",
+            one["scopeName"],
+            one["operator"],
+            one.at("values").unwrap_or(&Value::Null),
+        )
+    });
+    let expressions: Vec<String> = expressions.collect();
+    format!("{{\"MatchExpressions\":[{}]}}", expressions.join(","))
 }
 
 fn validate_selector(quota: &Value, errors: &mut Vec<Error>) {
@@ -119,16 +129,15 @@ fn validate_selector(quota: &Value, errors: &mut Vec<Error>) {
             ));
         }
         for _ in limited(quota).filter(|name| !scope_has(scope, name)) {
-            let given = quota["spec"]["scopeSelector"].clone();
             let detail = "unsupported scope applied to resource";
-            errors.push(Error::invalid(&path, given, detail));
+            errors.push(Error::invalid_shown(&path, selector_json(quota), detail));
         }
         let has_values = matches!(scope, "PriorityClass" | "VolumeAttributesClass");
         if SCOPES.contains(&scope) && !has_values && operator != "Exists" {
             errors.push(Error::invalid(
                 &path.child("operator"),
                 operator,
-                "must be 'Exist' when scope is any of ResourceQuotaScopeTerminating, \
+                "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, \
                  ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, \
                  ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity",
             ));
@@ -152,35 +161,39 @@ fn validate_selector(quota: &Value, errors: &mut Vec<Error>) {
             )),
         }
     }
+    let expressions = quota.list("spec.scopeSelector.matchExpressions").iter();
+    let scopes: Vec<&str> = expressions.map(|one| one.text("scopeName")).collect();
+    for _ in conflicts(&scopes) {
+        // It shows the other list of scopes, which may be absent.
+        let shown = quota.at("spec.scopes").cloned().unwrap_or(Value::Null);
+        errors.push(Error::invalid(&path, shown, "conflicting scopes"));
+    }
+}
+
+/// Names and amounts of a list of what a quota counts.
+fn validate_amounts(quota: &Value, list: &str, errors: &mut Vec<Error>) {
+    let (parent, field) = list.split_once('.').unwrap_or((list, ""));
+    for (name, amount) in resources::quantities(quota, list) {
+        let path = Path::new(parent).child(field).key(&name);
+        resources::validate_any_name(&name, &path, errors);
+        if !name.contains('/') && !is_counted(&name) {
+            let detail = "must be a standard resource for quota";
+            errors.push(Error::invalid(&path, name.as_str(), detail));
+        }
+        resources::validate_quantity(&name, amount, &path, errors);
+    }
 }
 
 impl KindRules for ResourceQuota {
     fn default(&self, quota: &mut Value) {
-        if quota.inner("spec.hard").is_some() {
-            resources::round_list(quota, "spec.hard");
+        for list in ["spec.hard", "status.hard", "status.used"] {
+            resources::round_list(quota, list);
         }
     }
 
     fn validate_create(&self, quota: &Value) -> Vec<Error> {
         let mut errors = Vec::new();
-        let path = Path::new("spec").child("hard");
-        for (name, amount) in resources::quantities(quota, "spec.hard") {
-            let path = path.key(&name);
-            resources::validate_any_name(&name, &path, &mut errors);
-            if !name.contains('/') && !is_counted(&name) {
-                let detail = "must be a standard resource for quota";
-                errors.push(Error::invalid(&path, name.as_str(), detail));
-            }
-            if amount.is_negative() {
-                errors.push(Error::invalid(&path, amount.to_string(), NEGATIVE));
-            }
-            if (WHOLE.contains(&name.as_str()) || resources::is_integer_resource(&name))
-                && !amount.is_integer()
-            {
-                let detail = "must be an integer";
-                errors.push(Error::invalid(&path, amount.to_string(), detail));
-            }
-        }
+        validate_amounts(quota, "spec.hard", &mut errors);
         validate_scopes(quota, &mut errors);
         validate_selector(quota, &mut errors);
         errors
@@ -188,7 +201,11 @@ impl KindRules for ResourceQuota {
 
     fn validate_update(&self, new: &Value, old: &Value) -> Vec<Error> {
         let mut errors = self.validate_create(new);
-        if new.at("spec.scopes") != old.at("spec.scopes") {
+        let scopes = |quota: &Value| -> BTreeSet<String> {
+            let scopes = quota.texts("spec.scopes").into_iter();
+            scopes.map(str::to_owned).collect()
+        };
+        if scopes(new) != scopes(old) {
             let given = new.at("spec.scopes").cloned().unwrap_or(Value::Null);
             errors.push(Error::invalid(
                 &Path::new("spec").child("scopes"),
@@ -197,6 +214,39 @@ impl KindRules for ResourceQuota {
             ));
         }
         errors
+    }
+
+    fn validate_status_update(&self, new: &Value, _old: &Value) -> Vec<Error> {
+        let mut errors = Vec::new();
+        for list in ["status.hard", "status.used"] {
+            validate_amounts(new, list, &mut errors);
+        }
+        errors
+    }
+
+    /// Requests above limits, of new quotas only.
+    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
+        if old.is_some() {
+            return Vec::new();
+        }
+        let hard = resources::quantities(new, "spec.hard");
+        let mut warnings = Vec::new();
+        for name in ["cpu", "memory", "storage", "ephemeral-storage"] {
+            let bare = matches!(name, "cpu" | "memory").then(|| hard.get_key_value(name));
+            let request = hard
+                .get_key_value(&format!("requests.{name}"))
+                .or(bare.flatten());
+            let limit = hard.get_key_value(&format!("limits.{name}"));
+            if let (Some((request_name, request)), Some((limit_name, limit))) = (request, limit)
+                && request > limit
+            {
+                warnings.push(format!(
+                    "ResourceQuota {request_name} ({request}) should be less than \
+                     {limit_name} ({limit})"
+                ));
+            }
+        }
+        warnings
     }
 
     fn has_status(&self) -> bool {

@@ -49,13 +49,32 @@ fn is_standard(name: &str) -> bool {
     matches!(name, "cpu" | "memory" | "ephemeral-storage") || name.starts_with("hugepages-")
 }
 
+/// Resources that are counted and not measured.
+pub(crate) const WHOLE: [&str; 9] = [
+    "configmaps",
+    "persistentvolumeclaims",
+    "pods",
+    "replicationcontrollers",
+    "resourcequotas",
+    "secrets",
+    "services",
+    "services.loadbalancers",
+    "services.nodeports",
+];
+
+/// Whether there is only a whole number of it.
 pub(crate) fn is_integer_resource(name: &str) -> bool {
-    name.contains('/') && !name.contains("kubernetes.io/")
+    WHOLE.contains(&name) || is_extended(name)
+}
+
+/// Whether it is Kubernetes' own resource.
+fn is_native(name: &str) -> bool {
+    !name.contains('/') || name.contains("kubernetes.io/")
 }
 
 /// Whether a container may ask for more of it at times than it is promised.
-fn is_overcommit_allowed(name: &str) -> bool {
-    !name.contains('/') && !name.starts_with("hugepages-")
+pub(crate) fn is_overcommit_allowed(name: &str) -> bool {
+    is_native(name) && !name.starts_with("hugepages-")
 }
 
 /// Resources that the API knows, though not every object has them.
@@ -84,9 +103,11 @@ fn is_known(name: &str) -> bool {
         || KNOWN.contains(&name)
 }
 
-/// Whether `name`, which has a domain, may be a resource that somebody adds to nodes.
-fn is_extended(name: &str) -> bool {
-    !name.starts_with("requests.") && name::qualified_name(&format!("requests.{name}")).is_empty()
+/// Whether it may be a resource that somebody adds to nodes.
+pub(crate) fn is_extended(name: &str) -> bool {
+    !is_native(name)
+        && !name.starts_with("requests.")
+        && name::qualified_name(&format!("requests.{name}")).is_empty()
 }
 
 /// A name of a resource, whoever has it.
@@ -107,7 +128,7 @@ pub(crate) fn validate_name(name: &str, path: &Path, errors: &mut Vec<Error>) {
             let detail = "must be a standard resource for containers";
             errors.push(Error::invalid(path, name, detail));
         }
-    } else if !name.contains("kubernetes.io/") && !is_extended(name) {
+    } else if !is_native(name) && !is_extended(name) {
         let detail = "doesn't follow extended resource name standard";
         errors.push(Error::invalid(path, name, detail));
     }

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use simcluster_machinery::field::{Error, Path};
 use simcluster_machinery::name;
 
-use crate::checks::{immutable, required, required_one_of};
-use crate::infrastructure::allowed_topologies;
+use crate::checks::{immutable, one_of, required, required_one_of};
+use crate::infrastructure::{allowed_topologies, parameters};
 use crate::meta::complain;
 use crate::read::{Fill, Read};
 use crate::rules::KindRules;
@@ -40,11 +40,8 @@ impl KindRules for StorageClass {
                 complaints,
             );
         }
-        if class.map("parameters").any(|(name, _)| name.is_empty()) {
-            let detail = "field can not be empty.";
-            errors.push(Error::invalid(&Path::new("parameters"), "", detail));
-        }
-        required_one_of(
+        parameters(class, &mut errors);
+        one_of(
             class,
             "reclaimPolicy",
             &["Delete", "Retain"],
@@ -59,13 +56,13 @@ impl KindRules for StorageClass {
 
     fn validate_update(&self, new: &Value, old: &Value) -> Vec<Error> {
         let mut errors = self.validate_create(new);
-        for field in ["parameters", "provisioner", "reclaimPolicy"] {
-            if new.at(field) != old.at(field) {
-                let detail = format!("updates to {field} are forbidden.");
-                errors.push(Error::forbidden(&Path::new(field), detail));
-            }
-        }
-        immutable(new, old, &["volumeBindingMode"], &Path::root(), &mut errors);
+        let fields = [
+            "parameters",
+            "provisioner",
+            "reclaimPolicy",
+            "volumeBindingMode",
+        ];
+        immutable(new, old, &fields, &Path::root(), &mut errors);
         errors
     }
 

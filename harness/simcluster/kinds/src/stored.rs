@@ -26,7 +26,11 @@ pub(crate) struct Stored {
     check: fn(&Value) -> Vec<Error>,
     /// What is wrong with an update, besides what would be wrong with a new object.
     check_update: fn(&Value, &Value) -> Vec<Error>,
-    warnings: fn(&Value) -> Vec<String>,
+    /// What is wrong with an update of the status.
+    check_status: fn(&Value) -> Vec<Error>,
+    /// Whether updates are counted, from zero.
+    counts_updates: bool,
+    warnings: fn(&Value, Option<&Value>) -> Vec<String>,
     names: NameRule,
 }
 
@@ -56,7 +60,7 @@ impl KindRules for Stored {
                 .map(|(name, value)| (name.clone(), value.clone()))
                 .collect()
         };
-        self.generation && counted(new) != counted(old)
+        (self.generation || self.counts_updates) && counted(new) != counted(old)
     }
 
     fn validate_create(&self, object: &Value) -> Vec<Error> {
@@ -67,8 +71,12 @@ impl KindRules for Stored {
         (self.check_update)(new, old)
     }
 
-    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
-        (self.warnings)(new)
+    fn validate_status_update(&self, new: &Value, _old: &Value) -> Vec<Error> {
+        (self.check_status)(new)
+    }
+
+    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
+        (self.warnings)(new, old)
     }
 
     fn name_rule(&self) -> NameRule {
@@ -97,7 +105,9 @@ const fn stored(columns: &'static [Column], cells: fn(&Value) -> Vec<Value>) -> 
         generation: false,
         check: |_| Vec::new(),
         check_update: |_, _| Vec::new(),
-        warnings: |_| Vec::new(),
+        check_status: |_| Vec::new(),
+        counts_updates: false,
+        warnings: |_, _| Vec::new(),
         names: NameRule::Subdomain,
     }
 }
@@ -154,7 +164,7 @@ fn controller_revision(revision: &Value) -> Vec<Error> {
 }
 
 pub(crate) static RUNTIME_CLASS: Stored = Stored {
-    warnings: |class| {
+    warnings: |class, _| {
         let labels = class.map("scheduling.nodeSelector");
         let known = labels.filter_map(|(key, _)| node_label(key));
         known
@@ -196,7 +206,7 @@ pub(crate) static POD_TEMPLATE: Stored = Stored {
     generation: true,
     check: pod_template,
     check_update: |new, _| pod_template(new),
-    warnings: |template| {
+    warnings: |template, _| {
         let path = Path::new("template");
         let inner = template.at("template");
         inner.map_or_else(Vec::new, |inner| warnings::of_template(inner, &path))
@@ -248,6 +258,8 @@ pub(crate) static CSI_DRIVER: Stored = Stored {
     },
     status: None,
     generation: false,
+    counts_updates: true,
+    warnings: infrastructure::csi_driver_warnings,
     check: infrastructure::csi_driver,
     check_update: infrastructure::csi_driver_update,
     ..stored(&[], |_| Vec::new())
@@ -266,7 +278,10 @@ pub(crate) static WITH_STATUS: Stored = Stored {
 pub(crate) static VOLUME_ATTACHMENT: Stored = Stored {
     columns: &[
         NAME,
-        Column::text("Attacher"),
+        Column {
+            format: "name",
+            ..Column::text("Attacher")
+        },
         Column::text("PV"),
         Column::text("Node"),
         Column::text("Attached").of("boolean"),
@@ -283,6 +298,7 @@ pub(crate) static VOLUME_ATTACHMENT: Stored = Stored {
     default: |_| {},
     status: Some(|| json!({"attached": false})),
     generation: false,
+    check_status: infrastructure::volume_attachment_status,
     check: infrastructure::volume_attachment,
     check_update: infrastructure::volume_attachment_update,
     ..stored(&[], |_| Vec::new())
@@ -361,7 +377,7 @@ pub(crate) static FLOW_SCHEMA: Stored = Stored {
         &[
             NAME,
             Column::text("PriorityLevel"),
-            Column::integer("MatchingPrecedence"),
+            Column::text("MatchingPrecedence"),
             Column::text("DistinguisherMethod"),
             AGE,
             Column::text("MissingPL"),

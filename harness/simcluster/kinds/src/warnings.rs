@@ -223,8 +223,7 @@ pub(crate) fn ip(text: &str, path: &Path, warnings: &mut Vec<String>) {
     };
     if let Some(plain) = plain {
         warnings.push(format!(
-            "{path}: non-standard IP address {text:?} will be considered invalid in a future \
-             Kubernetes release: use \"{plain}\""
+            "{path}: non-standard IP address {text:?} is invalid: use \"{plain}\""
         ));
     } else if let Some(IpAddr::V6(address)) = parsed
         && address.to_string() != text

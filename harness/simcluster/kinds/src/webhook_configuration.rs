@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use simcluster_machinery::field::{Error, Path};
+use simcluster_machinery::field::{Error, ErrorKind, Path};
 use simcluster_machinery::name;
 use simcluster_machinery::webhook_client::{validate_service, validate_url};
 
@@ -50,9 +50,30 @@ impl KindRules for WebhookConfiguration {
         for (index, webhook) in configuration.list("webhooks").iter().enumerate() {
             let path = Path::new("webhooks").index(index);
             validate(webhook, &path, &mut errors);
-            if !names.insert(webhook.text("name")) {
-                errors.push(Error::duplicate(&path.child("name"), webhook.text("name")));
+            review_versions(webhook, &path.child("admissionReviewVersions"), &mut errors);
+            let own = webhook.text("name");
+            if !own.is_empty() && !names.insert(own) {
+                errors.push(Error::duplicate(&path.child("name"), own));
             }
+        }
+        errors
+    }
+
+    /// What was wrong before in all configurations' webhooks alike may stay.
+    fn validate_update(&self, new: &Value, old: &Value) -> Vec<Error> {
+        let mut errors = self.validate_create(new);
+        let before = self.validate_create(old);
+        for rule in [is_of_names, is_of_versions, is_of_side_effects] {
+            if before.iter().any(rule) {
+                errors.retain(|error| !rule(error));
+            }
+        }
+        let conditions = |configuration: &Value| -> Vec<Value> {
+            let webhooks = configuration.list("webhooks").iter();
+            webhooks.map(|one| one["matchConditions"].clone()).collect()
+        };
+        if conditions(new) == conditions(old) {
+            errors.retain(|error| !error.path.as_str().contains("].matchConditions"));
         }
         errors
     }
@@ -78,15 +99,50 @@ impl KindRules for WebhookConfiguration {
     }
 }
 
+fn is_of_names(error: &Error) -> bool {
+    error.kind == ErrorKind::Duplicate && error.path.as_str().ends_with("].name")
+}
+
+fn is_of_versions(error: &Error) -> bool {
+    error.path.as_str().ends_with("].admissionReviewVersions")
+        && error.detail.starts_with("must include")
+}
+
+fn is_of_side_effects(error: &Error) -> bool {
+    error.kind == ErrorKind::NotSupported && error.path.as_str().ends_with("].sideEffects")
+}
+
+/// The versions of reviews that a webhook reads: some that servers speak, each once.
+fn review_versions(webhook: &Value, path: &Path, errors: &mut Vec<Error>) {
+    let versions = webhook.texts("admissionReviewVersions");
+    if versions.is_empty() {
+        errors.push(Error::required(path, "must specify one of v1, v1beta1"));
+        return;
+    }
+    for (index, version) in versions.iter().enumerate() {
+        let place = path.index(index);
+        if versions[..index].contains(version) {
+            errors.push(Error::invalid(&place, *version, "duplicate version"));
+        } else {
+            complain(errors, &place, version, name::dns1035_label(version));
+        }
+    }
+    let known = |version: &&str| matches!(*version, "v1" | "v1beta1");
+    if !versions.iter().any(known) {
+        let detail = "must include at least one of v1, v1beta1";
+        errors.push(Error::invalid(path, json!(versions), detail));
+    }
+}
+
 fn validate(webhook: &Value, path: &Path, errors: &mut Vec<Error>) {
     let (own_name, place) = (webhook.text("name"), path.child("name"));
     if own_name.is_empty() {
         errors.push(Error::required(&place, ""));
     } else {
         let complaints = name::dns1123_subdomain(own_name);
-        let sound = complaints.is_empty();
-        complain(errors, &place, own_name, complaints);
-        if sound && own_name.split('.').count() < 3 {
+        if !complaints.is_empty() {
+            errors.push(Error::invalid(&place, own_name, complaints.join(",")));
+        } else if own_name.split('.').count() < 3 {
             let detail = "should be a domain with at least three segments separated by dots";
             errors.push(Error::invalid(&place, own_name, detail));
         }
@@ -94,29 +150,11 @@ fn validate(webhook: &Value, path: &Path, errors: &mut Vec<Error>) {
     for (index, rule) in webhook.list("rules").iter().enumerate() {
         validate_rule(rule, &path.child("rules").index(index), errors);
     }
-    let versions = webhook.texts("admissionReviewVersions");
-    let place = path.child("admissionReviewVersions");
-    if versions.is_empty() {
-        errors.push(Error::required(&place, "must specify one of v1, v1beta1"));
-    } else if !versions
-        .iter()
-        .any(|version| matches!(*version, "v1" | "v1beta1"))
-    {
-        let detail = "must include at least one of v1, v1beta1";
-        errors.push(Error::invalid(&place, json!(versions), detail));
-    }
     one_of(webhook, "failurePolicy", &["Fail", "Ignore"], path, errors);
     one_of(
         webhook,
         "matchPolicy",
         &["Equivalent", "Exact"],
-        path,
-        errors,
-    );
-    one_of(
-        webhook,
-        "reinvocationPolicy",
-        &["IfNeeded", "Never"],
         path,
         errors,
     );
@@ -146,8 +184,13 @@ fn validate(webhook: &Value, path: &Path, errors: &mut Vec<Error>) {
     for selector in ["namespaceSelector", "objectSelector"] {
         label_selector(webhook.at(selector), &path.child(selector), errors);
     }
-    let conditions = webhook.list("matchConditions");
-    match_conditions(conditions, false, &path.child("matchConditions"), errors);
+    one_of(
+        webhook,
+        "reinvocationPolicy",
+        &["IfNeeded", "Never"],
+        path,
+        errors,
+    );
     let client = path.child("clientConfig");
     let (url, service) = (
         webhook.at("clientConfig.url"),
@@ -163,35 +206,79 @@ fn validate(webhook: &Value, path: &Path, errors: &mut Vec<Error>) {
     } else if let Some(service) = service {
         errors.extend(validate_service(service, &client.child("service")));
     }
+    let conditions = webhook.list("matchConditions");
+    match_conditions(conditions, false, &path.child("matchConditions"), errors);
 }
 
 /// Checks what a webhook or policy is asked about.
 pub(crate) fn validate_rule(rule: &Value, path: &Path, errors: &mut Vec<Error>) {
-    for field in ["apiGroups", "apiVersions", "resources", "operations"] {
-        if rule.lacks(field) {
-            errors.push(Error::required(&path.child(field), ""));
-        } else if field != "resources" && field != "operations" {
-            let values = rule.texts(field);
-            if values.len() > 1 && values.contains(&"*") {
-                let detail = "if '*' is present, must not specify other values";
-                let detail = detail.replace("values", field_words(field));
-                errors.push(Error::invalid(&path.child(field), json!(values), detail));
+    for (field, words) in [
+        ("operations", "operations"),
+        ("apiGroups", "API groups"),
+        ("apiVersions", "API versions"),
+    ] {
+        let (values, place) = (rule.texts(field), path.child(field));
+        if values.is_empty() {
+            errors.push(Error::required(&place, ""));
+        }
+        if values.len() > 1 && values.contains(&"*") {
+            let detail = format!("if '*' is present, must not specify other {words}");
+            errors.push(Error::invalid(&place, json!(values), detail));
+        }
+        for (index, value) in values.into_iter().enumerate() {
+            let place = place.index(index);
+            match field {
+                "operations" if !OPERATIONS.contains(&value) => {
+                    errors.push(Error::not_supported(&place, value, &OPERATIONS));
+                }
+                "apiVersions" if value.is_empty() => errors.push(Error::required(&place, "")),
+                _ => {}
             }
         }
     }
-    for (index, operation) in rule.texts("operations").into_iter().enumerate() {
-        if !OPERATIONS.contains(&operation) {
-            let place = path.child("operations").index(index);
-            errors.push(Error::not_supported(&place, operation, &OPERATIONS));
-        }
-    }
+    let resources = rule.texts("resources");
+    validate_resources(&resources, &path.child("resources"), errors);
     one_of(rule, "scope", &["*", "Cluster", "Namespaced"], path, errors);
 }
 
-fn field_words(field: &str) -> &'static str {
-    if field == "apiGroups" {
-        "API groups"
-    } else {
-        "API versions"
+/// Resources with their parts, none of them twice by way of a wildcard.
+fn validate_resources(resources: &[&str], path: &Path, errors: &mut Vec<Error>) {
+    if resources.is_empty() {
+        errors.push(Error::required(path, ""));
+    }
+    let (mut all_parts, mut of_all) = (BTreeSet::new(), BTreeSet::new());
+    let mut last_is_whole = false;
+    for (index, one) in resources.iter().enumerate() {
+        let place = path.index(index);
+        if one.is_empty() {
+            errors.push(Error::required(&place, ""));
+            continue;
+        }
+        let Some((resource, part)) = one.split_once('/') else {
+            last_is_whole = *one != "*";
+            continue;
+        };
+        if all_parts.contains(resource) {
+            let detail = format!("if '{resource}/*' is present, must not specify {one}");
+            errors.push(Error::invalid(&place, *one, detail));
+        }
+        if of_all.contains(part) {
+            let detail = format!("if '*/{part}' is present, must not specify {one}");
+            errors.push(Error::invalid(&place, *one, detail));
+        }
+        if part == "*" {
+            all_parts.insert(resource);
+        }
+        if resource == "*" {
+            of_all.insert(part);
+        }
+    }
+    if resources.len() > 1 && resources.contains(&"*/*") {
+        let detail = "if '*/*' is present, must not specify other resources";
+        errors.push(Error::invalid(path, json!(resources), detail));
+    }
+    if resources.contains(&"*") && last_is_whole {
+        let detail = "if '*' is present, must not specify other resources without subresources";
+        errors.push(Error::invalid(path, json!(resources), detail));
     }
 }

@@ -53,7 +53,7 @@ pub(crate) fn validate_create(call: &Call, object: &Value) -> Result<(), Failure
     }
     one_default_priority(call, object)?;
     escalation::check(call, object, None)?;
-    quota::check(call, object)
+    quota::check(call, object, None)
 }
 
 /// Before an update is prepared; may change it.
@@ -74,6 +74,14 @@ pub(crate) fn validate_update(
         one_default_priority(call, new)?;
         escalation::check(call, new, Some(old))?;
         may_grow(call, new, old)?;
+        if old["metadata"]["deletionTimestamp"].is_null()
+            && call.resource.is("", "persistentvolumeclaims")
+        {
+            check_limit_ranges(call, "PersistentVolumeClaim", new)?;
+        }
+        if call.resource.is("", "persistentvolumeclaims") || call.resource.is("", "services") {
+            quota::check(call, new, Some(old))?;
+        }
     }
     Ok(())
 }

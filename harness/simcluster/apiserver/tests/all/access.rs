@@ -143,3 +143,109 @@ async fn what_somebody_used_is_the_least_role_that_they_need() {
     let granted: Vec<_> = serde_json::from_value(role["rules"].clone()).unwrap();
     assert_eq!(used.unused(&granted), ["get configmaps"]);
 }
+
+const CLUSTER_ROLES: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
+
+/// Lets `jan` write roles and bindings, and whatever else `rules` allow, everywhere.
+async fn let_jan_grant(world: &World, rules: serde_json::Value) {
+    let own = json!([{"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["*"], "verbs": ["create", "get", "update", "patch"]}]);
+    let all: Vec<_> = [own, rules]
+        .iter()
+        .flat_map(|rules| rules.as_array().expect("rules are a list").clone())
+        .collect();
+    let role = json!({"metadata": {"name": "granting"}, "rules": all});
+    world.post(CLUSTER_ROLES, &role).await.ok();
+    let binding = json!({
+        "metadata": {"name": "jan-grants"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "granting"},
+        "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "jan"}],
+    });
+    let path = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
+    world.post(path, &binding).await.ok();
+}
+
+#[tokio::test]
+async fn what_is_missing_is_listed_in_order_with_the_roles_that_are_not_there() {
+    let world = World::start();
+    let_jan_grant(&world, json!([])).await;
+    let dangling = json!({
+        "metadata": {"name": "dangling"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "none"},
+        "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "jan"}],
+    });
+    world.post(BINDINGS, &dangling).await.ok();
+    let role = json!({"metadata": {"name": "more"}, "rules": [
+        {"apiGroups": ["apps"], "resources": ["deployments"], "resourceNames": ["d"], "verbs": ["get", "list"]},
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]},
+    ]});
+    world.as_user("jan").post(ROLES, &role).await.fails(
+        403,
+        "roles.rbac.authorization.k8s.io \"more\" is forbidden: user \"jan\" (groups=[\"system:authenticated\"]) \
+         is attempting to grant RBAC permissions not currently held:\n\
+         {APIGroups:[\"\"], Resources:[\"pods\"], Verbs:[\"get\"]}\n\
+         {APIGroups:[\"apps\"], Resources:[\"deployments\"], ResourceNames:[\"d\"], Verbs:[\"get\" \"list\"]}\
+         ; resolution errors: [roles.rbac.authorization.k8s.io \"none\" not found]",
+    );
+}
+
+#[tokio::test]
+async fn a_role_that_gives_more_than_one_has_is_let_be_but_for_the_garbage_collector() {
+    let world = World::start();
+    let_jan_grant(&world, json!([])).await;
+    let role = json!({"metadata": {"name": "more"}, "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]});
+    world.post(ROLES, &role).await.ok();
+    let jan = world.as_user("jan");
+    let path = format!("{ROLES}/more");
+    let labelled = json!({"metadata": {"labels": {"a": "b"}}});
+    assert_eq!(jan.patch("merge", &path, &labelled).await.code, 403);
+    let finalized = json!({"metadata": {"finalizers": ["example.com/f"]}});
+    jan.patch("merge", &path, &finalized).await.ok();
+}
+
+#[tokio::test]
+async fn only_who_may_everything_aggregates_roles_and_a_role_to_bind_must_be_there() {
+    let world = World::start();
+    let_jan_grant(&world, json!([])).await;
+    let jan = world.as_user("jan");
+    let role = json!({"metadata": {"name": "all"}, "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"a": "b"}}]}});
+    jan.post(CLUSTER_ROLES, &role).await.fails(
+        403,
+        "clusterroles.rbac.authorization.k8s.io \"all\" is forbidden: must have cluster-admin privileges to use \
+         the aggregationRule",
+    );
+    world.post(CLUSTER_ROLES, &role).await.ok();
+    let binding = json!({
+        "metadata": {"name": "b"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "none"},
+        "subjects": [{"kind": "ServiceAccount", "name": "s"}],
+    });
+    jan.post(BINDINGS, &binding).await.fails(
+        404,
+        "clusterroles.rbac.authorization.k8s.io \"none\" not found",
+    );
+}
+
+#[tokio::test]
+async fn an_update_that_uses_more_than_a_quota_leaves_is_refused() {
+    let world = World::start();
+    let namespace = "/api/v1/namespaces/default";
+    let quota = json!({"metadata": {"name": "q"}, "spec": {"hard": {"services.nodeports": "1"}}});
+    world
+        .post(&format!("{namespace}/resourcequotas"), &quota)
+        .await
+        .ok();
+    let service = json!({"metadata": {"name": "s"}, "spec": {"ports": [{"name": "a", "port": 1}, {"name": "b", "port": 2}]}});
+    world
+        .post(&format!("{namespace}/services"), &service)
+        .await
+        .ok();
+    let path = format!("{namespace}/services/s");
+    let open = json!({"spec": {"type": "NodePort"}});
+    world.patch("merge", &path, &open).await.fails(
+        403,
+        "services \"s\" is forbidden: exceeded quota: q, requested: services.nodeports=2, used: \
+         services.nodeports=0, limited: services.nodeports=1",
+    );
+    let labelled = json!({"metadata": {"labels": {"a": "b"}}});
+    world.patch("merge", &path, &labelled).await.ok();
+}

@@ -111,8 +111,8 @@ async fn classes_of_runtimes_storage_and_priority_are_validated() {
     complains(
         &world.post(&format!("{STORAGE}/storageclasses"), &bad).await,
         &[
-            "allowedTopologies.matchLabelExpressions[0].values: Required value",
-            "allowedTopologies.matchLabelExpressions[1].values[1]: Duplicate value: \"1\"",
+            "allowedTopologies[0].matchLabelExpressions[0].values: Required value",
+            "allowedTopologies[0].matchLabelExpressions[1].values[1]: Duplicate value: \"1\"",
         ],
     );
 

@@ -170,6 +170,12 @@ pub(super) fn pod_total(pod: &Value, list: &str) -> Amounts {
         let entry = total.entry(name).or_insert(quantity);
         *entry = (*entry).max(quantity);
     }
+    // What the pod as a whole asks for counts instead of the sum.
+    let own = quantities(&pod["spec"], list);
+    let own = own
+        .into_iter()
+        .filter(|(name, _)| matches!(name.as_str(), "cpu" | "memory"));
+    total.extend(own);
     total
 }
 
@@ -239,26 +245,20 @@ impl Bounds<'_> {
     }
 }
 
+/// What a claim asks for, and whatever else a range says of claims.
 fn claim_size(item: &Value, requests: &Amounts, complaints: &mut Vec<String>) {
-    let request = requests.get("storage");
-    for (list, word, breaks) in [
-        (
-            "min",
-            "minimum",
-            (|given, bound| given < bound) as fn(Quantity, Quantity) -> bool,
-        ),
-        ("max", "maximum", |given, bound| given > bound),
-    ] {
-        let Some(bound) = quantities(item, list).remove("storage") else {
-            continue;
-        };
-        let words = format!("{word} storage usage per PersistentVolumeClaim is {bound}");
-        match request {
-            None => complaints.push(format!("{words}.  No request is specified")),
-            Some(given) if breaks(*given, bound) => {
-                complaints.push(format!("{words}, but request is {given}"));
+    let mut check = |word: &str, list: &str, breaks: fn(Quantity, Quantity) -> bool| {
+        for (name, bound) in quantities(item, list) {
+            let words = format!("{word} {name} usage per PersistentVolumeClaim is {bound}");
+            match requests.get(&name) {
+                None => complaints.push(format!("{words}.  No request is specified")),
+                Some(given) if breaks(*given, bound) => {
+                    complaints.push(format!("{words}, but request is {given}"));
+                }
+                Some(_) => {}
             }
-            Some(_) => {}
         }
-    }
+    };
+    check("minimum", "min", |given, bound| given < bound);
+    check("maximum", "max", |given, bound| given > bound);
 }

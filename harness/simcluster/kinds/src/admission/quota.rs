@@ -1,6 +1,6 @@
 //! What an object counts against ResourceQuotas, and what a quota says to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use simcluster_machinery::quantity::{Format, Quantity};
@@ -8,7 +8,7 @@ use simcluster_machinery::quantity::{Format, Quantity};
 use super::limit_ranges::pod_total;
 use crate::persistent_volume_claim::class;
 use crate::read::Read;
-use crate::resources::quantities;
+use crate::resources::{self, quantities};
 
 /// Amounts by the name that quotas give them: `pods`, `requests.cpu`, `count/deployments.apps`.
 pub type Usage = BTreeMap<String, Quantity>;
@@ -25,7 +25,6 @@ pub fn usage(group: &str, resource: &str, object: &Value) -> Usage {
     usage.insert(format!("count/{resource}{dot}{group}"), one());
     let counted_by_name = [
         "configmaps",
-        "persistentvolumeclaims",
         "replicationcontrollers",
         "resourcequotas",
         "secrets",
@@ -43,24 +42,34 @@ pub fn usage(group: &str, resource: &str, object: &Value) -> Usage {
     usage
 }
 
+const MEASURED: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
+
 fn pod(pod: &Value, usage: &mut Usage) {
     if matches!(pod.text("status.phase"), "Failed" | "Succeeded") {
         return;
     }
     usage.insert("pods".to_owned(), one());
     for (name, quantity) in pod_total(pod, "resources.requests") {
-        if matches!(name.as_str(), "cpu" | "memory" | "ephemeral-storage") {
-            usage.insert(name.clone(), quantity);
+        let bare = MEASURED.contains(&name.as_str()) || name.starts_with("hugepages-");
+        if bare || resources::is_extended(&name) {
+            usage.insert(format!("requests.{name}"), quantity);
         }
-        usage.insert(format!("requests.{name}"), quantity);
+        if bare {
+            usage.insert(name, quantity);
+        }
     }
     for (name, quantity) in pod_total(pod, "resources.limits") {
-        usage.insert(format!("limits.{name}"), quantity);
+        if MEASURED.contains(&name.as_str()) {
+            usage.insert(format!("limits.{name}"), quantity);
+        }
     }
 }
 
 fn claim(claim: &Value, usage: &mut Usage) {
     let size = quantities(claim, "spec.resources.requests").remove("storage");
+    let allocated = quantities(claim, "status.allocatedResources").remove("storage");
+    let size = size.map(|size| allocated.map_or(size, |allocated| allocated.max(size)));
+    usage.insert("persistentvolumeclaims".to_owned(), one());
     if let Some(size) = size {
         usage.insert("requests.storage".to_owned(), size);
     }
@@ -74,12 +83,18 @@ fn claim(claim: &Value, usage: &mut Usage) {
 }
 
 fn service(service: &Value, usage: &mut Usage) {
-    let ports = i64::try_from(service.list("spec.ports").len()).unwrap_or(i64::MAX);
     let kind = service.text("spec.type");
     if kind == "LoadBalancer" {
         usage.insert("services.loadbalancers".to_owned(), one());
     }
     if matches!(kind, "NodePort" | "LoadBalancer") {
+        let only_given = kind == "LoadBalancer"
+            && service.at("spec.allocateLoadBalancerNodePorts") == Some(&Value::Bool(false));
+        let ports = service.list("spec.ports").iter();
+        let ports = ports
+            .filter(|port| !only_given || port.integer("nodePort").unwrap_or(0) != 0)
+            .count();
+        let ports = i64::try_from(ports).unwrap_or(i64::MAX);
         let ports = Quantity::from_integer(ports, Format::DecimalSi);
         usage.insert("services.nodeports".to_owned(), ports);
     }
@@ -87,22 +102,104 @@ fn service(service: &Value, usage: &mut Usage) {
 
 /// Whether a quota's scopes cover the object. A quota without scopes covers everything.
 pub fn quota_covers(quota: &Value, resource: &str, object: &Value) -> bool {
-    let scopes = quota.texts("spec.scopes");
-    if scopes.is_empty() {
-        return true;
-    }
-    let best_effort = object.text("status.qosClass") == "BestEffort"
-        || pod_total(object, "resources.requests").is_empty()
-            && pod_total(object, "resources.limits").is_empty();
-    let terminating = object.at("spec.activeDeadlineSeconds").is_some();
-    resource == "pods"
-        && scopes.into_iter().all(|scope| match scope {
-            "BestEffort" => best_effort,
-            "NotBestEffort" => !best_effort,
-            "Terminating" => terminating,
-            "NotTerminating" => !terminating,
-            _ => false,
+    let is_in = |scope: &str, operator: &str, values: &[&str]| match resource {
+        "pods" => pod_is_in(object, scope, operator, values),
+        "persistentvolumeclaims" => claim_is_in(object, scope, operator, values),
+        _ => false,
+    };
+    let scopes = quota.texts("spec.scopes").into_iter();
+    let selectors = quota.list("spec.scopeSelector.matchExpressions").iter();
+    scopes.into_iter().all(|scope| is_in(scope, "Exists", &[]))
+        && selectors.into_iter().all(|one| {
+            let values = one.texts("values");
+            is_in(one.text("scopeName"), one.text("operator"), &values)
         })
+}
+
+fn pod_is_in(pod: &Value, scope: &str, operator: &str, values: &[&str]) -> bool {
+    let best_effort = || {
+        pod.text("status.qosClass") == "BestEffort"
+            || pod_total(pod, "resources.requests").is_empty()
+                && pod_total(pod, "resources.limits").is_empty()
+    };
+    let terminating = pod
+        .integer("spec.activeDeadlineSeconds")
+        .is_some_and(|seconds| seconds >= 0);
+    match scope {
+        "BestEffort" => best_effort(),
+        "NotBestEffort" => !best_effort(),
+        "Terminating" => terminating,
+        "NotTerminating" => !terminating,
+        "PriorityClass" => {
+            let class = pod.text("spec.priorityClassName");
+            selects(operator, values, (!class.is_empty()).then_some(class))
+        }
+        "CrossNamespacePodAffinity" => reaches_other_namespaces(pod),
+        _ => false,
+    }
+}
+
+fn claim_is_in(claim: &Value, scope: &str, operator: &str, values: &[&str]) -> bool {
+    let names = [
+        "spec.volumeAttributesClassName",
+        "status.currentVolumeAttributesClassName",
+        "status.modifyVolumeStatus.targetVolumeAttributesClassName",
+    ];
+    let mut classes = names
+        .iter()
+        .map(|path| claim.text(path))
+        .filter(|one| !one.is_empty());
+    if scope != "VolumeAttributesClass" {
+        return false;
+    }
+    match classes.next() {
+        None => selects(operator, values, None),
+        Some(first) => {
+            selects(operator, values, Some(first))
+                || classes.any(|class| selects(operator, values, Some(class)))
+        }
+    }
+}
+
+/// Whether a scope that has values takes one (or none) in.
+fn selects(operator: &str, values: &[&str], given: Option<&str>) -> bool {
+    let among = given.is_some_and(|given| values.contains(&given));
+    match operator {
+        "Exists" => given.is_some(),
+        "DoesNotExist" => given.is_none(),
+        "In" => among,
+        "NotIn" => !among,
+        _ => false,
+    }
+}
+
+/// Whether a pod says how near to pods of other namespaces it wants to be.
+fn reaches_other_namespaces(pod: &Value) -> bool {
+    let affinities = ["spec.affinity.podAffinity", "spec.affinity.podAntiAffinity"];
+    let reaches =
+        |term: &Value| !term.lacks("namespaces") || term.at("namespaceSelector").is_some();
+    affinities
+        .iter()
+        .filter_map(|path| pod.at(path))
+        .any(|affinity| {
+            let required = affinity.list("requiredDuringSchedulingIgnoredDuringExecution");
+            let preferred = affinity.list("preferredDuringSchedulingIgnoredDuringExecution");
+            required.iter().any(reaches)
+                || preferred
+                    .iter()
+                    .filter_map(|one| one.at("podAffinityTerm"))
+                    .any(reaches)
+        })
+}
+
+/// What an update uses more than the object did before; nothing where it uses less.
+pub fn more(new: &Usage, old: &Usage) -> Usage {
+    let zero = Quantity::ZERO;
+    let grown = new.iter().filter_map(|(name, amount)| {
+        let before = old.get(name).copied().unwrap_or(zero);
+        (*amount > before).then(|| (name.clone(), amount.sub(before)))
+    });
+    grown.collect()
 }
 
 /// Why `quota` refuses an object that uses `added` more than before, if it does.
@@ -145,6 +242,16 @@ pub fn exceeded_quota(
 
 /// A quota on a resource of pods wants every container to say how much of it it takes.
 fn unspecified(hard: &Usage, pod: &Value) -> Option<String> {
+    // Where the pod as a whole says it, containers need not.
+    let of_pod = ["requests", "limits"]
+        .iter()
+        .flat_map(|list| quantities(&pod["spec"]["resources"], list).into_keys());
+    if of_pod
+        .into_iter()
+        .any(|name| matches!(name.as_str(), "cpu" | "memory") || name.starts_with("hugepages-"))
+    {
+        return None;
+    }
     let mut missing = Vec::new();
     for resource in hard.keys() {
         let (list, name) = match resource.split_once('.') {
@@ -155,13 +262,14 @@ fn unspecified(hard: &Usage, pod: &Value) -> Option<String> {
         if !matches!(name, "cpu" | "memory") {
             continue;
         }
-        let without: Vec<&str> = ["spec.initContainers", "spec.containers"]
+        let without: BTreeSet<&str> = ["spec.initContainers", "spec.containers"]
             .iter()
             .flat_map(|containers| pod.list(containers))
             .filter(|container| !quantities(container, list).contains_key(name))
             .map(|container| container.text("name"))
             .collect();
         if !without.is_empty() {
+            let without: Vec<&str> = without.into_iter().collect();
             missing.push(format!("{resource} for: {}", without.join(",")));
         }
     }

@@ -5,10 +5,11 @@ use simcluster_machinery::field::{Error, Path};
 use simcluster_machinery::name;
 use simcluster_machinery::quantity::Quantity;
 
-use super::reference;
-use crate::checks::{NOT_POSITIVE, label_selector, one_of};
+use super::{Group, reference, version_complaint};
+use crate::checks::{NEGATIVE, NOT_POSITIVE, one_of};
 use crate::meta::complain;
 use crate::read::Read;
+use crate::resources;
 
 const LONGEST_PERIOD: i64 = 1800;
 const LONGEST_WINDOW: i64 = 3600;
@@ -23,9 +24,32 @@ const SOURCES: [(&str, &str); 5] = [
 ];
 
 /// Checks `metrics` and `behavior`.
-pub(super) fn validate(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
-    for (index, metric) in spec.list("metrics").iter().enumerate() {
-        validate_metric(metric, &path.child("metrics").index(index), errors);
+pub(super) fn validate(spec: &Value, old: Option<&Value>, path: &Path, errors: &mut Vec<Error>) {
+    // Where a reference was wrong before, references are let be.
+    let of_objects = |spec: &Value| -> bool {
+        let metrics = spec.list("metrics").iter();
+        let mut objects = metrics.filter(|metric| metric.text("type") == "Object");
+        objects.any(|metric| {
+            let version = metric.text("object.describedObject.apiVersion");
+            version_complaint(version, Group::Any).is_some()
+        })
+    };
+    let group = if old.is_some_and(of_objects) {
+        Group::Unchecked
+    } else {
+        Group::Any
+    };
+    let metrics = spec.list("metrics");
+    let place = path.child("metrics");
+    for (index, metric) in metrics.iter().enumerate() {
+        validate_metric(metric, group, &place.index(index), errors);
+    }
+    let can_be_zero =
+        (metrics.iter()).any(|metric| matches!(metric.text("type"), "Object" | "External"));
+    if spec.integer("minReplicas") == Some(0) && !can_be_zero {
+        let detail = "must specify at least one Object or External metric to support scaling to \
+                      zero replicas";
+        errors.push(Error::forbidden(&place, detail));
     }
     for direction in ["scaleUp", "scaleDown"] {
         if let Some(rules) = spec.at(&format!("behavior.{direction}")) {
@@ -35,17 +59,18 @@ pub(super) fn validate(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
     }
 }
 
-fn validate_metric(metric: &Value, path: &Path, errors: &mut Vec<Error>) {
+fn validate_metric(metric: &Value, group: Group, path: &Path, errors: &mut Vec<Error>) {
     let kind = metric.text("type");
     if kind.is_empty() {
         let detail = "must specify a metric source type";
         errors.push(Error::required(&path.child("type"), detail));
     }
     let meant = SOURCES.iter().find(|(own, _)| *own == kind);
-    if meant.is_none() {
+    let unknown = meant.is_none().then(|| {
         let known: Vec<&str> = SOURCES.iter().map(|(own, _)| *own).collect();
-        errors.push(Error::not_supported(&path.child("type"), kind, &known));
-    }
+        Error::not_supported(&path.child("type"), kind, &known)
+    });
+    errors.extend(unknown.clone());
     // Only the first source is looked at, in this order.
     let order = [
         "object",
@@ -59,8 +84,10 @@ fn validate_metric(metric: &Value, path: &Path, errors: &mut Vec<Error>) {
         .collect();
     if let Some(field) = given.first() {
         let source = metric.at(field).unwrap_or(&Value::Null);
-        validate_source(field, source, &path.child(field), errors);
+        validate_source(field, source, group, &path.child(field), errors);
     }
+    // Said once more.
+    errors.extend(unknown);
     let meant = meant.map(|(_, field)| *field);
     if let Some(field) = meant.filter(|field| !given.contains(field)) {
         let detail = "must populate information for the given metric source";
@@ -74,29 +101,40 @@ fn validate_metric(metric: &Value, path: &Path, errors: &mut Vec<Error>) {
     }
 }
 
-fn validate_source(field: &str, source: &Value, path: &Path, errors: &mut Vec<Error>) {
+fn validate_source(
+    field: &str,
+    source: &Value,
+    group: Group,
+    path: &Path,
+    errors: &mut Vec<Error>,
+) {
     let target = source.at("target").unwrap_or(&Value::Null);
     let place = path.child("target");
+    let has = |field: &str| target.at(field).is_some();
     if matches!(field, "resource" | "containerResource") {
-        if source.lacks("name") {
+        let own = source.text("name");
+        if own.is_empty() {
             let detail = "must specify a resource name";
             errors.push(Error::required(&path.child("name"), detail));
+        } else if field == "containerResource" {
+            resources::validate_name(own, &path.child("name"), errors);
         }
-        if field == "containerResource" && source.lacks("container") {
-            let detail = "must specify a container";
-            errors.push(Error::required(&path.child("container"), detail));
+        if field == "containerResource" {
+            let (container, place) = (source.text("container"), path.child("container"));
+            if container.is_empty() {
+                errors.push(Error::required(&place, "must specify a container"));
+            } else {
+                let complaints = name::dns1123_label(container);
+                complain(errors, &place, container, complaints);
+            }
         }
         validate_target(target, &place, errors);
-        let (percent, value) = (
-            target.at("averageUtilization").is_some(),
-            target.at("averageValue").is_some(),
-        );
-        if !percent && !value {
+        if !has("averageUtilization") && !has("averageValue") {
             let detail = "must set either a target raw value or a target utilization";
             let place = place.child("averageUtilization");
             errors.push(Error::required(&place, detail));
         }
-        if percent && value {
+        if has("averageUtilization") && has("averageValue") {
             let detail = "may not set both a target raw value and a target utilization";
             errors.push(Error::forbidden(&place.child("averageValue"), detail));
         }
@@ -104,25 +142,33 @@ fn validate_source(field: &str, source: &Value, path: &Path, errors: &mut Vec<Er
     }
     if field == "object" {
         let described = source.at("describedObject").unwrap_or(&Value::Null);
-        reference(described, &path.child("describedObject"), errors);
+        let place = path.child("describedObject");
+        reference(described, group, &place, errors);
     }
-    let (metric, of_metric) = (source.at("metric"), path.child("metric"));
-    let metric = metric.unwrap_or(&Value::Null);
-    let own = metric.text("name");
+    let own = source.text("metric.name");
+    let of_metric = path.child("metric").child("name");
     if own.is_empty() {
-        let detail = "must specify a metric name";
-        errors.push(Error::required(&of_metric.child("name"), detail));
+        errors.push(Error::required(&of_metric, "must specify a metric name"));
     } else {
-        let complaints = name::path_segment(own);
-        complain(errors, &of_metric.child("name"), own, complaints);
-    }
-    if metric.at("selector").is_some() {
-        label_selector(metric.at("selector"), &of_metric.child("selector"), errors);
+        complain(errors, &of_metric, own, name::path_segment(own));
     }
     validate_target(target, &place, errors);
-    if field == "pods" && !is_positive(target, "averageValue") {
-        let detail = "must specify a positive target averageValue";
-        errors.push(Error::required(&place.child("averageValue"), detail));
+    let missing = match field {
+        "pods" if !has("averageValue") => "must specify a positive target averageValue",
+        "object" if !has("value") && !has("averageValue") => {
+            "must set either a target value or averageValue"
+        }
+        "external" if !has("value") && !has("averageValue") => {
+            "must set either a target value for metric or a per-pod target"
+        }
+        _ => "",
+    };
+    if !missing.is_empty() {
+        errors.push(Error::required(&place.child("averageValue"), missing));
+    }
+    if field == "external" && has("value") && has("averageValue") {
+        let detail = "may not set both a target value for metric and a per-pod target";
+        errors.push(Error::forbidden(&place.child("value"), detail));
     }
 }
 
@@ -194,5 +240,10 @@ fn validate_rules(rules: &Value, path: &Path, errors: &mut Vec<Error>) {
                 errors.push(Error::invalid(&place.child(field), number, detail));
             }
         }
+    }
+    let tolerance = rules.at("tolerance").and_then(resources::parse);
+    if let Some(tolerance) = tolerance.filter(Quantity::is_negative) {
+        let place = path.child("tolerance");
+        errors.push(Error::invalid(&place, tolerance.to_string(), NEGATIVE));
     }
 }

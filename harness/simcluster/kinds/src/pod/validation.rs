@@ -154,9 +154,8 @@ fn validate_host_aliases(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
 }
 
 fn ip(text: &str, path: &Path, errors: &mut Vec<Error>) {
-    if text.parse::<std::net::IpAddr>().is_err() {
-        let detail = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
-        errors.push(Error::invalid(path, text, detail));
+    if let Some(why) = crate::addresses::complaint(text) {
+        errors.push(Error::invalid(path, text, why));
     }
 }
 

@@ -60,7 +60,8 @@ impl KindRules for Binding {
             );
         }
         for (index, subject) in binding.list("subjects").iter().enumerate() {
-            validate_subject(subject, &Path::new("subjects").index(index), &mut errors);
+            let path = Path::new("subjects").index(index);
+            self.validate_subject(subject, &path, &mut errors);
         }
         errors
     }
@@ -118,37 +119,37 @@ impl KindRules for Binding {
     }
 }
 
-fn validate_subject(subject: &Value, path: &Path, errors: &mut Vec<Error>) {
-    let own_name = subject.text("name");
-    if own_name.is_empty() {
-        errors.push(Error::required(&path.child("name"), ""));
-    }
-    let group = subject.text("apiGroup");
-    let mut expect_group = |expected: &str| {
-        if group != expected {
-            errors.push(Error::not_supported(
-                &path.child("apiGroup"),
-                group,
-                &[expected],
-            ));
+impl Binding {
+    fn validate_subject(&self, subject: &Value, path: &Path, errors: &mut Vec<Error>) {
+        let own_name = subject.text("name");
+        if own_name.is_empty() {
+            errors.push(Error::required(&path.child("name"), ""));
         }
-    };
-    match subject.text("kind") {
-        "ServiceAccount" => {
-            expect_group("");
-            if !own_name.is_empty() {
-                let complaints = name::dns1123_subdomain(own_name);
-                complain(errors, &path.child("name"), own_name, complaints);
+        let group = subject.text("apiGroup");
+        let expect_group = |expected: &str, errors: &mut Vec<Error>| {
+            if group != expected {
+                let place = path.child("apiGroup");
+                errors.push(Error::not_supported(&place, group, &[expected]));
             }
-            if subject.lacks("namespace") {
-                errors.push(Error::required(&path.child("namespace"), ""));
+        };
+        match subject.text("kind") {
+            "ServiceAccount" => {
+                if !own_name.is_empty() {
+                    let complaints = name::dns1123_subdomain(own_name);
+                    complain(errors, &path.child("name"), own_name, complaints);
+                }
+                expect_group("", errors);
+                // In a namespace, an account without one is of the binding's.
+                if !self.namespaced && subject.lacks("namespace") {
+                    errors.push(Error::required(&path.child("namespace"), ""));
+                }
             }
+            "User" | "Group" => expect_group(GROUP, errors),
+            other => errors.push(Error::not_supported(
+                &path.child("kind"),
+                other,
+                &["ServiceAccount", "User", "Group"],
+            )),
         }
-        "User" | "Group" => expect_group(GROUP),
-        other => errors.push(Error::not_supported(
-            &path.child("kind"),
-            other,
-            &["ServiceAccount", "User", "Group"],
-        )),
     }
 }

@@ -8,16 +8,15 @@ use simcluster_machinery::field::{Error, Path};
 use simcluster_machinery::name;
 
 use super::is_external;
+use crate::addresses::{complaint, range_complaint};
 use crate::checks::{one_of, port_number, port_number_or_name, required_one_of};
 use crate::endpoints::validate_address;
 use crate::meta::{complain, validate_labels};
-use crate::network_policy::{NO_CIDR, cidr};
 use crate::read::Read;
 
 const TYPES: [&str; 4] = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
 const PROTOCOLS: [&str; 3] = ["SCTP", "TCP", "UDP"];
 const SESSION_LIMIT: i64 = 86_400;
-const BAD_ADDRESS: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
 
 /// A whole service.
 pub(super) fn service(service: &Value) -> Vec<Error> {
@@ -224,8 +223,8 @@ fn cluster_ips(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
                     "may not be set to 'None' when multiple clusterIPs are specified",
                 ));
             }
-        } else if address.parse::<IpAddr>().is_err() {
-            errors.push(Error::invalid(&place, *address, BAD_ADDRESS));
+        } else if let Some(why) = complaint(address) {
+            errors.push(Error::invalid(&place, *address, why));
         }
     }
     let policies = ["PreferDualStack", "RequireDualStack", "SingleStack"];
@@ -243,8 +242,8 @@ fn source_ranges(spec: &Value, path: &Path, errors: &mut Vec<Error>) {
     let path = path.child("LoadBalancerSourceRanges");
     let ranges = spec.texts("loadBalancerSourceRanges");
     for (index, range) in ranges.into_iter().enumerate() {
-        if cidr(range.trim()).is_none() {
-            errors.push(Error::invalid(&path.index(index), range, NO_CIDR));
+        if let Some(why) = range_complaint(range.trim()) {
+            errors.push(Error::invalid(&path.index(index), range, why));
         }
     }
 }
@@ -319,8 +318,8 @@ pub(super) fn status(service: &Value) -> Vec<Error> {
 /// An address or a name at which something is reached from outside.
 pub(crate) fn balanced(ingress: &Value, path: &Path, errors: &mut Vec<Error>) {
     let (address, host) = (ingress.text("ip"), ingress.text("hostname"));
-    if !address.is_empty() && address.parse::<IpAddr>().is_err() {
-        errors.push(Error::invalid(&path.child("ip"), address, BAD_ADDRESS));
+    if let Some(why) = complaint(address).filter(|_| !address.is_empty()) {
+        errors.push(Error::invalid(&path.child("ip"), address, why));
     }
     if !host.is_empty() {
         let place = path.child("hostname");

@@ -5,6 +5,8 @@ mod cluster;
 mod config;
 mod networking;
 mod pods;
+mod policies;
+mod quotas;
 mod scaling;
 mod storage;
 mod updates;

@@ -10,7 +10,7 @@ kind: HorizontalPodAutoscaler
 metadata: {{name: h, namespace: n}}
 spec:
   maxReplicas: 3
-  scaleTargetRef: {{kind: Deployment, name: d}}
+  scaleTargetRef: {{apiVersion: apps/v1, kind: Deployment, name: d}}
 {more}"
     )
 }
@@ -26,6 +26,7 @@ fn a_metric_has_one_source_of_its_type() {
             "spec.metrics[0].type: Unsupported value: \"Other\": supported values: \
              \"ContainerResource\", \"External\", \"Object\", \"Pods\", \"Resource\""
         ]
+        .repeat(2)
     );
     assert_eq!(
         refused(&autoscaler(

@@ -218,6 +218,6 @@ fn a_storage_class_is_what_it_was() {
     let (_, errors) = updated(&class, |new| new["provisioner"] = json!("other"));
     assert_eq!(
         errors,
-        ["provisioner: Forbidden: updates to provisioner are forbidden."]
+        ["provisioner: Invalid value: \"other\": field is immutable"]
     );
 }

@@ -1,7 +1,10 @@
 //! Nobody gives away, in a role or a binding, what they may not do themselves.
 
+use std::{collections::BTreeSet, fmt::Write as _};
+
 use serde_json::Value;
 use simcluster_auth::rbac::{Attributes, Rule};
+use simcluster_machinery::{kind::GroupResource, status::Status};
 
 use super::forbidden;
 use crate::server::{Failure, authorize, call::Call, identity::MASTERS};
@@ -13,16 +16,28 @@ pub(super) fn check(call: &Call, object: &Value, old: Option<&Value>) -> Result<
     if call.resource.name.group != GROUP || call.identity.in_group(MASTERS) {
         return Ok(());
     }
-    let unchanged = |field: &str| old.is_some_and(|old| old[field] == object[field]);
+    if old.is_some_and(|old| only_collected(object, old)) {
+        return Ok(());
+    }
     match call.resource.name.resource.as_str() {
-        "roles" | "clusterroles" if !unchanged("rules") => role(call, object),
-        "rolebindings" | "clusterrolebindings"
-            if !(unchanged("roleRef") && unchanged("subjects")) =>
-        {
-            binding(call, object)
-        }
+        "roles" | "clusterroles" => role(call, object, old),
+        "rolebindings" | "clusterrolebindings" => binding(call, object),
         _ => Ok(()),
     }
+}
+
+/// Whether nothing changes but what the garbage collector works with.
+fn only_collected(new: &Value, old: &Value) -> bool {
+    let rest = |object: &Value| {
+        let mut object = object.clone();
+        if let Some(metadata) = object["metadata"].as_object_mut() {
+            for field in ["ownerReferences", "finalizers", "managedFields"] {
+                metadata.remove(field);
+            }
+        }
+        object
+    };
+    rest(new) == rest(old)
 }
 
 fn may(call: &Call, verb: &str, resource: &str, name: &str) -> bool {
@@ -39,13 +54,45 @@ fn may(call: &Call, verb: &str, resource: &str, name: &str) -> bool {
         .allows(&asked)
 }
 
-fn role(call: &Call, object: &Value) -> Result<(), Failure> {
-    let name = object["metadata"]["name"].as_str().unwrap_or_default();
-    if may(call, "escalate", &call.resource.name.resource, name) {
+fn role(call: &Call, object: &Value, old: Option<&Value>) -> Result<(), Failure> {
+    // A new object's name is not part of what is asked.
+    if may(
+        call,
+        "escalate",
+        &call.resource.name.resource,
+        &call.route.name,
+    ) {
         return Ok(());
     }
     let rules: Vec<Rule> = serde_json::from_value(object["rules"].clone()).unwrap_or_default();
-    covered(call, object, &rules)
+    covered(call, object, &rules)?;
+    let aggregates = |role: &Value| {
+        let selectors = role["aggregationRule"]["clusterRoleSelectors"].as_array();
+        selectors.is_some_and(|selectors| !selectors.is_empty())
+    };
+    if (aggregates(object) || old.is_some_and(aggregates)) && !missing_to(call, &all()).is_empty() {
+        let why = "must have cluster-admin privileges to use the aggregationRule";
+        return Err(forbidden(call, object, why));
+    }
+    Ok(())
+}
+
+/// All that there is to allow.
+fn all() -> [Rule; 2] {
+    let any = || vec!["*".to_owned()];
+    [
+        Rule {
+            verbs: any(),
+            api_groups: any(),
+            resources: any(),
+            ..Rule::default()
+        },
+        Rule {
+            verbs: any(),
+            non_resource_urls: any(),
+            ..Rule::default()
+        },
+    ]
 }
 
 fn binding(call: &Call, object: &Value) -> Result<(), Failure> {
@@ -61,32 +108,46 @@ fn binding(call: &Call, object: &Value) -> Result<(), Failure> {
     }
     let policy = call.server.policy.current(&call.server.store);
     let Some(rules) = policy.role(namespace, name) else {
-        return Err(Box::new(simcluster_machinery::status::Status::not_found(
-            call.resource_name(),
-            name,
-        )));
+        let resource = GroupResource::new(GROUP, resource);
+        return Err(Box::new(Status::not_found(&resource, name)));
     };
     covered(call, object, rules)
 }
 
-fn covered(call: &Call, object: &Value, rules: &[Rule]) -> Result<(), Failure> {
+/// What the author may not do of what `rules` allow.
+fn missing_to(call: &Call, rules: &[Rule]) -> Vec<Rule> {
     let policy = call.server.policy.current(&call.server.store);
     let identity = &call.identity;
     let own: Vec<Rule> = policy
         .rules(&identity.user, &identity.groups, &call.route.namespace)
         .cloned()
         .collect();
-    let missing = missing(rules, &own);
+    missing(rules, &own)
+}
+
+fn covered(call: &Call, object: &Value, rules: &[Rule]) -> Result<(), Failure> {
+    let missing = missing_to(call, rules);
     if missing.is_empty() {
         return Ok(());
     }
+    let identity = &call.identity;
     let groups = identity.groups.iter().map(|group| format!("{group:?}"));
-    let why = format!(
+    let lines: BTreeSet<String> = missing.iter().map(compact).collect();
+    let mut why = format!(
         "user {:?} (groups=[{}]) is attempting to grant RBAC permissions not currently held:\n{}",
         identity.user,
         groups.collect::<Vec<_>>().join(" "),
-        missing.iter().map(compact).collect::<Vec<_>>().join("\n")
+        lines.into_iter().collect::<Vec<_>>().join("\n")
     );
+    let policy = call.server.policy.current(&call.server.store);
+    let unknown = policy.unknown_roles(&identity.user, &identity.groups, &call.route.namespace);
+    if !unknown.is_empty() {
+        let errors = unknown
+            .into_iter()
+            .map(|(resource, name)| format!("{resource}.{GROUP} {name:?} not found"));
+        let errors = simcluster_machinery::status::aggregate(errors);
+        let _ = write!(why, "; resolution errors: [{errors}]");
+    }
     Err(forbidden(call, object, &why))
 }
 
@@ -98,10 +159,11 @@ fn missing(rules: &[Rule], own: &[Rule]) -> Vec<Rule> {
             continue;
         }
         let same = missing.iter_mut().find(|other| {
-            other.api_groups == single.api_groups
+            single.non_resource_urls.is_empty()
+                && other.non_resource_urls.is_empty()
+                && other.api_groups == single.api_groups
                 && other.resources == single.resources
                 && other.resource_names == single.resource_names
-                && other.non_resource_urls == single.non_resource_urls
         });
         match same {
             Some(other) => other.verbs.extend(single.verbs),
@@ -120,8 +182,8 @@ fn compact(rule: &Rule) -> String {
     let parts: Vec<String> = [
         list("APIGroups", &rule.api_groups),
         list("Resources", &rule.resources),
-        list("ResourceNames", &rule.resource_names),
         list("NonResourceURLs", &rule.non_resource_urls),
+        list("ResourceNames", &rule.resource_names),
         list("Verbs", &rule.verbs),
     ]
     .into_iter()

@@ -1,0 +1,331 @@
+//! Who may do what, what is let through and how much may be away: bindings, webhooks, policies of
+//! networks, ingresses, budgets, autoscalers.
+
+use serde_json::{Value, json};
+
+use super::{cells, created, refused, rules_of, texts, updated};
+
+/// What is said of a new status.
+fn status_refused(object: &Value, status: Value) -> Vec<String> {
+    let mut old = object.clone();
+    old["metadata"]["resourceVersion"] = json!("1");
+    let mut new = old.clone();
+    new["status"] = status;
+    texts(&rules_of(&new).check_status_update(&new, &old))
+}
+
+#[test]
+fn an_account_in_a_role_binding_is_of_its_namespace_unless_it_says_otherwise() {
+    let binding = |kind: &str, metadata: &str| {
+        format!(
+            "
+apiVersion: rbac.authorization.k8s.io/v1
+kind: {kind}
+metadata: {{name: b{metadata}}}
+roleRef: {{kind: ClusterRole, name: r}}
+subjects: [{{kind: ServiceAccount, name: UPPER, apiGroup: x}}]
+"
+        )
+    };
+    let name = "subjects[0].name: Invalid value: \"UPPER\"";
+    let group = "subjects[0].apiGroup: Unsupported value: \"x\": supported values: \"\"";
+    let errors = refused(&binding("RoleBinding", ", namespace: n"));
+    assert!(
+        errors.len() == 2 && errors[0].starts_with(name),
+        "{errors:?}"
+    );
+    assert_eq!(errors[1], group);
+    let errors = refused(&binding("ClusterRoleBinding", ""));
+    assert_eq!(
+        errors[1..],
+        [group, "subjects[0].namespace: Required value"]
+    );
+}
+
+#[test]
+fn a_budget_keeps_no_rule_for_names_and_counts_nothing_below_zero() {
+    let budget = created(
+        "{apiVersion: policy/v1, kind: PodDisruptionBudget, metadata: {name: My_Budget, namespace: n}, spec: {minAvailable: 1}}",
+    );
+    let rules = rules_of(&budget);
+    assert!(
+        rules
+            .check_create(&budget, simcluster_kinds::Scope::Namespaced)
+            .is_empty()
+    );
+    let status = json!({"disruptionsAllowed": -1, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0,
+        "conditions": [{"type": "A", "status": "Maybe", "reason": "no reason", "lastTransitionTime": "2024-05-01T10:00:00Z", "message": ""}]});
+    assert_eq!(
+        status_refused(&budget, status),
+        [
+            "status.conditions[0].status: Unsupported value: \"Maybe\": supported values: \"False\", \
+             \"True\", \"Unknown\"",
+            "status.conditions[0].reason: Invalid value: \"no reason\": a condition reason must start \
+             with alphabetic character, optionally followed by a string of alphanumeric characters or \
+             '_,:', and must end with an alphanumeric character or '_' (e.g. 'my_name',  or 'MY_NAME',  \
+             or 'MyName',  or 'ReasonA,ReasonB',  or 'ReasonA:ReasonB', regex used for validation is \
+             '[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?')",
+            "status.disruptionsAllowed: Invalid value: -1: must be greater than or equal to 0",
+        ]
+    );
+}
+
+const WEBHOOKS: &str = "
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingWebhookConfiguration
+metadata: {name: w}
+webhooks:
+- name: a.example.com
+  sideEffects: None
+  admissionReviewVersions: [v1, v1]
+  clientConfig: {url: 'https://example.com/'}
+  rules:
+  - operations: ['*', CREATE]
+    apiGroups: ['*', apps]
+    apiVersions: ['']
+    resources: ['pods/*', 'pods/log', '*/*', '*', deployments]
+";
+
+#[test]
+fn a_webhook_is_asked_about_nothing_twice() {
+    assert_eq!(
+        refused(WEBHOOKS),
+        [
+            "webhooks[0].rules[0].operations: Invalid value: [\"*\",\"CREATE\"]: if '*' is present, \
+             must not specify other operations",
+            "webhooks[0].rules[0].apiGroups: Invalid value: [\"*\",\"apps\"]: if '*' is present, must \
+             not specify other API groups",
+            "webhooks[0].rules[0].apiVersions[0]: Required value",
+            "webhooks[0].rules[0].resources[1]: Invalid value: \"pods/log\": if 'pods/*' is present, \
+             must not specify pods/log",
+            "webhooks[0].rules[0].resources: Invalid value: \
+             [\"pods/*\",\"pods/log\",\"*/*\",\"*\",\"deployments\"]: if '*/*' is present, must not \
+             specify other resources",
+            "webhooks[0].rules[0].resources: Invalid value: \
+             [\"pods/*\",\"pods/log\",\"*/*\",\"*\",\"deployments\"]: if '*' is present, must not \
+             specify other resources without subresources",
+            "webhooks[0].admissionReviewVersions[1]: Invalid value: \"v1\": duplicate version",
+        ]
+    );
+}
+
+#[test]
+fn blocks_of_a_network_policy_are_written_in_one_way() {
+    let policy = |cidr: &str, except: &str| {
+        format!(
+            "{{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {{name: p, namespace: n}}, spec: {{podSelector: {{}}, ingress: [{{from: [{{ipBlock: {{cidr: {cidr}, except: [{except}]}}}}]}}]}}}}"
+        )
+    };
+    let place = "spec.ingress[0].from[0].ipBlock";
+    assert_eq!(
+        refused(&policy("10.0.0.1/8", "010.1.0.0/16")),
+        [
+            format!(
+                "{place}.cidr: Invalid value: \"10.0.0.1/8\": must not have bits set beyond the prefix \
+                 length"
+            ),
+            format!(
+                "{place}.except[0]: Invalid value: \"010.1.0.0/16\": must not have leading 0s in IP or \
+                 prefix length"
+            ),
+        ]
+    );
+    let mut old = created(&policy("10.0.0.0/8", "10.1.0.0/16"));
+    old["spec"]["ingress"][0]["from"][0]["ipBlock"]["cidr"] = json!("10.0.0.1/8");
+    let (new, errors) = updated(&old, |new| new["metadata"]["labels"] = json!({"a": "b"}));
+    assert!(errors.is_empty(), "what was there may stay: {errors:?}");
+    assert_eq!(
+        rules_of(&new).warnings(&new, Some(&old)),
+        [format!(
+            "{place}.cidr: CIDR value \"10.0.0.1/8\" is ambiguous in this context (should be \
+             \"10.0.0.0/8\" or \"10.0.0.1/32\"?)"
+        )]
+    );
+}
+
+const INGRESS: &str = "
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: i, namespace: n, annotations: {kubernetes.io/ingress.class: a}}
+spec:
+  ingressClassName: b
+  defaultBackend: {resource: {apiGroup: UP, kind: a/b, name: ''}}
+  rules: [{host: a}, {host: b}, {}, {host: c}, {host: d}]
+";
+
+#[test]
+fn an_ingress_says_its_class_in_one_way_or_twice_the_same() {
+    let errors = refused(INGRESS);
+    assert!(
+        errors[0].starts_with("spec.defaultBackend.resource.apiGroup: Invalid value: \"UP\""),
+        "{errors:?}"
+    );
+    assert_eq!(
+        errors[1..],
+        [
+            "spec.defaultBackend.resource.kind: Invalid value: \"a/b\": may not contain '/'",
+            "spec.defaultBackend.resource.name: Required value",
+            "annotations.kubernetes.io/ingress.class: Invalid value: \"a\": must match \
+             `ingressClassName` when both are specified",
+        ]
+    );
+    let mut ingress = created(INGRESS);
+    ingress["status"]["loadBalancer"]["ingress"] =
+        json!([{"ip": "10.0.0.2"}, {"ip": "10.0.0.1"}, {"hostname": "h"}, {}]);
+    assert_eq!(
+        cells(&ingress)[1..5],
+        [
+            json!("b"),
+            json!("a,b,c + 2 more..."),
+            json!("10.0.0.1,10.0.0.2,h"),
+            json!("80")
+        ]
+    );
+}
+
+#[test]
+fn a_class_of_ingresses_takes_parameters_from_one_place() {
+    let class = |parameters: &str| {
+        format!(
+            "{{apiVersion: networking.k8s.io/v1, kind: IngressClass, metadata: {{name: c, annotations: {{ingressclass.kubernetes.io/is-default-class: 'true'}}}}, spec: {{controller: a.b/c, parameters: {parameters}}}}}"
+        )
+    };
+    assert_eq!(
+        refused(&class("{kind: K, name: x, namespace: n}")),
+        ["spec.parameters.namespace: Forbidden: `parameters.scope` is set to 'Cluster'"]
+    );
+    assert_eq!(
+        refused(&class("{kind: K, name: x, scope: Namespace}")),
+        ["spec.parameters.namespace: Required value: `parameters.scope` is set to 'Namespace'"]
+    );
+    assert_eq!(
+        cells(&created(&class("{kind: K, name: x}")))[..3],
+        [json!("c (default)"), json!("a.b/c"), json!("K/x")]
+    );
+}
+
+const AUTOSCALER: &str = "
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: h, namespace: n}
+spec: {maxReplicas: 3, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: d}}
+";
+
+#[test]
+fn an_autoscaler_names_what_it_scales_with_its_group() {
+    assert_eq!(
+        refused(&AUTOSCALER.replace("apps/v1", "v1").replace("3", "0")),
+        [
+            "spec.maxReplicas: Required value: must be set and greater than 0",
+            "spec.maxReplicas: Invalid value: 0: must be greater than or equal to `minReplicas`",
+            "spec.scaleTargetRef.apiVersion: Invalid value: \"v1\": apiVersion must specify API group",
+        ]
+    );
+    assert!(
+        refused(
+            &AUTOSCALER
+                .replace("apps/v1", "v1")
+                .replace("Deployment", "ReplicationController")
+        )
+        .is_empty()
+    );
+    let mut old = created(AUTOSCALER);
+    old["spec"]["scaleTargetRef"]["apiVersion"] = json!("a/b/c");
+    let (_, errors) = updated(&old, |new| new["spec"]["maxReplicas"] = json!(4));
+    assert!(errors.is_empty(), "what was there may stay: {errors:?}");
+    let (_, errors) = updated(&created(AUTOSCALER), |new| {
+        new["spec"]["scaleTargetRef"]["apiVersion"] = json!("a/b/c")
+    });
+    assert_eq!(
+        errors,
+        [
+            "spec.scaleTargetRef.apiVersion: Invalid value: \"a/b/c\": unexpected GroupVersion string: \
+             a/b/c"
+        ]
+    );
+}
+
+#[test]
+fn metrics_of_objects_and_of_the_outside_have_a_target() {
+    let metric = |metric: &str| {
+        AUTOSCALER.replace(
+            "maxReplicas: 3",
+            &format!("maxReplicas: 3, metrics: [{metric}]"),
+        )
+    };
+    assert_eq!(
+        refused(&metric(
+            "{type: External, external: {metric: {name: m}, target: {type: Value}}}"
+        )),
+        [
+            "spec.metrics[0].external.target.averageValue: Required value: must set either a target \
+             value for metric or a per-pod target"
+        ]
+    );
+    assert_eq!(
+        refused(&metric(
+            "{type: External, external: {metric: {name: m}, target: {type: Value, value: 1, averageValue: 1}}}"
+        )),
+        [
+            "spec.metrics[0].external.target.value: Forbidden: may not set both a target value for \
+             metric and a per-pod target"
+        ]
+    );
+    let mut autoscaler = created(AUTOSCALER);
+    autoscaler["spec"]["metrics"] = json!([
+        {"type": "External", "external": {"metric": {"name": "m"}, "target": {"type": "AverageValue", "averageValue": "5"}}},
+        {"type": "Resource", "resource": {"name": "memory", "target": {"type": "Utilization", "averageUtilization": 70}}},
+        {"type": "Pods", "pods": {"metric": {"name": "p"}, "target": {"type": "AverageValue", "averageValue": "1"}}},
+    ]);
+    autoscaler["status"]["currentMetrics"] = json!([
+        {"type": "External", "external": {"metric": {"name": "m"}, "current": {"averageValue": "3"}}}]);
+    assert_eq!(
+        cells(&autoscaler)[2],
+        "3/5 (avg), memory: <unknown>/70% + 1 more..."
+    );
+    assert_eq!(
+        status_refused(
+            &autoscaler,
+            json!({"currentReplicas": -1, "desiredReplicas": 0, "currentMetrics": null})
+        ),
+        ["status.currentReplicas: Invalid value: -1: must be greater than or equal to 0"]
+    );
+}
+
+#[test]
+fn an_attachment_is_held_to_its_limits_and_a_drivers_changes_are_counted() {
+    let driver = "{apiVersion: storage.k8s.io/v1, kind: CSIDriver, metadata: {name: d}, spec: {tokenRequests: [{audience: a}], nodeAllocatableUpdatePeriodSeconds: 5}}";
+    assert_eq!(
+        refused(driver),
+        [
+            "spec.nodeAllocatableUpdatePeriodSeconds: Invalid value: 5: must be greater than or equal to \
+             10 seconds"
+        ]
+    );
+    let driver = created(&driver.replace(": 5", ": 10"));
+    assert_eq!(driver["metadata"].get("generation"), None);
+    assert_eq!(
+        rules_of(&driver).warnings(&driver, None),
+        [
+            "spec.serviceAccountTokenInSecrets is unset; if supported by this CSI driver, set to true to \
+             prevent possible logging of tokens in volume attributes"
+        ]
+    );
+    let (new, errors) = updated(&driver, |new| {
+        new["spec"]["requiresRepublish"] = json!(true)
+    });
+    assert!(errors.is_empty(), "{errors:?}");
+    assert_eq!(new["metadata"]["generation"], 1);
+    let attachment = created(
+        "{apiVersion: storage.k8s.io/v1, kind: VolumeAttachment, metadata: {name: a}, spec: {attacher: d, nodeName: n, source: {persistentVolumeName: v}}}",
+    );
+    assert_eq!(
+        status_refused(
+            &attachment,
+            json!({"attached": false, "attachError": {"errorCode": -1}})
+        ),
+        [
+            "status.attachError.errorCode: Invalid value: -1: must be between 0 and 2147483647, inclusive"
+        ]
+    );
+}
