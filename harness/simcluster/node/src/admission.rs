@@ -13,7 +13,7 @@ use simcluster_placement::{
     taints::tolerates,
 };
 
-use crate::sysctls;
+use crate::{pod::resize::Fit, sysctls};
 
 mod room;
 
@@ -85,6 +85,37 @@ pub(crate) fn judge(pod: &Pod, node: &Node, others: &[&Pod]) -> Verdict {
                  error finding a set of pods to preempt: {why}"
             ),
         )),
+    }
+}
+
+/// Whether the node has what a pod that it has taken already now wants, beside the others.
+pub(crate) fn fit(pod: &Pod, node: &Node, others: &[&Pod]) -> Fit {
+    let Some(spec) = &pod.spec else {
+        return Fit::Fits;
+    };
+    let short_of = |names: [&str; 2], others: &[&Pod]| {
+        let all = lacking(spec, node, others);
+        let first = names
+            .into_iter()
+            .find_map(|name| all.iter().position(|it| it.name == name));
+        first.and_then(|place| all.into_iter().nth(place))
+    };
+    // Even an empty node has not so much.
+    if let Some(never) = short_of(["memory", "cpu"], &[]) {
+        return Fit::Pending {
+            reason: "Infeasible",
+            message: format!(
+                "Node didn't have enough capacity: {}, requested: {}, capacity: {}",
+                never.name, never.requested, never.capacity
+            ),
+        };
+    }
+    match short_of(["cpu", "memory"], others) {
+        None => Fit::Fits,
+        Some(now) => Fit::Pending {
+            reason: "Deferred",
+            message: now.refusal().message,
+        },
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
     admission::{self, Verdict},
     context::{Changed, Context},
     handle::PodHandle,
-    pod::Event,
+    pod::{Event, resize::Fit},
     worker::Worker,
 };
 
@@ -30,6 +30,24 @@ pub(crate) struct Pods(Arc<Mutex<BTreeMap<String, Arc<PodHandle>>>>);
 impl Pods {
     pub(crate) fn get(&self, uid: &str) -> Option<Arc<PodHandle>> {
         self.lock().get(uid).cloned()
+    }
+
+    /// Grants a pod what it wants, if there is room beside the others; answers with these.
+    pub(crate) fn grant(&self, context: &Context, pod: &Pod) -> (Fit, Vec<Arc<PodHandle>>) {
+        // One after the other, so that no two are granted the same room.
+        let all = self.lock();
+        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+        let others = all.values().filter(|handle| handle.uid != uid);
+        let others: Vec<_> = others
+            .filter_map(|handle| Some((Arc::clone(handle), handle.occupant()?)))
+            .collect();
+        let taken: Vec<&Pod> = others.iter().map(|(_, pod)| pod.as_ref()).collect();
+        let node = context.own_node.state().first().cloned();
+        let fit = node.map_or(Fit::Fits, |node| admission::fit(pod, &node, &taken));
+        if let Some(own) = all.get(uid).filter(|_| fit == Fit::Fits) {
+            own.grant(pod);
+        }
+        (fit, others.into_iter().map(|(handle, _)| handle).collect())
     }
 
     /// All of them.
@@ -96,7 +114,7 @@ async fn see(context: &Arc<Context>, pods: &Pods, pod: Pod) {
         return;
     }
     let (verdict, others) = judge(context, pods, &pod).await;
-    let (worker, handle) = Worker::new(Arc::clone(context), pod);
+    let (worker, handle) = Worker::new(Arc::clone(context), pods.clone(), pod);
     pods.lock().insert(uid.clone(), Arc::clone(&handle));
     let pods = pods.clone();
     context.tasks.spawn(async move {

@@ -62,6 +62,8 @@ pub(crate) struct PodHandle {
     pub(crate) left: CancellationToken,
     /// The object as it was last seen.
     pod: Mutex<Arc<Pod>>,
+    /// The one whose resources the node has granted it.
+    granted: Mutex<Arc<Pod>>,
 }
 
 impl std::fmt::Debug for PodHandle {
@@ -80,6 +82,7 @@ impl PodHandle {
             containers: Mutex::default(),
             status: watch::Sender::default(),
             left: CancellationToken::new(),
+            granted: Mutex::new(Arc::new(pod.clone())),
             pod: Mutex::new(Arc::new(pod)),
         })
     }
@@ -136,9 +139,14 @@ impl PodHandle {
         self.status.borrow().clone()
     }
 
-    /// The pod, unless it has ended and takes nothing of the node any more.
+    /// The pod with what it was granted, unless it has ended and takes nothing of the node any more.
     pub(crate) fn occupant(&self) -> Option<Arc<Pod>> {
-        (!has_ended(&self.status.borrow())).then(|| Arc::clone(&lock(&self.pod)))
+        (!has_ended(&self.status.borrow())).then(|| Arc::clone(&lock(&self.granted)))
+    }
+
+    /// From now on it takes what that object asks for.
+    pub(crate) fn grant(&self, pod: &Pod) {
+        *lock(&self.granted) = Arc::new(pod.clone());
     }
 
     /// Waits until the pod takes nothing of the node any more.

@@ -7,12 +7,12 @@
 //!
 //! The parts: [`absorb`] takes events in, [`container`] is one container's state and restart rules, [`decide`] what is to be done
 //! next, [`stop`] how running containers end, [`probes`] what probe results add up to, [`backoff`] how
-//! long failures wait, [`status`] and [`conditions`] what the API is told, [`qos`] its resources.
+//! long failures wait, [`resize`] other resources, [`status`] and [`conditions`] what the API is told, [`qos`] its resources.
 
 use std::borrow::Cow;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, PodStatus};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, PodStatus, ResourceRequirements};
 
 pub mod absorb;
 pub mod backoff;
@@ -21,6 +21,7 @@ pub mod container;
 pub mod decide;
 pub mod probes;
 pub mod qos;
+pub mod resize;
 pub mod status;
 pub mod stop;
 #[cfg(test)]
@@ -114,6 +115,24 @@ pub enum Event {
         /// `finishedAt`
         at: Timestamp,
     },
+    /// Whether there is room for what the pod wants instead of what it was granted.
+    ResizeJudged {
+        /// Which question it answers.
+        question: u32,
+        /// The answer.
+        fit: resize::Fit,
+    },
+    /// A running container was given other limits, or could not be; then it is tried again.
+    Limited {
+        /// Which container.
+        container: usize,
+        /// Which run of it.
+        run: u32,
+        /// Which ones.
+        resources: Box<ResourceRequirements>,
+        /// The error's text, if it failed.
+        result: Result<(), String>,
+    },
     /// A probe has a result.
     Probed {
         /// Which container.
@@ -186,6 +205,20 @@ pub enum Action {
     StopProbes {
         /// Which container.
         container: usize,
+    },
+    /// Find out whether there is room for what the pod wants: [`Event::ResizeJudged`], again while it has to wait.
+    JudgeResize {
+        /// Which question it is; none stops asking.
+        question: Option<u32>,
+    },
+    /// Give a running container other limits; then [`Event::Limited`].
+    Limit {
+        /// Which container.
+        container: usize,
+        /// The number of the run.
+        run: u32,
+        /// Which ones.
+        resources: Box<ResourceRequirements>,
     },
     /// Record an Event of the pod.
     Record(Record),
@@ -266,6 +299,7 @@ pub struct PodState {
     gone: bool,
     delete_asked: bool,
     forgotten: bool,
+    resize: resize::Resizing,
     reported: Option<PodStatus>,
     wake_at: Option<Timestamp>,
 }
@@ -301,6 +335,7 @@ impl PodState {
             gone: false,
             delete_asked: false,
             forgotten: false,
+            resize: resize::Resizing::default(),
             reported: None,
             wake_at: None,
         }

@@ -69,6 +69,13 @@ pub(crate) trait PodRuntime: Send + Sync + 'static {
     fn exec(&self, spec: ExecSpec, stdin: bool) -> Answer<'_, Running>;
     /// Sends a signal to a container's first process.
     fn signal<'a>(&'a self, container: &'a str, signal: i32) -> Answer<'a, ()>;
+    /// Gives a container other limits, bytes and thousandths of a processor, and tells which are not kept.
+    fn limit<'a>(
+        &'a self,
+        container: &'a str,
+        memory: Option<u64>,
+        cpu: Option<u64>,
+    ) -> Answer<'a, Vec<String>>;
     /// What its containers use.
     fn usage(&self) -> Answer<'_, NodeUsage>;
     /// Connects to an address as seen from inside a sandbox.
@@ -145,6 +152,18 @@ impl PodRuntime for Ground {
     fn signal<'a>(&'a self, container: &'a str, signal: i32) -> Answer<'a, ()> {
         self.runtime
             .signal(container, signal)
+            .map(|r| r.map_err(failed))
+            .boxed()
+    }
+
+    fn limit<'a>(
+        &'a self,
+        container: &'a str,
+        memory: Option<u64>,
+        cpu: Option<u64>,
+    ) -> Answer<'a, Vec<String>> {
+        self.runtime
+            .limit(container, memory, cpu)
             .map(|r| r.map_err(failed))
             .boxed()
     }

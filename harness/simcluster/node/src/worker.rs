@@ -2,7 +2,7 @@
 //!
 //! It decides nothing. Everything slow runs in tasks of its own that answer with an event:
 //! [`mount`] (volumes), [`launch`] (images and containers), [`prober`] and [`hooks`], [`usage`]
-//! (volume limits), [`report`] (the API).
+//! (volume limits), [`resize`] (other resources), [`report`] (the API).
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admission::Refusal,
+    agent::Pods,
     context::Context,
     events::{Note, pod_reference},
     handle::PodHandle,
@@ -37,6 +38,7 @@ mod launch;
 mod mount;
 mod prober;
 mod report;
+mod resize;
 mod tls;
 mod usage;
 
@@ -58,11 +60,15 @@ pub(crate) struct Worker {
     starts: HashMap<usize, CancellationToken>,
     probes: HashMap<usize, Vec<AbortHandle>>,
     alarm: Option<Instant>,
+    /// The node's other pods.
+    pods: Pods,
+    judging: Option<AbortHandle>,
+    limiting: HashMap<usize, AbortHandle>,
 }
 
 impl Worker {
-    /// A worker for `pod`, and how others reach it.
-    pub(crate) fn new(context: Arc<Context>, pod: Pod) -> (Self, Arc<PodHandle>) {
+    /// A worker for `pod`, beside those of `pods`, and how others reach it.
+    pub(crate) fn new(context: Arc<Context>, pods: Pods, pod: Pod) -> (Self, Arc<PodHandle>) {
         let (sender, events) = mpsc::unbounded_channel();
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         let handle = PodHandle::new(uid, sender, pod.clone());
@@ -96,6 +102,9 @@ impl Worker {
             starts: HashMap::new(),
             probes: HashMap::new(),
             alarm: None,
+            pods,
+            judging: None,
+            limiting: HashMap::new(),
         };
         (worker, handle)
     }
@@ -211,6 +220,12 @@ impl Worker {
                     probe.abort();
                 }
             }
+            Action::JudgeResize { question } => self.judge_resize(question),
+            Action::Limit {
+                container,
+                run,
+                resources,
+            } => self.limit(container, run, *resources),
             Action::Record(record) => self.record(&record),
             Action::WriteStatus(status) => self.write_status(*status),
             Action::WakeAt(at) => self.alarm = Some(self.context.clock.instant(at)),

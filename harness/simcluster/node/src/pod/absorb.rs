@@ -91,6 +91,13 @@ impl PodState {
             } => {
                 self.exited(container, code, oom_killed, message, at, now, out);
             }
+            Event::ResizeJudged { question, fit } => self.judged(question, fit, out),
+            Event::Limited {
+                container,
+                run,
+                resources,
+                result,
+            } => self.limited(container, run, *resources, result, out),
             Event::Probed {
                 container,
                 run,
@@ -124,6 +131,7 @@ impl PodState {
             }
         }
         self.pod = pod;
+        self.notice_resize(out);
     }
 
     fn started(
@@ -252,6 +260,7 @@ impl PodState {
             (false, _) => "Error",
         };
         container.stop = None;
+        container.limiting = None;
         container.shown = Shown::Terminated(Terminated {
             exit_code: code,
             reason: reason.to_owned(),

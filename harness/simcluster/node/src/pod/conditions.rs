@@ -74,10 +74,35 @@ impl PodState {
             };
             ("DisruptionTarget", verdict)
         });
-        all.into_iter()
-            .chain(disruption)
-            .map(|(kind, verdict)| self.condition(kind, verdict, now))
-            .collect()
+        let own = all.into_iter().chain(disruption);
+        let own = own.map(|(kind, verdict)| self.condition(kind, verdict, now));
+        self.of_resize(now).into_iter().chain(own).collect()
+    }
+
+    /// Where a change of the pod's resources stands, each with the generation of the spec that it is about.
+    fn of_resize(&self, now: Timestamp) -> Vec<PodCondition> {
+        let pending = self.resize.pending.as_ref().map(|pending| {
+            let verdict = Verdict {
+                status: true,
+                reason: Some(pending.reason),
+                message: Some(pending.message.clone()),
+            };
+            ("PodResizePending", verdict, pending.generation)
+        });
+        let under_way = self.resize.under_way.as_ref().map(|under_way| {
+            let verdict = Verdict {
+                status: true,
+                reason: under_way.error.is_some().then_some("Error"),
+                message: under_way.error.clone(),
+            };
+            ("PodResizeInProgress", verdict, under_way.generation)
+        });
+        let both = pending.into_iter().chain(under_way);
+        both.map(|(kind, verdict, observed_generation)| PodCondition {
+            observed_generation,
+            ..self.condition(kind, verdict, now)
+        })
+        .collect()
     }
 
     fn condition(&self, kind: &str, verdict: Verdict, now: Timestamp) -> PodCondition {

@@ -3,7 +3,7 @@
 //! Pure data and rules; the order among containers is [`super::decide`]'s, stopping is [`super::stop`]'s.
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, ContainerRestartRule};
+use k8s_openapi::api::core::v1::{Container, ContainerRestartRule, ResourceRequirements};
 
 use super::{backoff::Backoff, probes::ProbeResults};
 
@@ -173,6 +173,12 @@ pub struct ContainerState {
     pub hook_error: Option<String>,
     /// What the newest pull said, while it is in back-off.
     pub pull_error: Option<String>,
+    /// The resources that the node has granted it.
+    pub granted: ResourceRequirements,
+    /// Those that its newest run has.
+    pub actual: ResourceRequirements,
+    /// Those that its run is being given.
+    pub limiting: Option<ResourceRequirements>,
 }
 
 impl ContainerState {
@@ -187,8 +193,12 @@ impl ContainerState {
 
     /// A container that has not run yet.
     pub fn new(spec: Container, role: Role, reason: &str) -> Self {
+        let granted = spec.resources.clone().unwrap_or_default();
         Self {
             spec,
+            actual: granted.clone(),
+            granted,
+            limiting: None,
             role,
             activity: Activity::Idle,
             shown: Shown::waiting(reason),

@@ -17,6 +17,7 @@ impl PodState {
     pub(super) fn decide(&mut self, now: Timestamp, out: &mut Vec<Action>) {
         self.notice_ending(now, out);
         self.press_stops(now, out);
+        self.pursue_resize(now, out);
         match self.ending {
             None => self.bring_up(now, out),
             Some(ending) => self.wind_down(ending, now, out),
@@ -187,6 +188,7 @@ impl PodState {
             container.run_to_count = false;
         }
         container.activity = Activity::Starting;
+        container.actual = container.granted.clone();
         out.push(Action::Start {
             container: index,
             run: container.restart_count,

@@ -36,7 +36,7 @@ impl PodState {
     }
 
     fn status(&self, now: Timestamp) -> PodStatus {
-        let spec = self.pod.spec.clone().unwrap_or_default();
+        let spec = self.granted_spec();
         if self.standing == Standing::Refused {
             return self.status_of_refused(&spec);
         }
@@ -169,7 +169,6 @@ fn container_status(container: &ContainerState) -> ContainerStatus {
         .image
         .clone()
         .unwrap_or((spec.image.clone().unwrap_or_default(), String::new()));
-    let resources = spec.resources.clone().unwrap_or_default();
     ContainerStatus {
         name: spec.name.clone(),
         state: Some(api_state(&container.shown)),
@@ -181,8 +180,8 @@ fn container_status(container: &ContainerState) -> ContainerStatus {
         image_id,
         container_id: container.container_id.clone(),
         // Resources and mounts are what a container has got, so they appear with its first run.
-        allocated_resources: resources.requests.clone().filter(|_| container.ran),
-        resources: container.ran.then(|| resources.clone()),
+        allocated_resources: container.granted.requests.clone().filter(|_| container.ran),
+        resources: container.ran.then(|| container.actual.clone()),
         volume_mounts: container
             .ran
             .then(|| volume_mounts(spec))

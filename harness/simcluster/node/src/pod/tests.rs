@@ -1,6 +1,7 @@
 //! Promises of the pod machine, each played through events at chosen times.
 
 mod endings;
+mod resizing;
 mod restarts;
 mod starting;
 

@@ -19,7 +19,7 @@ use simcluster_runtime::{
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use super::Worker;
+use super::{Worker, resize::limit_of};
 use crate::{
     container::{
         command, environment,
@@ -67,7 +67,10 @@ impl Worker {
     pub(super) fn start(&mut self, index: usize, run: u32) {
         let state = &self.state.containers()[index];
         let role = state.role;
-        let container = state.spec.clone();
+        let container = Container {
+            resources: Some(state.granted.clone()),
+            ..state.spec.clone()
+        };
         let cancelled = CancellationToken::new();
         self.starts.insert(index, cancelled.clone());
         let launch = Launch {
@@ -242,8 +245,8 @@ impl Launch {
             capabilities: kept,
             tty: self.container.tty.unwrap_or_default(),
             pids_of: self.target()?,
-            memory_limit: self.limit("memory", "1"),
-            cpu_limit: self.limit("cpu", "1m"),
+            memory_limit: limit_of(self.container.resources.as_ref(), "memory", "1"),
+            cpu_limit: limit_of(self.container.resources.as_ref(), "cpu", "1m"),
         })
     }
 
@@ -261,13 +264,6 @@ impl Launch {
         run.map(|run| Some(run.id)).ok_or_else(|| {
             StartFailure::Create(format!("unable to find target container {name:?}"))
         })
-    }
-
-    /// The container's limit on a resource, in so many of `unit`.
-    fn limit(&self, resource: &str, unit: &str) -> Option<u64> {
-        let limits = self.container.resources.as_ref()?.limits.as_ref()?;
-        let amount = crate::quantity::divide(&limits.get(resource)?.0, unit)?;
-        u64::try_from(amount).ok().filter(|amount| *amount > 0)
     }
 
     /// A file or directory of this run.

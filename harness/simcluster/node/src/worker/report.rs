@@ -173,7 +173,9 @@ fn conditions(old: &Value, new: &Value) -> Value {
 }
 
 /// The conditions that are the node's to take back.
-const OWN_CONDITIONS: [&str; 5] = [
+const OWN_CONDITIONS: [&str; 7] = [
+    "PodResizePending",
+    "PodResizeInProgress",
     "PodReadyToStartContainers",
     "Initialized",
     "Ready",

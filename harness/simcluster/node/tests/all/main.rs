@@ -14,5 +14,6 @@ mod metrics;
 mod network;
 mod probes;
 mod programs;
+mod resize;
 mod storage;
 mod support;
