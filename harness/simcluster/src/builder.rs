@@ -2,6 +2,7 @@
 
 use std::{io, path::PathBuf, sync::Arc};
 
+use simcluster_controllers::HorizontalSettings;
 use simcluster_images::{ImageError, ImageStore};
 use simcluster_node::model::Programs;
 
@@ -16,6 +17,7 @@ pub struct Builder {
     pub(crate) directory: Option<PathBuf>,
     pub(crate) names: Vec<String>,
     pub(crate) model: Option<Programs>,
+    pub(crate) autoscaling: HorizontalSettings,
 }
 
 /// A cluster that could not be started.
@@ -65,6 +67,7 @@ impl Default for Builder {
             directory: None,
             names: Vec::new(),
             model: None,
+            autoscaling: HorizontalSettings::default(),
         }
     }
 }
@@ -111,6 +114,13 @@ impl Builder {
     #[must_use]
     pub fn model(mut self, programs: Programs) -> Self {
         self.model = Some(programs);
+        self
+    }
+
+    /// How autoscalers go about it: how often they look, how long they wait. Kubernetes' own way unless given.
+    #[must_use]
+    pub fn autoscaling(mut self, settings: HorizontalSettings) -> Self {
+        self.autoscaling = settings;
         self
     }
 

@@ -8,6 +8,7 @@ use std::{
 
 use kube::config::Kubeconfig;
 use simcluster_apiserver::{ApiServer, Identity, Listening, UsedPermissions};
+use simcluster_controllers::HorizontalSettings;
 use simcluster_images::{ImageStore, StoreConfig};
 use simcluster_node::{Node, NodeConfig};
 use tokio::{net::TcpStream, task::JoinHandle};
@@ -103,7 +104,7 @@ impl Cluster {
             cluster.api.register_kubelet(&name, node.kubelet());
             cluster.nodes.push(node);
         }
-        cluster.start_controllers()?;
+        cluster.start_controllers(builder.autoscaling)?;
         Ok(cluster)
     }
 
@@ -124,9 +125,10 @@ impl Cluster {
         config
     }
 
-    fn start_controllers(&mut self) -> Result<(), StartError> {
+    fn start_controllers(&mut self, horizontal: HorizontalSettings) -> Result<(), StartError> {
         let mut settings = simcluster_controllers::Settings {
             root_ca: Some(self.api.ca_certificate().map_err(StartError::ApiServer)?),
+            horizontal,
             ..simcluster_controllers::Settings::default()
         };
         let paths: Vec<_> = self.nodes.iter().map(Node::host_paths).collect();

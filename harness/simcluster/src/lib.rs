@@ -52,6 +52,7 @@ pub use simcluster_http as serve;
 pub use builder::{Builder, StartError};
 pub use cluster::Cluster;
 pub use simcluster_apiserver::UsedPermissions;
+pub use simcluster_controllers::HorizontalSettings;
 pub use simcluster_images::{
     Content, Event as ImageEvent, Image, ImageConfig, ImageError, ImageStore, LocalFile,
     LocalImage, Progress, StoreConfig,

@@ -11,7 +11,7 @@
 //!
 //! Each file of this folder is one controller, with its pure half in the folder of the same name: workloads
 //! ([`deployment`], [`replica_set`], [`stateful_set`], [`daemon_set`], [`job`], [`cron_job`], [`ttl_after_finished`],
-//! [`disruption`]), the life of objects ([`garbage_collector`], [`namespace`], [`service_account`], [`service_account_token`],
+//! [`disruption`], [`horizontal`]), the life of objects ([`garbage_collector`], [`namespace`], [`service_account`], [`service_account_token`],
 //! [`cluster_role_aggregation`], [`resource_quota`]), storage ([`volume_binder`], [`provisioner`], [`protection`],
 //! [`ephemeral_volume`]), services ([`endpoints`], [`endpoint_slice`]), nodes ([`scheduler`], [`node_lifecycle`]).
 //!
@@ -38,6 +38,7 @@ mod events;
 mod garbage_collector;
 mod hash;
 mod history;
+mod horizontal;
 mod job;
 mod namespace;
 mod node_lifecycle;
@@ -62,7 +63,7 @@ mod volumes;
 mod work_queue;
 
 use context::Context;
-pub use settings::{Controller, RemoveVolume, Settings};
+pub use settings::{Controller, HorizontalSettings, RemoveVolume, Settings};
 
 /// Runs the controllers that `settings` name until `shutdown`.
 ///
@@ -105,6 +106,7 @@ fn start(controller: Controller, context: &Context) -> BoxFuture<'static, ()> {
         Controller::EndpointSliceMirroring => Box::pin(endpoint_slice_mirroring::start(context)),
         Controller::EphemeralVolume => Box::pin(ephemeral_volume::start(context)),
         Controller::GarbageCollector => Box::pin(garbage_collector::start(context)),
+        Controller::HorizontalPodAutoscaler => Box::pin(horizontal::start(context)),
         Controller::Job => Box::pin(job::start(context)),
         Controller::Namespace => Box::pin(namespace::start(context)),
         Controller::NodeLifecycle => Box::pin(node_lifecycle::start(context)),

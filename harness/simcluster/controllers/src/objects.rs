@@ -8,6 +8,7 @@ use std::{fmt::Debug, sync::Arc};
 use k8s_openapi::{
     api::{
         apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet},
+        autoscaling::v2::HorizontalPodAutoscaler,
         batch::v1::{CronJob, Job},
         coordination::v1::Lease,
         core::v1::{
@@ -79,6 +80,7 @@ namespaced!(
     EndpointSlice,
     Endpoints,
     Event,
+    HorizontalPodAutoscaler,
     Job,
     Lease,
     PersistentVolumeClaim,

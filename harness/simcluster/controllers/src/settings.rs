@@ -25,6 +25,8 @@ pub enum Controller {
     EphemeralVolume,
     /// What has lost its owner goes.
     GarbageCollector,
+    /// As many pods as what they use asks for.
+    HorizontalPodAutoscaler,
     /// Pods that run to their end.
     Job,
     /// The content of a namespace that is deleted goes first.
@@ -57,7 +59,7 @@ pub enum Controller {
 
 impl Controller {
     /// All of them.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::ClusterRoleAggregation,
         Self::CronJob,
         Self::DaemonSet,
@@ -68,6 +70,7 @@ impl Controller {
         Self::EndpointSliceMirroring,
         Self::EphemeralVolume,
         Self::GarbageCollector,
+        Self::HorizontalPodAutoscaler,
         Self::Job,
         Self::Namespace,
         Self::NodeLifecycle,
@@ -89,6 +92,33 @@ impl Controller {
 /// node), at this path as the node sees it.
 pub type RemoveVolume = Arc<dyn Fn(Option<&str>, &str) -> io::Result<()> + Send + Sync>;
 
+/// How autoscalers go about it, where they do not say so themselves; the defaults are Kubernetes' own.
+#[derive(Clone, Copy, Debug)]
+pub struct HorizontalSettings {
+    /// How often each looks.
+    pub sync_period: Duration,
+    /// How long a higher recommendation keeps pods from going.
+    pub downscale_stabilization: Duration,
+    /// How far usage may be from its target without anything being done.
+    pub tolerance: f64,
+    /// How long after its start a pod's processor time counts only while it is ready.
+    pub cpu_initialization_period: Duration,
+    /// How long after its start a pod that is not ready counts as one that never was.
+    pub initial_readiness_delay: Duration,
+}
+
+impl Default for HorizontalSettings {
+    fn default() -> Self {
+        Self {
+            sync_period: Duration::from_secs(15),
+            downscale_stabilization: Duration::from_secs(300),
+            tolerance: 0.1,
+            cpu_initialization_period: Duration::from_secs(300),
+            initial_readiness_delay: Duration::from_secs(30),
+        }
+    }
+}
+
 /// What whoever starts the controllers decides.
 #[derive(Clone)]
 pub struct Settings {
@@ -105,6 +135,8 @@ pub struct Settings {
     pub node_grace: Duration,
     /// How long a node may be unknown before the pods bound to it go.
     pub vanished_node_grace: Duration,
+    /// How autoscalers go about it.
+    pub horizontal: HorizontalSettings,
 }
 
 impl Default for Settings {
@@ -116,6 +148,7 @@ impl Default for Settings {
             remove_volume: None,
             node_grace: Duration::from_secs(50),
             vanished_node_grace: Duration::from_secs(40),
+            horizontal: HorizontalSettings::default(),
         }
     }
 }
@@ -138,6 +171,7 @@ impl fmt::Debug for Settings {
             .field("volume_directory", &self.volume_directory)
             .field("node_grace", &self.node_grace)
             .field("vanished_node_grace", &self.vanished_node_grace)
+            .field("horizontal", &self.horizontal)
             .finish_non_exhaustive()
     }
 }

@@ -19,7 +19,7 @@ use tokio::{
 
 use crate::support::{create, images, phase, until, within};
 
-async fn start(nodes: u8, programs: Programs) -> Cluster {
+pub(crate) async fn start(nodes: u8, programs: Programs) -> Cluster {
     let builder = Cluster::builder().images(images()).nodes(nodes);
     let cluster = builder.model(programs).start().await.unwrap();
     let accounts = within::<ServiceAccount>(&cluster, "default");
