@@ -188,6 +188,8 @@ impl Session {
             ])
             .args(["--default-character-set=utf8mb4", "--connect-timeout=10"])
             .arg("--max-allowed-packet=1G")
+            // A session that connects anew by itself has lost its lock and its `sql_mode`.
+            .arg("--skip-reconnect")
             .args(options)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -250,10 +252,7 @@ impl Session {
             if length == 0 {
                 break;
             }
-            let input = self
-                .input
-                .as_mut()
-                .expect("the input is open until the session ends");
+            let input = self.input().map_err(FeedError::Client)?;
             if input.write_all(&buffer[..length]).is_err() {
                 return Err(FeedError::Client(self.ended()));
             }
@@ -271,15 +270,17 @@ impl Session {
         } else {
             format!("{statement};\nSELECT '{}';\n", self.marker())
         };
-        let input = self
-            .input
-            .as_mut()
-            .expect("the input is open until the session ends");
+        let input = self.input()?;
         let sent = input
             .write_all(text.as_bytes())
             .and_then(|()| input.flush());
         // A write fails only when the client has gone: what it said last is the cause.
         sent.map_err(|_| self.ended())
+    }
+
+    fn input(&mut self) -> Result<&mut ChildStdin, ClientError> {
+        let ended = || ClientError::Ended("with an error before this".to_owned());
+        self.input.as_mut().ok_or_else(ended)
     }
 
     fn marker(&self) -> String {
@@ -294,7 +295,12 @@ impl Session {
                 Ok(line) if line == marker => return Ok(rows),
                 Ok(line) => rows.push(line.split('\t').map(sql::unescape_batch).collect()),
                 Err(RecvTimeoutError::Timeout) => return Err(ClientError::Silent),
-                Err(RecvTimeoutError::Disconnected) => return Err(self.ended()),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(match self.ended() {
+                        ClientError::Server { code, message } => caused(code, message, &rows),
+                        error => error,
+                    });
+                }
             }
         }
     }
@@ -343,9 +349,11 @@ pub(crate) fn read_all(mut stream: impl Read) -> String {
 /// Finds `ERROR 1045 (28000): …` (client) or `Got error: 1045: …` (dump) in what a program wrote.
 pub(crate) fn error_in(text: &str) -> Option<ClientError> {
     text.lines().find_map(|line| {
-        let (_, rest) = line
-            .split_once("ERROR ")
-            .or_else(|| line.split_once("rror: "))?;
+        // The clients repeat a statement that failed, and there may be anything in its literals.
+        let rest = line.strip_prefix("ERROR ").or_else(|| {
+            let (before, rest) = line.split_once("rror: ")?;
+            (!before.contains('\'')).then_some(rest)
+        })?;
         let digits = rest
             .find(|character: char| !character.is_ascii_digit())
             .unwrap_or(rest.len());
@@ -358,9 +366,57 @@ pub(crate) fn error_in(text: &str) -> Option<ClientError> {
     })
 }
 
+/// An error with what `--show-warnings` said before it: `Error (Code 1819): Your password does not …` is why,
+/// and `Warning (Code 1819): …` says more of it.
+fn caused(code: u32, message: String, warnings: &[Row]) -> ClientError {
+    let told = |kind: &'static str| {
+        warnings.iter().filter_map(move |row| {
+            let rest = row.first()?.strip_prefix(kind)?.strip_prefix(" (Code ")?;
+            let (code, text) = rest.split_once("): ")?;
+            Some((code.parse::<u32>().ok()?, text.to_owned()))
+        })
+    };
+    let Some((cause, why)) = told("Error").find(|(cause, _)| *cause != code) else {
+        return ClientError::Server { code, message };
+    };
+    let more = told("Warning").filter(|(code, _)| *code == cause);
+    let parts: Vec<String> = [message, why]
+        .into_iter()
+        .chain(more.map(|(_, text)| text))
+        .collect();
+    ClientError::Server {
+        code: cause,
+        message: parts.join(": "),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_password_that_looks_like_an_error_is_none() {
+        let text = "--------------\nALTER USER a IDENTIFIED BY 'ERROR 7: my rror: 8: secret'\n--------------\n\n\
+            ERROR 1396 (HY000) at line 3: Operation ALTER USER failed for 'a'\n";
+        let error = error_in(text).unwrap().to_string();
+        assert_eq!(error, "ERROR 1396: Operation ALTER USER failed for 'a'");
+    }
+
+    #[test]
+    fn the_cause_of_an_error_is_what_the_warnings_before_it_say() {
+        let rows = [
+            "Warning (Code 1819): simple_password_check: Too short password (< 8)",
+            "Error (Code 1819): Your password does not satisfy the current policy requirements",
+        ]
+        .map(|line| vec![line.to_owned()]);
+        assert_eq!(
+            caused(1396, "failed for 'a'".to_owned(), &rows).to_string(),
+            "ERROR 1819: failed for 'a': Your password does not satisfy the current policy requirements: \
+             simple_password_check: Too short password (< 8)"
+        );
+        let unchanged = caused(1396, "failed".to_owned(), &[]);
+        assert_eq!(unchanged.to_string(), "ERROR 1396: failed");
+    }
 
     #[test]
     fn an_error_of_the_server_is_found_among_warnings() {

@@ -1,8 +1,9 @@
 //! Root's password: all of root's accounts at once, verified from outside.
 //!
 //! Working as the operator's account, the flow needs to know no old password, and repeating it changes
-//! nothing. Statements: `ALTER USER 'root'@'…' IDENTIFIED BY '…', …`, and on MySQL 8 and later
-//! `… DISCARD OLD PASSWORD` for accounts that keep a second one.
+//! nothing. [`roots`] has the statements.
+
+mod roots;
 
 use crate::arguments::{Job, Password};
 use crate::client::{ClientError, Session};
@@ -13,6 +14,8 @@ use crate::sql;
 
 /// The server's password policy refused it (`ER_NOT_VALID_PASSWORD`).
 const REJECTED: u32 = 1819;
+/// It was used before, and may not be again (`ER_CREDENTIALS_CONTRADICT_TO_HISTORY`).
+const USED_BEFORE: u32 = 3638;
 /// What every MySQL since 8.0 knows.
 const CURRENT_PLUGIN: &str = "caching_sha2_password";
 
@@ -41,9 +44,41 @@ fn holds(server: &Server, job: &Job) -> Result<bool, Failure> {
 /// Sets the password and proves that it holds.
 pub fn apply(server: &mut Server, job: &Job) -> Result<(), Failure> {
     let wanted = job.needed_credential("root-password")?;
-    let failed = |error: &ClientError| match error {
+    let failed = |error: &ClientError| not_set(job, error);
+    let hosts = roots::hosts(&mut server.session).map_err(|error| failed(&error))?;
+    if hosts.is_empty() {
+        return Err(Failure::permanent(
+            "RootAccountMissing",
+            format!(
+                "the server of {} has no account named root; make 'root'@'localhost' and 'root'@'%'",
+                job.instance
+            ),
+        ));
+    }
+    match roots::set(server, job, &hosts, &wanted) {
+        Ok(()) => {}
+        // A history that lets no password be used twice refuses the one that is there. MySQL changes all
+        // accounts or none, so that it holds for one says that it holds.
+        Err(roots::SetError::Server(ClientError::Server {
+            code: USED_BEFORE, ..
+        })) if holds(server, job)? => server.connect_again(job)?,
+        Err(roots::SetError::Server(error)) => return Err(failed(&error)),
+        Err(roots::SetError::Unusable(error)) => {
+            return Err(Failure::permanent("PasswordUnusable", error.to_string()));
+        }
+    }
+    roots::discard_second_passwords(server).map_err(|error| failed(&error))?;
+    if hosts.iter().any(|host| host == roots::ANYWHERE) {
+        verify(server, job, &wanted)?;
+    }
+    Ok(())
+}
+
+/// Why the password was not set.
+fn not_set(job: &Job, error: &ClientError) -> Failure {
+    match error {
         ClientError::Server {
-            code: REJECTED,
+            code: REJECTED | USED_BEFORE,
             message,
         } => Failure::permanent(
             "PasswordRejected",
@@ -56,42 +91,12 @@ pub fn apply(server: &mut Server, job: &Job) -> Result<(), Failure> {
         error => Failure::retry(
             "PasswordNotApplied",
             format!(
-                "root's password could not be set on {}: {}",
+                "root's password could not be set on {}, where the earlier one stays valid until it can: {}",
                 job.host,
                 error.full_text()
             ),
         ),
-    };
-    let hosts = root_hosts(&mut server.session).map_err(|error| failed(&error))?;
-    if hosts.is_empty() {
-        return Err(Failure::permanent(
-            "RootAccountMissing",
-            format!(
-                "the server of {} has no account named root; make 'root'@'localhost' and 'root'@'%'",
-                job.instance
-            ),
-        ));
     }
-    let literal = sql::literal(&wanted)
-        .map_err(|error| Failure::permanent("PasswordUnusable", error.to_string()))?;
-    let accounts = hosts
-        .iter()
-        .map(|host| sql::account("root", host))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| Failure::permanent("RootAccountUnusable", error.to_string()))?;
-    let parts: Vec<String> = accounts
-        .iter()
-        .map(|account| format!("{account} IDENTIFIED BY {literal}"))
-        .collect();
-    server
-        .session
-        .execute(&format!("ALTER USER {}", parts.join(", ")))
-        .map_err(|error| failed(&error))?;
-    discard_second_passwords(server).map_err(|error| failed(&error))?;
-    if hosts.iter().any(|host| opens_to_others(host)) {
-        verify(server, job, &wanted)?;
-    }
-    Ok(())
 }
 
 /// Gives root and the operator a kind of password that later versions know: MySQL 8.4 does not let accounts in
@@ -133,35 +138,6 @@ pub fn modernise(server: &mut Server, job: &Job) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-fn root_hosts(session: &mut Session) -> Result<Vec<String>, ClientError> {
-    let rows = session.query("SELECT Host FROM mysql.user WHERE User = 'root' ORDER BY Host")?;
-    Ok(rows.into_iter().flatten().collect())
-}
-
-/// With a second password left valid, "the old password is refused" would not hold.
-fn discard_second_passwords(server: &mut Server) -> Result<(), ClientError> {
-    if server.facts.flavour != Flavour::MySql || server.facts.number() < (8, 0, 14) {
-        return Ok(());
-    }
-    let hosts = server.session.query(
-        "SELECT Host FROM mysql.user WHERE User = 'root' \
-         AND JSON_CONTAINS_PATH(User_attributes, 'one', '$.additional_password')",
-    )?;
-    for host in hosts.into_iter().flatten() {
-        let account = crate::sql::account("root", &host)
-            .map_err(|error| ClientError::Ended(error.to_string()))?;
-        server
-            .session
-            .execute(&format!("ALTER USER {account} DISCARD OLD PASSWORD"))?;
-    }
-    Ok(())
-}
-
-/// A host pattern that can match the pod this runs in.
-fn opens_to_others(host: &str) -> bool {
-    host == "%"
 }
 
 fn verify(server: &Server, job: &Job, wanted: &str) -> Result<(), Failure> {

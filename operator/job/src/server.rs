@@ -131,6 +131,14 @@ impl Server {
         Session::open(&self.tools, &self.login, &job.work)
     }
 
+    /// Goes on after an error, which ends a session and with it the lock.
+    pub fn connect_again(&mut self, job: &Job) -> Result<(), Failure> {
+        self.session = self
+            .another_session(job)
+            .map_err(|error| unavailable(job, &error.full_text()))?;
+        self.take_lock(job)
+    }
+
     /// No two operations on one server, whatever started them.
     fn take_lock(&mut self, job: &Job) -> Result<(), Failure> {
         let taken = self

@@ -112,3 +112,18 @@ fn a_rejected_password_is_permanent_and_says_so() {
     let failure = password::password(&server.password("p")).unwrap_err();
     assert_eq!((failure.retry, failure.reason), (false, "PasswordRejected"));
 }
+
+#[test]
+fn where_no_password_may_be_used_twice_the_one_that_holds_is_no_failure() {
+    let server = Server::start();
+    server.sql("SET GLOBAL password_history = 3");
+    for id in ["p", "again"] {
+        password::password(&server.password(id)).unwrap();
+    }
+    server.credential("root-password", "another");
+    password::password(&server.password("another")).unwrap();
+    server.credential("root-password", "otuspassword");
+    let failure = password::password(&server.password("back")).unwrap_err();
+    assert_eq!((failure.retry, failure.reason), (false, "PasswordRejected"));
+    assert!(server.sql_as("root", "another", "SELECT 1").is_ok());
+}
