@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::api::storage::v1::StorageClass;
 use kube::{Resource, ResourceExt as _};
 
 use crate::controller::observe::Observed;
@@ -20,7 +21,7 @@ use crate::names::{self, Instance};
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How long a Secret is taken to be as it was: the events of one change come within this time.
 pub const SECRET_HOLDS: Duration = Duration::from_secs(5);
-/// How long a namespace is taken to be as it was, and how long anything is remembered.
+/// How long a namespace and a class are taken to be as they were, and how long anything is remembered.
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// A short memory; copies remember together.
@@ -31,6 +32,7 @@ pub struct Recent(Arc<Mutex<State>>);
 struct State {
     instances: HashMap<Instance, Entry>,
     namespaces: HashMap<String, (Instant, Namespace)>,
+    classes: HashMap<String, (Instant, Option<StorageClass>)>,
     swept: Option<Instant>,
 }
 
@@ -107,6 +109,12 @@ impl Recent {
         self.state().namespaces.insert(namespace.name_any(), known);
     }
 
+    /// The class of volumes as the cluster gave it, or that there is none of this name.
+    pub fn note_class(&self, name: &str, class: Option<&StorageClass>) {
+        let known = (Instant::now(), class.cloned());
+        self.state().classes.insert(name.to_owned(), known);
+    }
+
     /// The object is being removed: the watches need not show it.
     pub fn forget<K: Resource<DynamicType = ()>>(&self, instance: &Instance, object: &K) {
         if let Some(entry) = self.state().instances.get_mut(instance) {
@@ -131,6 +139,13 @@ impl Recent {
         let state = self.state();
         let (at, namespace) = state.namespaces.get(name)?;
         (at.elapsed() < LONGEST).then(|| namespace.clone())
+    }
+
+    /// The class of volumes, if it was read not long ago.
+    pub fn class(&self, name: &str) -> Option<Option<StorageClass>> {
+        let state = self.state();
+        let (at, class) = state.classes.get(name)?;
+        (at.elapsed() < LONGEST).then(|| class.clone())
     }
 
     /// Whether this view of the watches is as new as what is remembered. What it shows need not be remembered
@@ -171,6 +186,7 @@ impl State {
         self.swept = Some(Instant::now());
         let is_young = |at: &Instant| at.elapsed() < LONGEST;
         self.namespaces.retain(|_, (at, _)| is_young(at));
+        self.classes.retain(|_, (at, _)| is_young(at));
         self.instances.retain(|_, entry| {
             entry.versions.retain(|_, (_, at)| is_young(at));
             entry.secret.take_if(|(at, _)| !is_young(at));

@@ -164,12 +164,6 @@ pub async fn watched(
     let Some(mut observed) = cache.observed(instance) else {
         return Ok(Watched::Nothing);
     };
-    // Whether the class lets them grow, no watch tells.
-    if resource.spec.storage_class_name.is_some()
-        && is_growing(resource, [&observed.data_claim, &observed.backup_claim])
-    {
-        return Ok(Watched::Nothing);
-    }
     match hands.recent.lag(instance, resource, &observed) {
         Lag::None => {}
         Lag::Wait(left) => return Ok(Watched::Behind(left)),
@@ -179,12 +173,15 @@ pub async fn watched(
         client: &hands.client,
         instance,
     };
-    let (namespace, secret, password_secret) = futures::try_join!(
+    let claims = [&observed.data_claim, &observed.backup_claim];
+    let (namespace, secret, password_secret, class) = futures::try_join!(
         reader.recent_namespace(&hands.recent),
         reader.recent_secret(&hands.recent),
         reader.password_secret(resource),
+        reader.recent_class_of_growing(&hands.recent, resource, claims),
     )?;
     observed.namespace = namespace;
+    observed.storage_class = class;
     (observed.secret, observed.secret_is_remembered) = secret;
     observed.password_secret = password_secret;
     if !resource.finalizers().is_empty() {
@@ -369,12 +366,29 @@ impl Reader<'_> {
         resource: &MySQL,
         claims: [&Option<PersistentVolumeClaim>; 2],
     ) -> Result<Option<StorageClass>, Error> {
-        match &resource.spec.storage_class_name {
-            Some(class) if is_growing(resource, claims) => {
-                self.cluster_wide("StorageClass", class.clone()).await
-            }
-            _ => Ok(None),
+        match class_of_growing(resource, claims) {
+            Some(class) => self.cluster_wide("StorageClass", class.to_owned()).await,
+            None => Ok(None),
         }
+    }
+
+    /// No watch tells whether the class lets them grow. That it does is then read from the cluster, by the hands
+    /// that let them; that it does not is no reason to read everything.
+    async fn recent_class_of_growing(
+        &self,
+        recent: &Recent,
+        resource: &MySQL,
+        claims: [&Option<PersistentVolumeClaim>; 2],
+    ) -> Result<Option<StorageClass>, Error> {
+        let Some(name) = class_of_growing(resource, claims) else {
+            return Ok(None);
+        };
+        if let Some(class) = recent.class(name) {
+            return Ok(class);
+        }
+        let class = self.cluster_wide("StorageClass", name.to_owned()).await?;
+        recent.note_class(name, class.as_ref());
+        Ok(class)
     }
 
     async fn pods(&self) -> Result<Vec<Pod>, Error> {
@@ -396,11 +410,15 @@ impl Reader<'_> {
     }
 }
 
-/// One of the claims asks for less than the spec.
-fn is_growing(resource: &MySQL, claims: [&Option<PersistentVolumeClaim>; 2]) -> bool {
+/// The class of volumes of which one asks for less than the spec.
+fn class_of_growing<'a>(
+    resource: &'a MySQL,
+    claims: [&Option<PersistentVolumeClaim>; 2],
+) -> Option<&'a str> {
     let wanted = &resource.spec.storage_size;
+    let class = resource.spec.storage_class_name.as_deref()?;
     let mut claims = claims.into_iter().flatten();
-    claims.any(|claim| is_small(claim, wanted))
+    claims.any(|claim| is_small(claim, wanted)).then_some(class)
 }
 
 /// The volume is for a claim of another namespace.
