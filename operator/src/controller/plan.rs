@@ -107,6 +107,15 @@ pub struct Failure {
     pub detail: String,
 }
 
+impl From<Trouble> for Failure {
+    fn from(trouble: Trouble) -> Self {
+        Self {
+            reason: trouble.reason,
+            detail: trouble.detail,
+        }
+    }
+}
+
 /// A thing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -448,4 +457,4 @@ pub fn failure_of(report: Option<Report>, why: &str) -> Failure {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

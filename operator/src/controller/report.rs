@@ -7,6 +7,7 @@
 mod deletion;
 mod describe;
 mod news;
+mod retried;
 mod upkeep;
 
 use jiff::Timestamp;
@@ -201,3 +202,6 @@ async fn publish(
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -175,10 +175,7 @@ fn failed_attempt(pods: &[&Pod]) -> Option<Failure> {
         failed
             .iter()
             .find_map(|pod| trouble::of_pod(pod))
-            .map(|trouble| Failure {
-                reason: trouble.reason,
-                detail: trouble.detail,
-            })
+            .map(Failure::from)
     };
     reported
         .filter(|failure| !failure.reason.is_empty())

@@ -255,8 +255,17 @@ fn fill(view: View<'_>, plan: &mut Plan) -> Option<State> {
         }
         JobState::Going => restoring(view.server_trouble()),
         JobState::Running {
-            identity, trouble, ..
-        } if is_ours(&identity) => restoring(view.server_trouble().or(trouble)),
+            identity,
+            trouble,
+            failed,
+        } if is_ours(&identity) => {
+            let trouble = view.server_trouble().or(trouble);
+            match failed {
+                // The Job tries again by itself, for the server may come; what is in its way is the cause.
+                Some(failure) => Some(State::RestoreFailed(trouble.map_or(failure, Failure::from))),
+                None => restoring(trouble),
+            }
+        }
         JobState::Succeeded {
             identity,
             report: Some(report),
@@ -275,7 +284,8 @@ fn fill(view: View<'_>, plan: &mut Plan) -> Option<State> {
             ended,
             why,
         } if is_ours(&identity) => {
-            let failure = failure_of(report, &why);
+            let cause = view.server_trouble().map(Failure::from);
+            let failure = cause.unwrap_or_else(|| failure_of(report, &why));
             retry(view, plan, JobKind::Restore, ended);
             Some(State::RestoreFailed(failure))
         }
@@ -343,10 +353,7 @@ fn keep(view: View<'_>, plan: &mut Plan) {
                 upgrading.unwrap_or(State::Ready)
             } else {
                 match view.server_trouble() {
-                    Some(trouble) if is_final(&trouble) => State::ServerFailed(Failure {
-                        reason: trouble.reason,
-                        detail: trouble.detail,
-                    }),
+                    Some(trouble) if is_final(&trouble) => State::ServerFailed(trouble.into()),
                     trouble => State::Starting { trouble },
                 }
             }
@@ -371,13 +378,18 @@ fn sync_password(view: View<'_>, plan: &mut Plan) -> Option<PasswordStep> {
         JobState::Absent => plan.steps.push(Step::Start(JobKind::Password)),
         JobState::Going => {}
         JobState::Running {
-            identity, trouble, ..
+            identity,
+            trouble,
+            failed,
         } => {
             // One that sets an earlier password is left to end: two at a time could end in either.
             if identity.instance_uid != view.validated.uid {
                 plan.steps.push(Step::RemoveJob(JobKind::Password));
             }
-            return Some(PasswordStep::Running(trouble));
+            return Some(match failed.filter(|_| is_current(&identity)) {
+                Some(failure) => PasswordStep::Failed(trouble.map_or(failure, Failure::from)),
+                None => PasswordStep::Running(trouble),
+            });
         }
         JobState::Succeeded { identity, .. } if is_current(&identity) => {
             plan.ledger.confirm(desired);

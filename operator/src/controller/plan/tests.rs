@@ -6,7 +6,7 @@ use crate::controller::observe::Observed;
 use crate::crd::MySQL;
 use crate::ledger::{Ledger, Restored};
 
-pub(super) const CHILDREN: &str = "
+pub(in crate::controller) const CHILDREN: &str = "
 kind: PersistentVolumeClaim
 metadata:
   name: shop-db-pvc
@@ -25,13 +25,13 @@ metadata: {name: shop-db-1, labels: {app: shop-db}}
 status: {conditions: [{type: Ready, status: 'True'}, {type: otus.homework/restored, status: 'True'}]}
 ";
 
-pub(super) fn alive() -> MySQL {
+pub(in crate::controller) fn alive() -> MySQL {
     resource(|resource| {
         resource.metadata.finalizers = Some(vec!["otus.homework/final-backup".to_owned()]);
     })
 }
 
-pub(super) fn dying() -> MySQL {
+pub(in crate::controller) fn dying() -> MySQL {
     resource(|resource| {
         resource.metadata.finalizers = Some(vec!["otus.homework/final-backup".to_owned()]);
         resource.metadata.deletion_timestamp =
@@ -39,7 +39,7 @@ pub(super) fn dying() -> MySQL {
     })
 }
 
-pub(super) fn filled(ledger: &mut Ledger) {
+pub(in crate::controller) fn filled(ledger: &mut Ledger) {
     ledger.record.restored = Some(Restored {
         operation: "restore-1".into(),
         generation: None,
@@ -52,13 +52,19 @@ pub(super) fn filled(ledger: &mut Ledger) {
 }
 
 /// An instance that has its rows and its password, with further objects.
-pub(super) fn running(resource: &MySQL, more: &str) -> Observed {
+pub(in crate::controller) fn running(resource: &MySQL, more: &str) -> Observed {
     let mut observed = observed(&format!("{CHILDREN}\n---\n{more}"));
     store(&mut observed, resource, filled);
     observed
 }
 
-pub(super) fn job(name: &str, uid: &str, operation: &str, ended: &str, message: &str) -> String {
+pub(in crate::controller) fn job(
+    name: &str,
+    uid: &str,
+    operation: &str,
+    ended: &str,
+    message: &str,
+) -> String {
     let conditions = match ended {
         "" => String::new(),
         type_ => format!(
@@ -90,12 +96,12 @@ status:
     )
 }
 
-pub(super) const UID: &str = "11111111-2222";
-pub(super) const REFUSED: &str = r#"{"op":"backup","opId":"x","result":"refused","reason":"DatabaseMissing","detail":"no database"}"#;
-pub(super) const DONE: &str = r#"{"op":"restore","opId":"x","result":"no-backup","reason":"NoBackup","server":"mysql 9.7.4"}"#;
+pub(in crate::controller) const UID: &str = "11111111-2222";
+pub(in crate::controller) const REFUSED: &str = r#"{"op":"backup","opId":"x","result":"refused","reason":"DatabaseMissing","detail":"no database"}"#;
+pub(in crate::controller) const DONE: &str = r#"{"op":"restore","opId":"x","result":"no-backup","reason":"NoBackup","server":"mysql 9.7.4"}"#;
 
 /// The operation that fills the instance.
-pub(super) fn filling() -> String {
+pub(in crate::controller) fn filling() -> String {
     let observed = observed("");
     let validated = crate::controller::fixtures::validated(&alive(), &observed).unwrap();
     super::create::restore_operation(&validated)

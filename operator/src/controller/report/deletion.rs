@@ -24,10 +24,7 @@ pub(super) fn as_told<'a>(before: &MySQLStatus, state: &'a State) -> Cow<'a, Sta
     let failure = match state {
         State::BackingUp {
             trouble: Some(trouble),
-        } => Some(Failure {
-            reason: trouble.reason.clone(),
-            detail: trouble.detail.clone(),
-        }),
+        } => Some(trouble.clone().into()),
         State::BackingUp { trouble: None } | State::ClearingJobs => {
             before.condition(FINAL_BACKUP).map(|told| Failure {
                 reason: told.reason.clone(),

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{deletion, upkeep};
+use super::{deletion, retried, upkeep};
 use crate::controller::plan::upkeep::{Progress, Task};
 use crate::controller::plan::{Failure, Plan, State};
 use crate::controller::trouble::Trouble;
@@ -17,6 +17,8 @@ pub(super) const RESTORED: &str = "Restored";
 /// Whether root has the password of the spec.
 pub(super) const PASSWORD_SYNCED: &str = "PasswordSynced";
 
+/// The reason of what has not been done, and has not failed.
+pub(super) const NOT_YET: &str = "NotYet";
 /// The reason while the server starts and nothing is wrong.
 pub(super) const STARTING: &str = "Starting";
 
@@ -37,7 +39,8 @@ pub fn status(
 ) -> MySQLStatus {
     let record = &plan.ledger.record;
     let mut after = before.clone();
-    let state = deletion::as_told(before, &plan.state);
+    let told = retried::as_told(before, generation, plan);
+    let state = deletion::as_told(before, &told);
     let summary = summary(&state);
     after.phase = Some(summary.phase);
     after.observed_generation = generation;
@@ -61,8 +64,8 @@ pub fn status(
     upkeep::facts(&mut after, validated, plan, now);
     let mut conditions = vec![
         (READY, Some(summary.ready), summary.reason, summary.message),
-        restored(plan),
-        password_synced(validated, plan),
+        restored(plan, &state),
+        password_synced(validated, plan, &state),
     ];
     conditions.extend(upkeep::conditions(before, validated, plan));
     conditions.extend(deletion::final_backup(validated, plan, &state));
@@ -252,7 +255,7 @@ fn summary(state: &State) -> Summary {
 /// Type, whether it holds, reason, message.
 pub(super) type Said = (&'static str, Option<bool>, String, String);
 
-fn restored(plan: &Plan) -> Said {
+fn restored(plan: &Plan, state: &State) -> Said {
     if let Some(restored) = &plan.ledger.record.restored {
         let message = match &restored.generation {
             Some(generation) if restored.detail.is_empty() => {
@@ -263,7 +266,7 @@ fn restored(plan: &Plan) -> Said {
         };
         return (RESTORED, Some(true), restored.reason.clone(), message);
     }
-    if let State::RestoreFailed(failure) = &plan.state {
+    if let State::RestoreFailed(failure) = state {
         return (
             RESTORED,
             Some(false),
@@ -274,12 +277,12 @@ fn restored(plan: &Plan) -> Said {
     (
         RESTORED,
         Some(false),
-        "NotYet".to_owned(),
+        NOT_YET.to_owned(),
         "the instance has not been filled".to_owned(),
     )
 }
 
-fn password_synced(validated: &Validated, plan: &Plan) -> Said {
+fn password_synced(validated: &Validated, plan: &Plan, state: &State) -> Said {
     let said = |holds, reason: &str, message: &str| {
         (
             PASSWORD_SYNCED,
@@ -301,7 +304,7 @@ fn password_synced(validated: &Validated, plan: &Plan) -> Said {
     if plan.ledger.is_synced() {
         return said(true, "Applied", "root has the password of the spec");
     }
-    match &plan.state {
+    match state {
         State::PasswordFailed { failure, .. } => said(false, &failure.reason, &failure.detail),
         State::SyncingPassword {
             trouble: Some(trouble),
@@ -324,7 +327,7 @@ fn password_synced(validated: &Validated, plan: &Plan) -> Said {
         | State::Removing { .. }
         | State::Releasing => said(
             false,
-            "NotYet",
+            NOT_YET,
             "root does not have the password of the spec yet",
         ),
     }
