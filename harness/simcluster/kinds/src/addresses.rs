@@ -52,6 +52,22 @@ pub(crate) fn range_complaint(text: &str) -> Option<&'static str> {
     }
 }
 
+/// An address, also one whose numbers begin with zeros, or of version 4 in one of version 6.
+pub(crate) fn sloppy(text: &str) -> Option<IpAddr> {
+    let address = text.parse().or_else(|_| without_zeros(text).parse());
+    address.ok().map(|address: IpAddr| address.to_canonical())
+}
+
+/// What is wrong with an address that must be in the one right form.
+pub(crate) fn strict_complaint(text: &str) -> Option<String> {
+    let form = |address: IpAddr| format!("must be in canonical form (\"{address}\")");
+    match (complaint(text), text.parse::<IpAddr>()) {
+        (Some(why), _) => Some(why.to_owned()),
+        (None, Ok(address)) if address.to_string() != text => Some(form(address)),
+        _ => None,
+    }
+}
+
 fn is_mapped(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(address) if address.to_ipv4_mapped().is_some())
 }

@@ -5,9 +5,10 @@ use serde_json::{Value, json};
 use simcluster_machinery::field::{Error, Path};
 use simcluster_machinery::name;
 
+use crate::addresses::{complaint, strict_complaint};
 use crate::checks::{immutable, one_of, required_one_of};
 use crate::endpoints::{first_few, validate_address};
-use crate::meta::complain;
+use crate::meta::{complain, validate_labels};
 use crate::read::{Fill, Read, text_or};
 use crate::rules::KindRules;
 use crate::table::{self, AGE, Column, NAME, Row};
@@ -16,6 +17,8 @@ use crate::warnings::ip;
 const MAX_ENDPOINTS: usize = 1000;
 const MAX_ADDRESSES: usize = 100;
 const MAX_HINTS: usize = 8;
+const MAX_PORTS: usize = 20_000;
+const MAX_TOPOLOGY: usize = 16;
 
 pub(crate) struct EndpointSlice;
 
@@ -32,11 +35,11 @@ impl KindRules for EndpointSlice {
     }
 
     fn validate_create(&self, slice: &Value) -> Vec<Error> {
-        validate(slice, &[])
+        validate(slice, None)
     }
 
     fn validate_update(&self, new: &Value, old: &Value) -> Vec<Error> {
-        let mut errors = validate(new, old.list("endpoints"));
+        let mut errors = validate(new, Some(old));
         immutable(new, old, &["addressType"], &Path::root(), &mut errors);
         errors
     }
@@ -97,30 +100,24 @@ impl KindRules for EndpointSlice {
     }
 }
 
-/// A whole slice; endpoints that are `known` are not looked at again.
-fn validate(slice: &Value, known: &[Value]) -> Vec<Error> {
+/// A whole slice; endpoints that were there before may stay as they are.
+fn validate(slice: &Value, old: Option<&Value>) -> Vec<Error> {
     let mut errors = Vec::new();
     let types = ["FQDN", "IPv4", "IPv6"];
     required_one_of(slice, "addressType", &types, &Path::root(), &mut errors);
-    let endpoints = slice.list("endpoints");
-    if endpoints.len() > MAX_ENDPOINTS {
-        let path = Path::new("endpoints");
-        errors.push(Error::too_many(&path, endpoints.len(), MAX_ENDPOINTS));
+    validate_ports(slice.list("ports"), &mut errors);
+    let (endpoints, path) = (slice.list("endpoints"), Path::new("endpoints"));
+    if old.is_some_and(|old| old.list("endpoints") == endpoints) {
+        return errors;
     }
-    let looked_at = if endpoints.len() > MAX_ENDPOINTS {
-        0
-    } else {
-        MAX_ENDPOINTS
-    };
-    for (index, endpoint) in endpoints.iter().take(looked_at).enumerate() {
-        // What was there before may stay.
-        if known.contains(endpoint) {
-            continue;
-        }
-        let path = Path::new("endpoints").index(index);
+    if endpoints.len() > MAX_ENDPOINTS {
+        errors.push(Error::too_many(&path, endpoints.len(), MAX_ENDPOINTS));
+        return errors;
+    }
+    for (index, endpoint) in endpoints.iter().enumerate() {
+        let path = path.index(index);
         validate_endpoint(endpoint, slice.text("addressType"), &path, &mut errors);
     }
-    validate_ports(slice.list("ports"), &mut errors);
     errors
 }
 
@@ -141,36 +138,46 @@ fn validate_endpoint(endpoint: &Value, address_type: &str, path: &Path, errors: 
     }
     for (index, address) in addresses.into_iter().enumerate() {
         let path = list.index(index);
-        if address_type == "FQDN" {
-            validate_domain(address, &path, errors);
+        let (why, wrong_family) = match address_type {
+            "FQDN" => {
+                validate_domain(address, &path, errors);
+                continue;
+            }
+            "IPv4" => (
+                complaint(address).map(str::to_owned),
+                address.contains(':').then_some("must be an IPv4 address"),
+            ),
+            "IPv6" => (
+                strict_complaint(address),
+                (!address.contains(':')).then_some("must be an IPv6 address"),
+            ),
+            _ => continue,
+        };
+        if let Some(why) = why {
+            errors.push(Error::invalid(&path, address, why));
             continue;
         }
-        let before = errors.len();
-        validate_address(address, &path, errors);
-        let wrong_family = match address_type {
-            "IPv4" => address.contains(':').then_some("must be an IPv4 address"),
-            "IPv6" => (!address.contains(':')).then_some("must be an IPv6 address"),
-            _ => None,
-        };
-        if let Some(detail) = wrong_family.filter(|_| errors.len() == before) {
-            errors.push(Error::invalid(&path, address, detail));
+        if let Some(detail) = wrong_family {
+            // The server names the list and not the address.
+            errors.push(Error::invalid(&list, address, detail));
         }
+        validate_address(address, &path, errors);
     }
-    let node = endpoint.text("nodeName");
-    if !node.is_empty() {
+    if let Some(node) = endpoint.at("nodeName").and_then(Value::as_str) {
         let complaints = name::dns1123_subdomain(node);
         complain(errors, &path.child("nodeName"), node, complaints);
     }
-    validate_hints(endpoint, path, errors);
-    let host = endpoint.text("hostname");
-    if !host.is_empty() {
-        complain(
-            errors,
-            &path.child("hostname"),
-            host,
-            name::dns1123_label(host),
-        );
+    let topology = path.child("deprecatedTopology");
+    let labels = endpoint.map("deprecatedTopology").count();
+    if labels > MAX_TOPOLOGY {
+        errors.push(Error::too_many(&topology, labels, MAX_TOPOLOGY));
     }
+    validate_labels(endpoint, "deprecatedTopology", &topology, errors);
+    if let Some(host) = endpoint.at("hostname").and_then(Value::as_str) {
+        let complaints = name::dns1123_label(host);
+        complain(errors, &path.child("hostname"), host, complaints);
+    }
+    validate_hints(endpoint, path, errors);
 }
 
 /// A name of a host with its domain.
@@ -198,7 +205,7 @@ fn validate_hints(endpoint: &Value, path: &Path, errors: &mut Vec<Error>) {
         let hints = endpoint.list(&format!("hints.{list}"));
         if hints.len() > MAX_HINTS {
             errors.push(Error::too_many(&path, hints.len(), MAX_HINTS));
-            continue;
+            return;
         }
         for (index, hint) in hints.iter().enumerate() {
             let place = path.index(index).child("name");
@@ -217,6 +224,10 @@ fn validate_hints(endpoint: &Value, path: &Path, errors: &mut Vec<Error>) {
 }
 
 fn validate_ports(ports: &[Value], errors: &mut Vec<Error>) {
+    if ports.len() > MAX_PORTS {
+        errors.push(Error::too_many(&Path::new("ports"), ports.len(), MAX_PORTS));
+        return;
+    }
     let mut names = std::collections::BTreeSet::new();
     for (index, port) in ports.iter().enumerate() {
         let path = Path::new("ports").index(index);
@@ -233,8 +244,7 @@ fn validate_ports(ports: &[Value], errors: &mut Vec<Error>) {
             errors.push(Error::duplicate(&path.child("name"), own_name));
         }
         one_of(port, "protocol", &["SCTP", "TCP", "UDP"], &path, errors);
-        let protocol = port.text("appProtocol");
-        if !protocol.is_empty() {
+        if let Some(protocol) = port.at("appProtocol").and_then(Value::as_str) {
             let complaints = name::qualified_name(protocol);
             complain(errors, &path.child("appProtocol"), protocol, complaints);
         }

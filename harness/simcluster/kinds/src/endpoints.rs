@@ -1,6 +1,5 @@
 //! Endpoints.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
@@ -8,7 +7,7 @@ use serde_json::{Value, json};
 use simcluster_machinery::field::{Error, Path};
 use simcluster_machinery::name;
 
-use crate::addresses::complaint;
+use crate::addresses::{complaint, sloppy};
 use crate::checks::{port_number, required_one_of};
 use crate::meta::complain;
 use crate::read::{Fill, Read};
@@ -17,7 +16,6 @@ use crate::table::{self, AGE, Column, NAME, Row};
 use crate::warnings::ip;
 
 const SHOWN: usize = 3;
-const NO_ADDRESS: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
 
 pub(crate) struct Endpoints;
 
@@ -38,22 +36,12 @@ impl KindRules for Endpoints {
         errors
     }
 
+    /// What was there before may stay as it is.
     fn validate_update(&self, new: &Value, old: &Value) -> Vec<Error> {
-        let mut errors = self.validate_create(new);
-        let known: BTreeMap<&str, &str> = addresses(old)
-            .filter_map(|(_, one)| Some((one.text("ip"), one.at("nodeName")?.as_str()?)))
-            .collect();
-        for (path, address) in addresses(new) {
-            let (ip, node) = (address.text("ip"), address.text("nodeName"));
-            if let Some(before) = known.get(ip)
-                && !node.is_empty()
-                && node != *before
-            {
-                let detail = format!("Cannot change NodeName for {ip} to {node}");
-                errors.push(Error::forbidden(&path.child("nodeName"), detail));
-            }
+        if new.list("subsets") == old.list("subsets") {
+            return Vec::new();
         }
-        errors
+        self.validate_create(new)
     }
 
     fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
@@ -66,10 +54,6 @@ impl KindRules for Endpoints {
 
     fn deprecation(&self) -> Option<&'static str> {
         Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")
-    }
-
-    fn update_validates_whole_metadata(&self) -> bool {
-        false
     }
 
     fn columns(&self) -> &'static [Column] {
@@ -109,25 +93,20 @@ fn validate_subset(subset: &Value, path: &Path, errors: &mut Vec<Error>) {
     for list in ["addresses", "notReadyAddresses"] {
         for (index, address) in subset.list(list).iter().enumerate() {
             let path = path.child(list).index(index);
-            let before = errors.len();
             let ip = address.text("ip");
             if let Some(why) = complaint(ip) {
                 errors.push(Error::invalid(&path.child("ip"), ip, why));
-            }
-            let node = address.text("nodeName");
-            if !node.is_empty() {
-                let complaints = name::dns1123_subdomain(node);
-                complain(errors, &path.child("nodeName"), node, complaints);
             }
             let host = address.text("hostname");
             if !host.is_empty() {
                 let complaints = name::dns1123_label(host);
                 complain(errors, &path.child("hostname"), host, complaints);
             }
-            // Where an address leads is looked at only when all else is right.
-            if errors.len() == before {
-                validate_address(ip, &path.child("ip"), errors);
+            if let Some(node) = address.at("nodeName").and_then(Value::as_str) {
+                let complaints = name::dns1123_subdomain(node);
+                complain(errors, &path.child("nodeName"), node, complaints);
             }
+            validate_address(ip, &path.child("ip"), errors);
         }
     }
     let ports = subset.list("ports");
@@ -150,37 +129,43 @@ fn validate_subset(subset: &Value, path: &Path, errors: &mut Vec<Error>) {
             errors,
         );
         required_one_of(port, "protocol", &["SCTP", "TCP", "UDP"], &path, errors);
+        if let Some(protocol) = port.at("appProtocol").and_then(Value::as_str) {
+            let complaints = name::qualified_name(protocol);
+            complain(errors, &path.child("appProtocol"), protocol, complaints);
+        }
     }
 }
 
 /// An address that a client can be sent to: neither this machine nor nobody.
 pub(crate) fn validate_address(text: &str, path: &Path, errors: &mut Vec<Error>) {
-    let Ok(address) = text.parse::<IpAddr>() else {
-        errors.push(Error::invalid(path, text, NO_ADDRESS));
+    let Some(address) = sloppy(text) else {
+        let detail = "must be a valid IP address";
+        errors.push(Error::invalid(path, text, detail));
         return;
     };
+    let mut refuse = |detail: String| errors.push(Error::invalid(path, text, detail));
     if address.is_unspecified() {
-        errors.push(Error::invalid(
-            path,
-            text,
-            "may not be unspecified (0.0.0.0 or ::)",
-        ));
+        refuse(format!("may not be unspecified ({text})"));
     }
     if address.is_loopback() {
-        let detail = "may not be in the loopback range (127.0.0.0/8, ::1/128)";
-        errors.push(Error::invalid(path, text, detail));
+        refuse("may not be in the loopback range (127.0.0.0/8, ::1/128)".to_owned());
     }
-    let link_local = match address {
-        IpAddr::V4(address) => address.is_link_local(),
-        IpAddr::V6(address) => address.is_unicast_link_local(),
+    let (link_local, to_many) = match address {
+        IpAddr::V4(address) => (
+            address.is_link_local(),
+            address.octets().starts_with(&[224, 0, 0]),
+        ),
+        IpAddr::V6(address) => (
+            address.is_unicast_link_local(),
+            address.segments()[0] & 0xff0f == 0xff02,
+        ),
     };
     if link_local {
-        let detail = "may not be in the link-local range (169.254.0.0/16, fe80::/10)";
-        errors.push(Error::invalid(path, text, detail));
+        refuse("may not be in the link-local range (169.254.0.0/16, fe80::/10)".to_owned());
     }
-    if address.is_multicast() {
+    if to_many {
         let detail = "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)";
-        errors.push(Error::invalid(path, text, detail));
+        refuse(detail.to_owned());
     }
 }
 

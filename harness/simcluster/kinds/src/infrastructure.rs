@@ -41,13 +41,12 @@ fn driver_name(own: &str, path: &Path, errors: &mut Vec<Error>) {
 
 pub(crate) fn runtime_class(class: &Value) -> Vec<Error> {
     let mut errors = Vec::new();
-    let handler = class.text("handler");
-    complain(
-        &mut errors,
-        &Path::new("handler"),
-        handler,
-        name::dns1123_label(handler),
-    );
+    let (handler, path) = (class.text("handler"), Path::new("handler"));
+    if handler.is_empty() {
+        errors.push(Error::required(&path, ""));
+    } else {
+        complain(&mut errors, &path, handler, name::dns1123_label(handler));
+    }
     if let Some(overhead) = class.at("overhead.podFixed") {
         let limits = json!({"limits": overhead});
         errors.extend(validate_requirements(&limits, &Path::new("overhead")));
@@ -62,7 +61,7 @@ pub(crate) fn runtime_class(class: &Value) -> Vec<Error> {
 }
 
 pub(crate) fn runtime_class_update(new: &Value, old: &Value) -> Vec<Error> {
-    let mut errors = runtime_class(new);
+    let mut errors = Vec::new();
     immutable(new, old, &["handler"], &Path::root(), &mut errors);
     errors
 }

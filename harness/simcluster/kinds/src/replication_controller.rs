@@ -36,8 +36,9 @@ impl KindRules for ReplicationController {
     fn validate_create(&self, controller: &Value) -> Vec<Error> {
         let mut errors = Vec::new();
         let (spec, path) = (&controller["spec"], Path::new("spec"));
-        non_negative(spec, &["replicas", "minReadySeconds"], &path, &mut errors);
+        non_negative(spec, &["minReadySeconds"], &path, &mut errors);
         required(spec, "selector", &path, &mut errors);
+        non_negative(spec, &["replicas"], &path, &mut errors);
         let template_path = path.child("template");
         let Some(template) = spec.at("template") else {
             errors.push(Error::required(&template_path, ""));
@@ -59,6 +60,11 @@ impl KindRules for ReplicationController {
         if policy != "Always" {
             let place = template_path.child("spec").child("restartPolicy");
             errors.push(Error::not_supported(&place, policy, &["Always"]));
+        }
+        if template.at("spec.activeDeadlineSeconds").is_some() {
+            let place = template_path.child("spec").child("activeDeadlineSeconds");
+            let detail = "activeDeadlineSeconds in ReplicationController is not Supported";
+            errors.push(Error::forbidden(&place, detail));
         }
         errors
     }

@@ -1,7 +1,7 @@
 //! ServiceAccount.
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::read::Read;
 use crate::rules::KindRules;
@@ -29,14 +29,10 @@ impl KindRules for ServiceAccount {
     }
 
     fn columns(&self) -> &'static [Column] {
-        const { &[NAME, Column::text("Secrets"), AGE] }
+        const { &[NAME, AGE] }
     }
 
     fn row(&self, account: &Value, now: Timestamp) -> Row {
-        Row::new(vec![
-            table::name(account),
-            json!(account.list("secrets").len()),
-            table::age(account, now),
-        ])
+        Row::new(vec![table::name(account), table::age(account, now)])
     }
 }

@@ -6,6 +6,7 @@ use simcluster_machinery::field::{Error, Path};
 
 use crate::addresses;
 use crate::checks::{immutable, non_negative};
+use crate::flow_control;
 use crate::infrastructure;
 use crate::meta::NameRule;
 use crate::pod::{defaults, validation, warnings};
@@ -371,6 +372,9 @@ pub(crate) static FLOW_SCHEMA: Stored = Stored {
             schema.put("spec.matchingPrecedence", 1000);
         }
     },
+    check: flow_control::schema,
+    check_update: |new, _| flow_control::schema(new),
+    check_status: flow_control::status,
     status: Some(|| json!({})),
     generation: true,
     ..stored(
@@ -416,6 +420,9 @@ pub(crate) static PRIORITY_LEVEL: Stored = Stored {
             }
         }
     },
+    check: flow_control::level,
+    check_update: |new, _| flow_control::level(new),
+    check_status: flow_control::status,
     status: Some(|| json!({})),
     generation: true,
     ..stored(

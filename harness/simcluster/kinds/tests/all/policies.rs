@@ -329,3 +329,115 @@ fn an_attachment_is_held_to_its_limits_and_a_drivers_changes_are_counted() {
         ]
     );
 }
+
+#[test]
+fn a_flow_schema_names_its_level_and_whose_requests_it_is_for() {
+    let schema = |spec: &str| {
+        format!(
+            "{{apiVersion: flowcontrol.apiserver.k8s.io/v1, kind: FlowSchema, metadata: {{name: s}}, spec: {spec}}}"
+        )
+    };
+    assert_eq!(
+        refused(&schema(
+            "{matchingPrecedence: 1, distinguisherMethod: {type: Other}, rules: [{subjects: [{kind: User, group: {name: g}}], nonResourceRules: [{verbs: [see], nonResourceURLs: [/a*]}]}]}"
+        )),
+        [
+            "spec.matchingPrecedence: Invalid value: 1: only the schema named 'exempt' may have \
+             matchingPrecedence 1",
+            "spec.distinguisherMethod.type: Unsupported value: {\"Type\":\"Other\"}: supported values: \
+             \"ByNamespace\", \"ByUser\"",
+            "spec.priorityLevelConfiguration.name: Required value: must reference a priority level",
+            "spec.rules[0].subjects[0].user: Required value: user is required when subject kind is 'User'",
+            "spec.rules[0].subjects[0].group: Forbidden: group is forbidden when subject kind is not 'Group'",
+            "spec.rules[0].nonResourceRules[0].verbs: Unsupported value: [\"see\"]: supported values: \
+             \"create\", \"delete\", \"deletecollection\", \"get\", \"list\", \"patch\", \"proxy\", \
+             \"update\", \"watch\"",
+            "spec.rules[0].nonResourceRules[0].nonResourceURLs[0]: Invalid value: \"/a*\": wildcard can \
+             only do suffix matching",
+        ]
+    );
+    let good = created(&schema("{priorityLevelConfiguration: {name: p}}"));
+    assert_eq!(good["spec"]["matchingPrecedence"], 1000);
+    assert_eq!(
+        status_refused(
+            &good,
+            json!({"conditions": [{"type": "A"}, {"type": "A"}, {}]})
+        ),
+        [
+            "status.conditions[1].type: Duplicate value: \"A\"",
+            "status.conditions[2].type: Required value",
+        ]
+    );
+}
+
+#[test]
+fn a_priority_level_is_limited_in_a_way_that_can_be_dealt() {
+    let level = |spec: &str| {
+        format!(
+            "{{apiVersion: flowcontrol.apiserver.k8s.io/v1, kind: PriorityLevelConfiguration, metadata: {{name: p}}, spec: {spec}}}"
+        )
+    };
+    assert_eq!(
+        refused(&level(
+            "{type: Exempt, limited: {limitResponse: {type: Reject}}}"
+        )),
+        [
+            "spec.type: Invalid value: \"Exempt\": must be 'Exempt' if and only if `name` is 'exempt'",
+            "spec.limited: Forbidden: must be nil if the type is not Limited",
+        ]
+    );
+    assert_eq!(
+        refused(&level(
+            "{type: Limited, limited: {lendablePercent: 101, limitResponse: {type: Queue, queuing: {queues: 1024, handSize: 7}}}}"
+        )),
+        [
+            "spec.limited.limitResponse.queuing.handSize: Invalid value: 7: required entropy bits of \
+             deckSize 1024 and handSize 7 should not be greater than 60",
+            "spec.limited.lendablePercent: Invalid value: 101: must be between 0 and 100, inclusive",
+        ]
+    );
+    assert!(
+        refused(&level(
+            "{type: Limited, limited: {limitResponse: {type: Queue, queuing: {}}}}"
+        ))
+        .is_empty()
+    );
+}
+
+#[test]
+fn addresses_of_endpoint_slices_are_of_their_family_and_lead_somewhere() {
+    let slice = |kind: &str, address: &str| {
+        format!(
+            "{{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {{name: s, namespace: n}}, addressType: {kind}, endpoints: [{{addresses: ['{address}']}}]}}"
+        )
+    };
+    assert_eq!(
+        refused(&slice("IPv4", "0.0.0.0")),
+        ["endpoints[0].addresses[0]: Invalid value: \"0.0.0.0\": may not be unspecified (0.0.0.0)"]
+    );
+    assert_eq!(
+        refused(&slice("IPv6", "2001:DB8::1")),
+        [
+            "endpoints[0].addresses[0]: Invalid value: \"2001:DB8::1\": must be in canonical form \
+             (\"2001:db8::1\")"
+        ]
+    );
+    assert_eq!(
+        refused(&slice("IPv6", "10.0.0.1")),
+        ["endpoints[0].addresses: Invalid value: \"10.0.0.1\": must be an IPv6 address"]
+    );
+}
+
+#[test]
+fn a_lease_says_nothing_of_how_its_holder_is_found() {
+    let lease = created(
+        "{apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {name: l, namespace: n}, spec: {holderIdentity: '', preferredHolder: a, strategy: b}}",
+    );
+    assert_eq!(lease["spec"], json!({"holderIdentity": ""}));
+    let rules = rules_of(&lease);
+    assert!(
+        rules
+            .check_create(&lease, simcluster_kinds::Scope::Namespaced)
+            .is_empty()
+    );
+}
