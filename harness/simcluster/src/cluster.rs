@@ -131,6 +131,16 @@ impl Cluster {
             horizontal,
             ..simcluster_controllers::Settings::default()
         };
+        let authority = self.api.authority().map_err(StartError::ApiServer)?;
+        settings.sign_certificate = Some(Arc::new(move |order| {
+            let terms = simcluster_http::Terms {
+                usages: order.usages,
+                not_before: order.not_before,
+                not_after: order.not_after,
+            };
+            let signed = authority.issue(order.request, &terms);
+            signed.map_err(|error| error.to_string())
+        }));
         let paths: Vec<_> = self.nodes.iter().map(Node::host_paths).collect();
         settings.remove_volume = Some(Arc::new(move |_node, path| {
             for host_path in &paths {

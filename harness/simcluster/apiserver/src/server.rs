@@ -197,6 +197,11 @@ impl ApiServer {
         Ok(self.inner.authority()?.certificate().to_owned())
     }
 
+    /// The authority itself, for whoever signs what the cluster approves of.
+    pub fn authority(&self) -> Result<Arc<Authority>, StartError> {
+        Ok(self.inner.authority()?)
+    }
+
     /// Ends watches and closes ports.
     pub fn shutdown(&self) {
         self.inner.stopped.cancel();

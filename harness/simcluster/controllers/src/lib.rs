@@ -22,7 +22,9 @@ use kube::Client;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+mod admission_policy_status;
 mod cache;
+mod certificate_signing;
 mod clock;
 mod cluster_role_aggregation;
 mod context;
@@ -63,7 +65,9 @@ mod volumes;
 mod work_queue;
 
 use context::Context;
-pub use settings::{Controller, HorizontalSettings, RemoveVolume, Settings};
+pub use settings::{
+    CertificateOrder, Controller, HorizontalSettings, RemoveVolume, Settings, SignCertificate,
+};
 
 /// Runs the controllers that `settings` name until `shutdown`.
 ///
@@ -96,6 +100,8 @@ pub async fn run(client: Client, settings: Settings, shutdown: CancellationToken
 
 fn start(controller: Controller, context: &Context) -> BoxFuture<'static, ()> {
     match controller {
+        Controller::AdmissionPolicyStatus => Box::pin(admission_policy_status::start(context)),
+        Controller::CertificateSigning => Box::pin(certificate_signing::start(context)),
         Controller::ClusterRoleAggregation => Box::pin(cluster_role_aggregation::start(context)),
         Controller::CronJob => Box::pin(cron_job::start(context)),
         Controller::DaemonSet => Box::pin(daemon_set::start(context)),

@@ -7,9 +7,11 @@ use std::{fmt::Debug, sync::Arc};
 
 use k8s_openapi::{
     api::{
+        admissionregistration::v1::ValidatingAdmissionPolicy,
         apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet},
         autoscaling::v2::HorizontalPodAutoscaler,
         batch::v1::{CronJob, Job},
+        certificates::v1::CertificateSigningRequest,
         coordination::v1::Lease,
         core::v1::{
             ConfigMap, Endpoints, Event, Namespace, Node, PersistentVolume, PersistentVolumeClaim,
@@ -95,6 +97,8 @@ namespaced!(
     StatefulSet,
 );
 cluster_scoped!(
+    ValidatingAdmissionPolicy,
+    CertificateSigningRequest,
     ClusterRole,
     CustomResourceDefinition,
     Namespace,
@@ -331,6 +335,21 @@ impl<K: Kind> Objects<K> {
             .patch_status(&key.name, &self.patching(), &Patch::Merge(patch))
             .await
             .map_err(Self::error("patching the status of", key))?;
+        Ok(self.keep(written))
+    }
+
+    /// Applies a status, whoever else has written it.
+    pub(crate) async fn apply_status(
+        &self,
+        key: &ObjectKey,
+        status: Value,
+    ) -> Result<K, WriteError> {
+        let params = PatchParams::apply(self.manager).force();
+        let written = self
+            .api(&key.namespace)
+            .patch_status(&key.name, &params, &Patch::Apply(status))
+            .await
+            .map_err(Self::error("applying the status of", key))?;
         Ok(self.keep(written))
     }
 

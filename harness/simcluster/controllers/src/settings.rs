@@ -2,9 +2,15 @@
 
 use std::{collections::BTreeSet, fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
+use jiff::Timestamp;
+
 /// A controller that can run, alone or with others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Controller {
+    /// Type checks of admission policies.
+    AdmissionPolicyStatus,
+    /// Certificates for approved requests of Kubernetes' own signers.
+    CertificateSigning,
     /// The rules of ClusterRoles that are made of others.
     ClusterRoleAggregation,
     /// Jobs from a schedule.
@@ -59,7 +65,9 @@ pub enum Controller {
 
 impl Controller {
     /// All of them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
+        Self::AdmissionPolicyStatus,
+        Self::CertificateSigning,
         Self::ClusterRoleAggregation,
         Self::CronJob,
         Self::DaemonSet,
@@ -119,6 +127,23 @@ impl Default for HorizontalSettings {
     }
 }
 
+/// A certificate that is to be signed.
+#[derive(Clone, Copy, Debug)]
+pub struct CertificateOrder<'a> {
+    /// The certificate signing request, as DER.
+    pub request: &'a [u8],
+    /// What the certificate is for, in the API's words.
+    pub usages: &'a [String],
+    /// From when on it counts.
+    pub not_before: Timestamp,
+    /// Until when.
+    pub not_after: Timestamp,
+}
+
+/// Signs a certificate with the cluster's authority: the certificate as PEM, or why there is none.
+pub type SignCertificate =
+    Arc<dyn Fn(&CertificateOrder<'_>) -> Result<String, String> + Send + Sync>;
+
 /// What whoever starts the controllers decides.
 #[derive(Clone)]
 pub struct Settings {
@@ -127,6 +152,8 @@ pub struct Settings {
     /// The certificate of the API server's authority in PEM, for `kube-root-ca.crt`. Without it the ConfigMap is not
     /// made.
     pub root_ca: Option<String>,
+    /// Signs what was approved; without it no certificate is.
+    pub sign_certificate: Option<SignCertificate>,
     /// Under this directory, as the nodes see it, the provisioner of the StorageClass `standard` makes volumes.
     pub volume_directory: PathBuf,
     /// Removes what a volume held; without it the directory stays until its node goes.
@@ -144,6 +171,7 @@ impl Default for Settings {
         Self {
             controllers: Controller::ALL.into(),
             root_ca: None,
+            sign_certificate: None,
             volume_directory: PathBuf::from("/var/lib/simcluster/volumes"),
             remove_volume: None,
             node_grace: Duration::from_secs(50),

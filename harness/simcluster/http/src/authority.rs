@@ -1,10 +1,18 @@
 //! A certificate authority that lives as long as its cluster: its keys are never written anywhere.
 
+mod der;
+mod issue;
+
 use std::{net::IpAddr, sync::Arc};
 
+use jiff::Timestamp;
+
+pub use self::issue::{IssueError, Terms};
+use self::issue::{Signer, Subject};
+use base64::Engine as _;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    KeyUsagePurpose, PublicKeyData as _,
 };
 use tokio_rustls::rustls::{
     RootCertStore, ServerConfig,
@@ -25,6 +33,9 @@ pub enum AuthorityError {
         #[source]
         source: rcgen::Error,
     },
+    /// A certificate for somebody.
+    #[error("could not issue a certificate")]
+    Issue(#[from] IssueError),
     /// TLS refused what was made.
     #[error("could not set up TLS")]
     Tls(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -67,7 +78,7 @@ impl Authority {
             source,
         };
         let key = KeyPair::generate().map_err(failed)?;
-        let mut params = named(subject, &[]);
+        let mut params = named(subject);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![
             KeyUsagePurpose::KeyCertSign,
@@ -88,13 +99,40 @@ impl Authority {
 
     /// A client certificate: the name is the user, the organizations are the groups.
     pub fn client(&self, name: &str, groups: &[&str]) -> Result<Credentials, AuthorityError> {
-        let mut params = named(name, groups);
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        let (certificate, key) = self.sign(name, &params)?;
+        let key = KeyPair::generate().map_err(|source| AuthorityError::Certificate {
+            subject: name.to_owned(),
+            source,
+        })?;
+        let groups = groups.iter().map(|group| (ORGANIZATION, *group));
+        let subject = Subject {
+            name: &der::name(groups.chain([(COMMON_NAME, name)])),
+            key: &key.subject_public_key_info(),
+            alternative_names: None,
+        };
+        let usages = ["digital signature".to_owned(), "client auth".to_owned()];
+        let terms = Terms {
+            usages: &usages,
+            not_before: LONG_AGO,
+            not_after: Timestamp::MAX,
+        };
+        let certificate = issue::issue(&self.signer(), &subject, &terms)?;
         Ok(Credentials {
-            certificate: certificate.pem(),
+            certificate: pem(&certificate),
             key: key.serialize_pem(),
         })
+    }
+
+    /// The certificate that a certificate signing request (as DER) asks for, as PEM.
+    pub fn issue(&self, request: &[u8], terms: &Terms<'_>) -> Result<String, IssueError> {
+        let certificate = issue::requested(&self.signer(), request, terms)?;
+        Ok(pem(&certificate))
+    }
+
+    fn signer(&self) -> Signer<'_> {
+        Signer {
+            issuer: &self.issuer,
+            certificate: &self.der,
+        }
     }
 
     /// TLS for a server that goes by these names and addresses; clients may show a certificate.
@@ -104,7 +142,7 @@ impl Authority {
         addresses: &[IpAddr],
     ) -> Result<ServerConfig, AuthorityError> {
         let subject = "kube-apiserver";
-        let mut params = named(subject, &[]);
+        let mut params = named(subject);
         let all = names.iter().map(ToString::to_string);
         let all: Vec<String> = all
             .chain(addresses.iter().map(ToString::to_string))
@@ -154,20 +192,106 @@ impl Authority {
     }
 }
 
-fn named(common_name: &str, organizations: &[&str]) -> CertificateParams {
+fn named(common_name: &str) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
     params
         .distinguished_name
         .push(DnType::CommonName, common_name);
-    // rcgen keeps one value per attribute; several groups go into one, separated, and are split again.
-    if !organizations.is_empty() {
-        params
-            .distinguished_name
-            .push(DnType::OrganizationName, organizations.join(SEPARATOR));
-    }
     params
 }
 
-/// Between groups in a certificate's organization; no group's name has a line break.
-pub(crate) const SEPARATOR: &str = "\n";
+/// Attributes of names, as DER writes them.
+const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
+const ORGANIZATION: &[u8] = &[0x55, 0x04, 0x0a];
+/// Before any clock that is only somewhat wrong.
+const LONG_AGO: Timestamp = Timestamp::UNIX_EPOCH;
+/// Characters on a line of PEM.
+const LINE: usize = 64;
+
+fn pem(certificate: &[u8]) -> String {
+    let encoded = base64::engine::general_purpose::STANDARD.encode(certificate);
+    let mut text = String::from("-----BEGIN CERTIFICATE-----\n");
+    for (index, character) in encoded.chars().enumerate() {
+        if index > 0 && index % LINE == 0 {
+            text.push('\n');
+        }
+        text.push(character);
+    }
+    text.push_str("\n-----END CERTIFICATE-----\n");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_issued_keeps_the_names_of_the_request_and_its_terms() {
+        let authority = Authority::new().unwrap();
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["a.example.com".to_owned()]).unwrap();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, "jan");
+        let request = params.serialize_request(&key).unwrap();
+        let usages = ["digital signature", "key encipherment", "client auth"];
+        let usages = usages.map(str::to_owned);
+        let terms = Terms {
+            usages: &usages,
+            not_before: "2026-01-01T00:00:00Z".parse().unwrap(),
+            not_after: "2027-01-01T00:00:00Z".parse().unwrap(),
+        };
+        let text = authority.issue(request.der(), &terms).unwrap();
+        let (_, block) = x509_parser::pem::parse_x509_pem(text.as_bytes()).unwrap();
+        let certificate = block.parse_x509().unwrap();
+        assert_eq!(certificate.subject().to_string(), "CN=jan");
+        assert_eq!(certificate.issuer().to_string(), "CN=kubernetes-ca");
+        assert_eq!(
+            certificate.validity().not_after.timestamp(),
+            terms.not_after.as_second()
+        );
+        let usage = certificate.key_usage().unwrap().unwrap().value;
+        assert!(usage.digital_signature() && usage.key_encipherment() && !usage.key_cert_sign());
+        assert!(
+            certificate
+                .extended_key_usage()
+                .unwrap()
+                .unwrap()
+                .value
+                .client_auth
+        );
+        let names = certificate
+            .subject_alternative_name()
+            .unwrap()
+            .unwrap()
+            .value;
+        assert_eq!(names.general_names.len(), 1);
+        let (_, own) = x509_parser::parse_x509_certificate(&authority.der).unwrap();
+        certificate
+            .verify_signature(Some(own.public_key()))
+            .unwrap();
+    }
+
+    #[test]
+    fn somebody_without_the_key_gets_no_certificate() {
+        let authority = Authority::new().unwrap();
+        let key = KeyPair::generate().unwrap();
+        let request = named("jan").serialize_request(&key).unwrap();
+        let mut forged = request.der().to_vec();
+        let last = forged.len() - 1;
+        forged[last] ^= 1;
+        let terms = Terms {
+            usages: &[],
+            not_before: LONG_AGO,
+            not_after: Timestamp::MAX,
+        };
+        assert!(matches!(
+            authority.issue(&forged, &terms),
+            Err(IssueError::Signature(_) | IssueError::Unreadable(_))
+        ));
+        assert!(matches!(
+            authority.issue(b"nonsense", &terms),
+            Err(IssueError::Unreadable(_))
+        ));
+    }
+}

@@ -16,7 +16,7 @@ use futures::future::BoxFuture;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, combinators::UnsyncBoxBody};
 
-pub use authority::{Authority, AuthorityError, Credentials};
+pub use authority::{Authority, AuthorityError, Credentials, IssueError, Terms};
 pub use in_process::client;
 pub use kubeconfig::{Login, kubeconfig};
 pub use listener::{ListenError, Listening, listen};

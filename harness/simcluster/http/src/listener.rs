@@ -23,7 +23,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use crate::{Authority, AuthorityError, Body, Handler, Peer, PeerUser, authority::SEPARATOR};
+use crate::{Authority, AuthorityError, Body, Handler, Peer, PeerUser};
 
 /// The server cannot listen.
 #[derive(Debug, thiserror::Error)]
@@ -176,7 +176,6 @@ fn user(certificate: &[u8]) -> Option<PeerUser> {
     let groups = subject
         .iter_organization()
         .filter_map(|organization| organization.as_str().ok())
-        .flat_map(|organization| organization.split(SEPARATOR))
         .map(str::to_owned)
         .collect();
     Some(PeerUser { name, groups })

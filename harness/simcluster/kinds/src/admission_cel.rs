@@ -1,10 +1,10 @@
 //! The variables of CEL expressions in webhooks and admission policies, and what is said of an
 //! expression that may not be used. Evaluating them is the server's business.
 
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
-use simcluster_machinery::cel::{Expression, Gives, Known};
+use serde_json::Value;
+use simcluster_machinery::cel::{Expression, Gives, Known, admission};
 use simcluster_machinery::field::{Error, Path};
 use simcluster_machinery::name;
 
@@ -14,67 +14,9 @@ use crate::read::Read;
 /// As many conditions as one webhook or policy may have.
 const MAX_CONDITIONS: usize = 64;
 
-static REQUEST: LazyLock<Value> = LazyLock::new(|| {
-    let text = json!({"type": "string"});
-    let object = |names: &[&str]| {
-        let fields = names.iter().map(|name| ((*name).to_owned(), text.clone()));
-        let properties: serde_json::Map<String, Value> = fields.collect();
-        json!({"type": "object", "properties": properties})
-    };
-    let (kind, resource) = (
-        object(&["group", "version", "kind"]),
-        object(&["group", "version", "resource"]),
-    );
-    let texts = json!({"type": "array", "items": text});
-    json!({"type": "object", "properties": {
-        "kind": kind, "resource": resource, "subResource": text,
-        "requestKind": kind, "requestResource": resource, "requestSubResource": text,
-        "name": text, "namespace": text, "operation": text, "dryRun": {"type": "boolean"},
-        "options": {"x-kubernetes-preserve-unknown-fields": true},
-        "userInfo": {"type": "object", "properties": {
-            "username": text, "uid": text, "groups": texts,
-            "extra": {"type": "object", "additionalProperties": texts},
-        }},
-    }})
-});
-
-static NAMESPACE: LazyLock<Value> = LazyLock::new(|| {
-    let (text, number) = (json!({"type": "string"}), json!({"type": "integer"}));
-    let time = json!({"type": "string", "format": "date-time"});
-    let (texts, map) = (
-        json!({"type": "array", "items": text}),
-        json!({"type": "object", "additionalProperties": text}),
-    );
-    json!({"type": "object", "properties": {
-        "metadata": {"type": "object", "properties": {
-            "name": text, "generateName": text, "namespace": text, "labels": map,
-            "annotations": map, "UID": text, "creationTimestamp": time, "deletionGracePeriodSeconds": number,
-            "deletionTimestamp": time, "generation": number, "resourceVersion": text, "finalizers": texts,
-        }},
-        "spec": {"type": "object", "properties": {"finalizers": texts}},
-        "status": {"type": "object", "properties": {
-            "phase": text,
-            "conditions": {"type": "array", "items": {"x-kubernetes-preserve-unknown-fields": true}},
-        }},
-    }})
-});
-
 /// What expressions may use besides `variables`.
 pub fn known(has_params: bool) -> BTreeMap<String, Known> {
-    let mut known = BTreeMap::from([
-        ("object".to_owned(), Known::Anything),
-        ("oldObject".to_owned(), Known::Anything),
-        ("request".to_owned(), Known::Fields(REQUEST.clone())),
-        (
-            "namespaceObject".to_owned(),
-            Known::Fields(NAMESPACE.clone()),
-        ),
-        ("authorizer".to_owned(), Known::Authorizer),
-    ]);
-    if has_params {
-        known.insert("params".to_owned(), Known::Anything);
-    }
-    known
+    admission::variables(has_params)
 }
 
 /// Compiles an expression, or says what is wrong with it.

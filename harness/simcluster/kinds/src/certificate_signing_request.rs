@@ -1,12 +1,14 @@
 //! CertificateSigningRequest: what may be asked, and who says yes or no in which subresource.
 //! Nobody signs here: that is a controller's, and signers' of your own.
 
+mod pem;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use simcluster_machinery::field::{Error, Path};
 use simcluster_machinery::name;
 
-use crate::meta;
+use crate::meta::{self, NameRule};
 use crate::read::{Fill, Read, text_or};
 use crate::rules::KindRules;
 use crate::table::{self, AGE, Column, NAME, Row};
@@ -38,7 +40,8 @@ const USAGES: [&str; 23] = [
 ];
 const SHORTEST: i64 = 600;
 const DOMAIN_LIMIT: usize = 253;
-const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE REQUEST-----";
+const APPROVED: &str = "Approved";
+const DENIED: &str = "Denied";
 
 pub(crate) struct CertificateSigningRequest;
 
@@ -66,8 +69,7 @@ impl KindRules for CertificateSigningRequest {
     fn validate_create(&self, request: &Value) -> Vec<Error> {
         let mut errors = Vec::new();
         let (spec, path) = (&request["spec"], Path::new("spec"));
-        if !is_request(spec.text("request")) {
-            let detail = "PEM block type must be CERTIFICATE REQUEST";
+        if let Some(detail) = pem::request_complaint(&bytes(spec.text("request"))) {
             errors.push(Error::invalid(
                 &path.child("request"),
                 spec.text("request"),
@@ -114,15 +116,41 @@ impl KindRules for CertificateSigningRequest {
     fn validate_status_update(&self, new: &Value, old: &Value) -> Vec<Error> {
         let mut errors = Vec::new();
         conditions(new, &mut errors);
-        if !old.lacks("status.certificate")
-            && new.at("status.certificate") != old.at("status.certificate")
+        let (after, before) = (
+            new.text("status.certificate"),
+            old.text("status.certificate"),
+        );
+        let place = Path::new("status").child("certificate");
+        let was_sound = pem::certificate_complaint(&bytes(before)).is_none();
+        if after != before
+            && was_sound
+            && let Some(why) = pem::certificate_complaint(&bytes(after))
         {
-            let place = Path::new("status").child("certificate");
-            let given = new.at("status.certificate").cloned().unwrap_or_default();
-            let detail = "updates may not set certificate content if existing certificate content has already been set";
-            errors.push(Error::invalid(&place, given, detail));
+            errors.push(Error::invalid(&place, "<certificate data>", why));
+        }
+        keeps_decisions(new, old, &mut errors);
+        for kind in [APPROVED, DENIED] {
+            if of_kind(new, kind).count() > of_kind(old, kind).count() {
+                let place = Path::new("status").child("conditions");
+                let detail = format!("updates may not add a condition of type {kind:?}");
+                errors.push(Error::forbidden(&place, detail));
+            }
+        }
+        if after != before && !before.is_empty() {
+            let detail = "updates may not modify existing certificate content";
+            errors.push(Error::forbidden(&place, detail));
         }
         errors
+    }
+
+    /// Only what every object keeps to.
+    fn name_rule(&self) -> NameRule {
+        NameRule::PathSegment
+    }
+
+    fn selectable_fields(&self, request: &Value) -> Vec<(&'static str, String)> {
+        let signer = request.text("spec.signerName").to_owned();
+        vec![("spec.signerName", signer)]
     }
 
     fn has_status(&self) -> bool {
@@ -143,12 +171,12 @@ impl KindRules for CertificateSigningRequest {
     }
 
     fn row(&self, request: &Value, now: Timestamp) -> Row {
-        let mut states: Vec<&str> = DECISIONS
+        let decided = [DENIED, APPROVED]
             .into_iter()
-            .filter(|kind| condition(request, kind).is_some())
-            .collect();
-        if states.is_empty() {
-            states.push("Pending");
+            .find(|kind| condition(request, kind).is_some());
+        let mut states = vec![decided.unwrap_or("Pending")];
+        if condition(request, FAILED).is_some() {
+            states.push(FAILED);
         }
         if !request.lacks("status.certificate") {
             states.push("Issued");
@@ -169,18 +197,28 @@ impl KindRules for CertificateSigningRequest {
     }
 }
 
-const DECISIONS: [&str; 3] = ["Approved", "Denied", "Failed"];
+const FAILED: &str = "Failed";
+const DECISIONS: [&str; 3] = [APPROVED, DENIED, FAILED];
 
-fn condition<'v>(request: &'v Value, kind: &str) -> Option<&'v Value> {
-    let mut conditions = request.list("status.conditions").iter();
-    conditions.find(|one| one.text("type") == kind)
+fn of_kind<'v>(request: &'v Value, kind: &'v str) -> impl Iterator<Item = &'v Value> {
+    let conditions = request.list("status.conditions").iter();
+    conditions.filter(move |one| one.text("type") == kind)
 }
 
-fn is_request(encoded: &str) -> bool {
+fn condition<'v>(request: &'v Value, kind: &'v str) -> Option<&'v Value> {
+    of_kind(request, kind).next()
+}
+
+/// A field of bytes.
+fn bytes(encoded: &str) -> Vec<u8> {
     use base64::Engine as _;
-    base64::engine::general_purpose::STANDARD
-        .decode(encoded)
-        .is_ok_and(|text| text.windows(BEGIN.len()).any(|part| part == BEGIN))
+    let engine = base64::engine::general_purpose::STANDARD;
+    engine.decode(encoded).unwrap_or_default()
+}
+
+/// The organizations (groups) that a request names itself a part of; none when it cannot be read.
+pub fn organizations(request: &Value) -> Vec<String> {
+    pem::organizations(&bytes(request.text("spec.request")))
 }
 
 /// Who asks, as the server knows it.
@@ -207,39 +245,44 @@ pub fn prepare_approval(new: &mut Value, old: &Value, now: Timestamp) {
 pub fn validate_approval(new: &Value, old: &Value) -> Vec<Error> {
     let mut errors = Vec::new();
     conditions(new, &mut errors);
+    keeps_decisions(new, old, &mut errors);
+    errors
+}
+
+/// What was decided stays decided.
+fn keeps_decisions(new: &Value, old: &Value, errors: &mut Vec<Error>) {
     for kind in DECISIONS {
-        if condition(old, kind).is_some() && condition(new, kind).is_none() {
+        if of_kind(new, kind).count() < of_kind(old, kind).count() {
             let place = Path::new("status").child("conditions");
             let detail = format!("updates may not remove a condition of type {kind:?}");
             errors.push(Error::forbidden(&place, detail));
         }
     }
-    errors
 }
 
-/// Only `approval` approves and denies.
+/// Only `approval` approves and denies: where as many decisions are sent as there are, they are
+/// those that there are.
 fn keep_decisions(new: &mut Value, old: &Value) {
-    let is_decision = |one: &Value| matches!(one.text("type"), "Approved" | "Denied");
-    let kept = old
-        .list("status.conditions")
-        .iter()
-        .filter(|one| is_decision(one));
-    let own = new
-        .list("status.conditions")
-        .iter()
-        .filter(|one| !is_decision(one));
-    let all: Vec<Value> = kept.chain(own).cloned().collect();
-    if all.is_empty() {
-        new.take_field("status.conditions");
-    } else {
-        new["status"]["conditions"] = all.into();
+    for kind in [APPROVED, DENIED] {
+        if of_kind(new, kind).count() != of_kind(old, kind).count() {
+            continue;
+        }
+        let mut kept = of_kind(old, kind).cloned();
+        for one in new.items("status.conditions") {
+            if one.text("type") == kind
+                && let Some(before) = kept.next()
+            {
+                *one = before;
+            }
+        }
     }
 }
 
 fn stamp(new: &mut Value, old: &Value, now: Timestamp) {
     let now = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     for one in new.items("status.conditions") {
-        let before = condition(old, one.text("type"));
+        let kind = one.text("type").to_owned();
+        let before = condition(old, &kind);
         one.fill("lastUpdateTime", now.as_str());
         if one.lacks("lastTransitionTime") {
             let same = before.filter(|before| before.text("status") == one.text("status"));
@@ -276,19 +319,19 @@ fn conditions(request: &Value, errors: &mut Vec<Error>) {
                 allowed,
             ));
         }
+        let other = match kind {
+            APPROVED => DENIED,
+            DENIED => APPROVED,
+            _ => "",
+        };
+        if kinds.contains(&other) {
+            let detail = "Approved and Denied conditions are mutually exclusive";
+            errors.push(Error::invalid(&path, kind, detail));
+        }
         if kinds.contains(&kind) {
             errors.push(Error::duplicate(&place.child("type"), kind));
         }
         kinds.push(kind);
-        let other = match kind {
-            "Approved" => "Denied",
-            "Denied" => "Approved",
-            _ => continue,
-        };
-        if kinds.contains(&other) {
-            let detail = "Approved and Denied conditions are mutually exclusive";
-            errors.push(Error::invalid(&place.child("type"), kind, detail));
-        }
     }
 }
 

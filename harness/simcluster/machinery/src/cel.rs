@@ -5,6 +5,7 @@
 //! fields and names, arguments of the wrong type, rules that are no condition. What a rule may cost
 //! is not estimated.
 
+pub mod admission;
 mod authorizer;
 mod check;
 mod expression;

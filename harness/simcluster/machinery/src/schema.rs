@@ -345,6 +345,18 @@ impl Schema {
         parse::schema(value)
     }
 
+    /// The schema of whole objects of a custom resource: with `apiVersion`, `kind` and `metadata` as
+    /// every object has them.
+    pub fn of_objects(value: &Value) -> SchemaRef {
+        let mut schema = Schema::clone(&parse::schema(value));
+        let text = parse::schema(&serde_json::json!({"type": "string"}));
+        let fields = Arc::make_mut(&mut schema.properties);
+        fields.insert("apiVersion".to_owned(), text.clone());
+        fields.insert("kind".to_owned(), text);
+        fields.insert("metadata".to_owned(), builtin::object_meta());
+        SchemaRef(Inner::Inline(Arc::new(schema)))
+    }
+
     /// The schema of the field `name` of an object: its property, or what
     /// `additionalProperties` says.
     pub fn field(&self, name: &str) -> Option<&SchemaRef> {

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of tests fail by panicking")]
 
 mod autoscaling;
+mod certificates;
 mod death;
 mod images;
 mod model;

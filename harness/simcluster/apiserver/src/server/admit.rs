@@ -2,6 +2,7 @@
 //!
 //! The rules are in `simcluster_kinds::admission`; here the objects that they need are found.
 
+mod certificates;
 mod escalation;
 mod matching;
 mod mutating;
@@ -52,6 +53,7 @@ pub(crate) fn validate_create(call: &Call, object: &Value) -> Result<(), Failure
         _ => {}
     }
     one_default_priority(call, object)?;
+    certificates::create(call, object)?;
     escalation::check(call, object, None)?;
     quota::check(call, object, None)
 }
@@ -70,6 +72,7 @@ pub(crate) fn validate_update(
     new: &Value,
     old: &Value,
 ) -> Result<(), Failure> {
+    certificates::update(call, part, new, old)?;
     if part == Part::Whole {
         one_default_priority(call, new)?;
         escalation::check(call, new, Some(old))?;

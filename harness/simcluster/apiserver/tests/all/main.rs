@@ -1,6 +1,7 @@
 //! The API server's promises, each held through a client in the same process.
 
 mod access;
+mod certificates;
 mod conversion;
 mod custom;
 mod deletion;

@@ -1,5 +1,6 @@
 //! What the controllers do together with an API server, in one process, pods being run by a small stand-in for a node.
 
+mod admission;
 mod alone;
 mod garbage;
 mod jobs;

@@ -19,7 +19,7 @@ use super::{
     types::Ty,
     value,
 };
-use crate::schema::Schema;
+use crate::schema::{Schema, SchemaRef};
 
 /// What is known of a variable.
 #[derive(Clone, Debug)]
@@ -30,6 +30,8 @@ pub enum Known {
     Authorizer,
     /// The fields, as an `OpenAPI` schema has them.
     Fields(Value),
+    /// The fields of objects with this schema.
+    Schema(SchemaRef),
     /// The result of another expression, by the name of this variable's field.
     Results(BTreeMap<String, Kind>),
 }
@@ -37,6 +39,13 @@ pub enum Known {
 /// The type of an expression's result.
 #[derive(Clone, Debug)]
 pub struct Kind(Ty);
+
+impl Kind {
+    /// That of something of which nothing is known.
+    pub fn unknown() -> Self {
+        Self(Ty::Dyn)
+    }
+}
 
 /// What an expression has to give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +92,14 @@ impl Expression {
             program: source::prepare(parsed),
             kind: Kind(result),
         })
+    }
+
+    /// Checks an expression, whatever it gives; the error is only what the compiler found.
+    pub fn check(text: &str, known: &BTreeMap<String, Known>) -> Result<(), String> {
+        let variables = known
+            .iter()
+            .map(|(name, known)| (name.clone(), type_of(known)));
+        check::compile_with(text, variables.collect(), false).map(drop)
     }
 
     /// The type of the result, for expressions that use it.
@@ -136,6 +153,7 @@ fn type_of(known: &Known) -> Ty {
         Known::Anything => Ty::Dyn,
         Known::Authorizer => Ty::Library(authorizer::AUTHORIZER),
         Known::Fields(openapi) => Ty::of(&Schema::from_openapi(openapi), false),
+        Known::Schema(schema) => Ty::of(schema, false),
         Known::Results(results) => Ty::Results(
             results
                 .iter()
