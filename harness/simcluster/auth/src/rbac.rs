@@ -267,24 +267,16 @@ impl Policy {
             .flatten()
     }
 
-    /// The roles that bindings give to a user in a namespace and that do not exist: resource and
-    /// name of each.
+    /// The names of the roles that bindings give to a user in a namespace and that do not exist.
     pub fn unknown_roles<'a>(
         &'a self,
         user: &'a str,
         groups: &'a [String],
         namespace: &'a str,
-    ) -> Vec<(&'static str, &'a str)> {
+    ) -> Vec<&'a str> {
         self.bindings_of(user, groups, namespace)
             .filter(|binding| self.role(binding.place(namespace), &binding.role).is_none())
-            .map(|binding| {
-                let resource = if binding.cluster_role {
-                    "clusterroles"
-                } else {
-                    "roles"
-                };
-                (resource, binding.role.as_str())
-            })
+            .map(|binding| binding.role.as_str())
             .collect()
     }
 
@@ -418,10 +410,7 @@ mod tests {
             "roleRef": {"kind": "ClusterRole", "name": "none"},
             "subjects": [{"kind": "User", "name": "u"}]}),
         );
-        assert_eq!(
-            policy.unknown_roles("u", &[], "a"),
-            [("clusterroles", "none")]
-        );
+        assert_eq!(policy.unknown_roles("u", &[], "a"), ["none"]);
         assert!(policy.unknown_roles("u", &[], "b").is_empty());
     }
 

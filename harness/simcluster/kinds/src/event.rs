@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use simcluster_machinery::field::{Error, Path};
 use simcluster_machinery::name;
 
-use crate::meta::complain;
+use crate::checks::IMMUTABLE;
+use crate::meta::{NameRule, complain};
 use crate::read::{Read, text_or};
 use crate::rules::KindRules;
 use crate::table::{self, Column, NAME, Row};
@@ -59,6 +60,7 @@ impl KindRules for Event {
         let mut errors = Vec::new();
         self.validate(event, &mut errors);
         if self.names.new {
+            validate_series(event, &mut errors);
             if event.at("eventTime").is_none() {
                 errors.push(Error::required(&Path::new("eventTime"), ""));
             }
@@ -93,6 +95,57 @@ impl KindRules for Event {
             }
         }
         errors
+    }
+
+    /// What the new group's events say stays, but for their series.
+    fn validate_update(&self, new: &Value, old: &Value) -> Vec<Error> {
+        let mut errors = Vec::new();
+        self.validate(new, &mut errors);
+        if !self.names.new {
+            return errors;
+        }
+        if new.at("series") != old.at("series") {
+            validate_series(new, &mut errors);
+        }
+        for (field, words) in [
+            (self.names.object, "involvedObject"),
+            ("reason", "reason"),
+            (self.names.message, "message"),
+            (self.names.source, "source"),
+            (self.names.first, "firstTimestamp"),
+            (self.names.last, "lastTimestamp"),
+            (self.names.count, "count"),
+            ("reason", "reason"),
+            ("type", "type"),
+            ("eventTime", "eventTime"),
+            ("action", "action"),
+            ("related", "related"),
+            (self.names.controller, "reportingController"),
+            ("reportingInstance", "reportingInstance"),
+        ] {
+            if new.at(field) != old.at(field) {
+                let given = new.at(field).cloned().unwrap_or(Value::Null);
+                errors.push(Error::invalid(&Path::new(words), given, IMMUTABLE));
+            }
+        }
+        errors
+    }
+
+    /// The core group's events keep to what every object keeps to, and no more.
+    fn name_rule(&self) -> NameRule {
+        if self.names.new {
+            NameRule::Subdomain
+        } else {
+            NameRule::PathSegment
+        }
+    }
+
+    fn finalizers_are_qualified(&self) -> bool {
+        self.names.new
+    }
+
+    fn update_validates_whole_metadata(&self) -> bool {
+        false
     }
 
     fn selectable_fields(&self, event: &Value) -> Vec<(&'static str, String)> {
@@ -190,11 +243,11 @@ impl Event {
         // Both groups' events are told about the core group's field.
         let place = Path::new("involvedObject").child("namespace");
         let of_object = event.text(&format!("{}.namespace", self.names.object));
+        let timed = event.at("eventTime").is_some();
         let fits = if of_object.is_empty() {
-            matches!(namespace, "" | "default")
-                || event.at("eventTime").is_some() && namespace == "kube-system"
+            matches!(namespace, "" | "default") || timed && namespace == "kube-system"
         } else {
-            namespace == of_object
+            timed || namespace == of_object
         };
         if !fits {
             errors.push(Error::invalid(
@@ -234,6 +287,20 @@ impl Event {
             "" => component.to_owned(),
             host => format!("{component}, {host}"),
         }
+    }
+}
+
+/// A series is of more than one event, and was seen.
+fn validate_series(event: &Value, errors: &mut Vec<Error>) {
+    let Some(series) = event.at("series") else {
+        return;
+    };
+    if series.integer("count").unwrap_or(0) < 2 {
+        let path = Path::new("series.count");
+        errors.push(Error::invalid(&path, "", "should be at least 2"));
+    }
+    if series.at("lastObservedTime").is_none() {
+        errors.push(Error::required(&Path::new("series.lastObservedTime"), ""));
     }
 }
 

@@ -33,10 +33,16 @@ impl KindRules for PriorityClass {
             class.integer("value").unwrap_or(0),
         );
         if own_name.starts_with("system-") {
-            if !SYSTEM.contains(&(own_name, value)) {
+            let default = class.flag("globalDefault");
+            if !SYSTEM.contains(&(own_name, value)) || default {
                 let place = Path::new("metadata").child("name");
                 let why = match SYSTEM.iter().find(|(name, _)| *name == own_name) {
-                    Some((name, known)) => format!("value of {name} PriorityClass must be {known}"),
+                    Some((name, known)) if *known != value => {
+                        format!("value of {name} PriorityClass must be {known}")
+                    }
+                    Some((name, _)) => {
+                        format!("globalDefault of {name} PriorityClass must be false")
+                    }
                     None => format!("{own_name} is not a known system priority class"),
                 };
                 let detail = format!(

@@ -2,6 +2,7 @@
 //!
 //! Where only a webhook can convert, [`ready`] has to be awaited before [`served`] is called.
 
+mod autoscaler;
 mod webhook;
 
 use std::{borrow::Cow, sync::Arc};
@@ -66,8 +67,8 @@ fn convert<'v>(value: &'v Value, to: &str) -> Cow<'v, Value> {
     match (from, to) {
         ("events.k8s.io/v1", "v1") => event_to_core(&mut value),
         ("v1", "events.k8s.io/v1") => event_from_core(&mut value),
-        ("autoscaling/v1", "autoscaling/v2") => autoscaler_to_v2(&mut value),
-        ("autoscaling/v2", "autoscaling/v1") => autoscaler_to_v1(&mut value),
+        ("autoscaling/v1", "autoscaling/v2") => autoscaler::to_v2(&mut value),
+        ("autoscaling/v2", "autoscaling/v1") => autoscaler::to_v1(&mut value),
         _ => {}
     }
     value["apiVersion"] = to.into();
@@ -129,70 +130,5 @@ fn event_from_core(value: &mut Value) {
             }
         }
         fields.entry("eventTime").or_insert(Value::Null);
-    }
-}
-
-/// The annotation in which version 1 keeps the metrics that it has no field for.
-const METRICS: &str = "autoscaling.alpha.kubernetes.io/metrics";
-
-fn autoscaler_to_v2(value: &mut Value) {
-    let Some(spec) = value["spec"].as_object_mut() else {
-        return;
-    };
-    let mut metrics: Vec<Value> = Vec::new();
-    if let Some(percentage) = spec.remove("targetCPUUtilizationPercentage") {
-        metrics.push(json!({"type": "Resource", "resource": {
-            "name": "cpu",
-            "target": {"type": "Utilization", "averageUtilization": percentage},
-        }}));
-    }
-    if let Some(kept) = value["metadata"]["annotations"]
-        .as_object_mut()
-        .and_then(|annotations| annotations.remove(METRICS))
-        .and_then(|text| serde_json::from_str::<Vec<Value>>(text.as_str()?).ok())
-    {
-        metrics.extend(kept);
-    }
-    if !metrics.is_empty() {
-        value["spec"]["metrics"] = metrics.into();
-    }
-    if let Some(status) = value["status"].as_object_mut()
-        && let Some(percentage) = status.remove("currentCPUUtilizationPercentage")
-    {
-        status.insert(
-            "currentMetrics".to_owned(),
-            json!([{"type": "Resource", "resource": {
-                "name": "cpu",
-                "current": {"averageUtilization": percentage},
-            }}]),
-        );
-    }
-}
-
-fn autoscaler_to_v1(value: &mut Value) {
-    let metrics = value["spec"]
-        .as_object_mut()
-        .and_then(|spec| spec.remove("metrics"))
-        .unwrap_or_default();
-    let mut others: Vec<Value> = Vec::new();
-    for metric in metrics.as_array().into_iter().flatten() {
-        let percentage = &metric["resource"]["target"]["averageUtilization"];
-        if metric["resource"]["name"] == "cpu" && percentage.is_number() {
-            value["spec"]["targetCPUUtilizationPercentage"] = percentage.clone();
-        } else {
-            others.push(metric.clone());
-        }
-    }
-    if !others.is_empty() {
-        let text = Value::Array(others).to_string();
-        if !value["metadata"]["annotations"].is_object() {
-            value["metadata"]["annotations"] = json!({});
-        }
-        value["metadata"]["annotations"][METRICS] = text.into();
-    }
-    if let Some(status) = value["status"].as_object_mut() {
-        for field in ["currentMetrics", "conditions"] {
-            status.remove(field);
-        }
     }
 }

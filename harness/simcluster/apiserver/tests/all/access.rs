@@ -221,7 +221,7 @@ async fn only_who_may_everything_aggregates_roles_and_a_role_to_bind_must_be_the
     });
     jan.post(BINDINGS, &binding).await.fails(
         404,
-        "clusterroles.rbac.authorization.k8s.io \"none\" not found",
+        "rolebindings.rbac.authorization.k8s.io \"none\" not found",
     );
 }
 

@@ -1,6 +1,6 @@
 //! Kinds that drivers, signers and the scheduler read: what may be stored, and what may change.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::World;
 

@@ -248,13 +248,16 @@ async fn metrics_are_discovered_once_a_node_can_be_asked() {
         ]
     );
     let groups = world.get("/apis").await.ok();
-    let last = groups["groups"].as_array().and_then(|all| all.last());
-    assert_eq!(last.map(|one| &one["name"]), Some(&json!("metrics.k8s.io")));
+    let newest = groups["groups"].as_array().and_then(|all| all.last());
+    assert_eq!(
+        newest.map(|one| &one["name"]),
+        Some(&json!("metrics.k8s.io"))
+    );
     let aggregated = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
     let all = world.get_as("/apis", aggregated).await.ok();
-    let last = all["items"].as_array().and_then(|all| all.last());
+    let newest = all["items"].as_array().and_then(|all| all.last());
     assert_eq!(
-        last.map(|one| &one["metadata"]["name"]),
+        newest.map(|one| &one["metadata"]["name"]),
         Some(&json!("metrics.k8s.io"))
     );
     // It stays when definitions come and go.

@@ -38,13 +38,23 @@ pub(super) fn judge(signer: &str, request: &[u8], usages: &[String]) -> Result<V
 struct Asked {
     organizations: Vec<String>,
     common_name: String,
-    dns: bool,
-    email: bool,
-    address: bool,
-    uri: bool,
+    /// The kinds of its other names.
+    names: BTreeSet<Name>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Name {
+    Dns,
+    Email,
+    Address,
+    Uri,
 }
 
 impl Asked {
+    fn has(&self, name: Name) -> bool {
+        self.names.contains(&name)
+    }
+
     fn of(request: &X509CertificationRequest<'_>) -> Self {
         let subject = &request.certification_request_info.subject;
         let mut asked = Self {
@@ -64,15 +74,14 @@ impl Asked {
             let ParsedExtension::SubjectAlternativeName(names) = extension else {
                 continue;
             };
-            for name in &names.general_names {
-                match name {
-                    GeneralName::DNSName(_) => asked.dns = true,
-                    GeneralName::RFC822Name(_) => asked.email = true,
-                    GeneralName::IPAddress(_) => asked.address = true,
-                    GeneralName::URI(_) => asked.uri = true,
-                    _ => {}
-                }
-            }
+            let kinds = names.general_names.iter().filter_map(|name| match name {
+                GeneralName::DNSName(_) => Some(Name::Dns),
+                GeneralName::RFC822Name(_) => Some(Name::Email),
+                GeneralName::IPAddress(_) => Some(Name::Address),
+                GeneralName::URI(_) => Some(Name::Uri),
+                _ => None,
+            });
+            asked.names.extend(kinds);
         }
         asked
     }
@@ -112,21 +121,30 @@ fn only(usages: &[String], purpose: &str) -> Result<(), String> {
 fn kubelet_serving(asked: &Asked, usages: &[String]) -> Result<(), String> {
     of_nodes(asked)?;
     refuse_if(
-        !asked.dns && !asked.address,
+        !asked.has(Name::Dns) && !asked.has(Name::Address),
         "DNS or IP subjectAltName is required",
     )?;
-    refuse_if(asked.email, "Email subjectAltNames are not allowed")?;
-    refuse_if(asked.uri, "URI subjectAltNames are not allowed")?;
+    refuse_if(
+        asked.has(Name::Email),
+        "Email subjectAltNames are not allowed",
+    )?;
+    refuse_if(asked.has(Name::Uri), "URI subjectAltNames are not allowed")?;
     only(usages, "server auth")?;
     of_a_node(asked)
 }
 
 fn kubelet_client(asked: &Asked, usages: &[String]) -> Result<(), String> {
     of_nodes(asked)?;
-    refuse_if(asked.dns, "DNS subjectAltNames are not allowed")?;
-    refuse_if(asked.email, "Email subjectAltNames are not allowed")?;
-    refuse_if(asked.address, "IP subjectAltNames are not allowed")?;
-    refuse_if(asked.uri, "URI subjectAltNames are not allowed")?;
+    refuse_if(asked.has(Name::Dns), "DNS subjectAltNames are not allowed")?;
+    refuse_if(
+        asked.has(Name::Email),
+        "Email subjectAltNames are not allowed",
+    )?;
+    refuse_if(
+        asked.has(Name::Address),
+        "IP subjectAltNames are not allowed",
+    )?;
+    refuse_if(asked.has(Name::Uri), "URI subjectAltNames are not allowed")?;
     of_a_node(asked)?;
     only(usages, "client auth")
 }
@@ -187,7 +205,7 @@ mod tests {
         assert_eq!(
             kubelet_client(
                 &Asked {
-                    dns: true,
+                    names: BTreeSet::from([Name::Dns]),
                     ..node()
                 },
                 &of_client
@@ -201,7 +219,7 @@ mod tests {
         );
         let stranger = Asked {
             common_name: "jan".to_owned(),
-            address: true,
+            names: BTreeSet::from([Name::Address]),
             ..node()
         };
         assert_eq!(
@@ -213,7 +231,7 @@ mod tests {
             "DNS or IP subjectAltName is required"
         );
         let serving = Asked {
-            address: true,
+            names: BTreeSet::from([Name::Address]),
             ..node()
         };
         assert_eq!(kubelet_serving(&serving, &of_server), Ok(()));

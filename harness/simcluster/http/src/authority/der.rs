@@ -20,12 +20,11 @@ pub(super) fn tagged(tag: u8, content: &[u8]) -> Vec<u8> {
     let digits: Vec<u8> = (length.to_be_bytes().into_iter())
         .skip_while(|byte| *byte == 0)
         .collect();
-    match u8::try_from(length) {
-        Ok(short @ 0..=0x7f) => bytes.push(short),
-        _ => {
-            bytes.push(0x80 | u8::try_from(digits.len()).unwrap_or(u8::MAX));
-            bytes.extend(digits);
-        }
+    if let Ok(short @ 0..=0x7f) = u8::try_from(length) {
+        bytes.push(short);
+    } else {
+        bytes.push(0x80 | u8::try_from(digits.len()).unwrap_or(u8::MAX));
+        bytes.extend(digits);
     }
     bytes.extend_from_slice(content);
     bytes

@@ -214,7 +214,7 @@ spec: {maxReplicas: 3, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, n
 #[test]
 fn an_autoscaler_names_what_it_scales_with_its_group() {
     assert_eq!(
-        refused(&AUTOSCALER.replace("apps/v1", "v1").replace("3", "0")),
+        refused(&AUTOSCALER.replace("apps/v1", "v1").replace('3', "0")),
         [
             "spec.maxReplicas: Required value: must be set and greater than 0",
             "spec.maxReplicas: Invalid value: 0: must be greater than or equal to `minReplicas`",
@@ -234,7 +234,7 @@ fn an_autoscaler_names_what_it_scales_with_its_group() {
     let (_, errors) = updated(&old, |new| new["spec"]["maxReplicas"] = json!(4));
     assert!(errors.is_empty(), "what was there may stay: {errors:?}");
     let (_, errors) = updated(&created(AUTOSCALER), |new| {
-        new["spec"]["scaleTargetRef"]["apiVersion"] = json!("a/b/c")
+        new["spec"]["scaleTargetRef"]["apiVersion"] = json!("a/b/c");
     });
     assert_eq!(
         errors,
@@ -312,7 +312,7 @@ fn an_attachment_is_held_to_its_limits_and_a_drivers_changes_are_counted() {
         ]
     );
     let (new, errors) = updated(&driver, |new| {
-        new["spec"]["requiresRepublish"] = json!(true)
+        new["spec"]["requiresRepublish"] = json!(true);
     });
     assert!(errors.is_empty(), "{errors:?}");
     assert_eq!(new["metadata"]["generation"], 1);
@@ -439,5 +439,52 @@ fn a_lease_says_nothing_of_how_its_holder_is_found() {
         rules
             .check_create(&lease, simcluster_kinds::Scope::Namespaced)
             .is_empty()
+    );
+}
+
+#[test]
+fn an_event_of_the_new_group_stays_what_it_was_and_counts_its_series() {
+    let event = "
+apiVersion: events.k8s.io/v1
+kind: Event
+metadata: {name: e, namespace: n}
+eventTime: '2024-05-01T10:00:00.000000Z'
+reportingController: a.b/c
+reportingInstance: i
+action: A
+reason: R
+type: Normal
+regarding: {kind: Pod, name: p, namespace: other}
+series: {count: 1}
+";
+    assert_eq!(
+        refused(event),
+        [
+            "series.count: Invalid value: \"\": should be at least 2",
+            "series.lastObservedTime: Required value",
+        ]
+    );
+    let event = created(&event.replace("series: {count: 1}", ""));
+    let (_, errors) = updated(&event, |new| new["note"] = json!("more"));
+    assert_eq!(
+        errors,
+        ["message: Invalid value: \"more\": field is immutable"]
+    );
+    let (_, errors) = updated(&event, |new| {
+        new["series"] = json!({"count": 2, "lastObservedTime": "2024-05-01T10:00:01.000000Z"});
+    });
+    assert!(errors.is_empty(), "{errors:?}");
+}
+
+#[test]
+fn a_system_class_of_priority_is_no_default() {
+    assert_eq!(
+        refused(
+            "{apiVersion: scheduling.k8s.io/v1, kind: PriorityClass, metadata: {name: system-node-critical}, value: 2000001000, globalDefault: true}"
+        ),
+        [
+            "metadata.name: Forbidden: priority class names with 'system-' prefix are reserved for system \
+             use only. error: globalDefault of system-node-critical PriorityClass must be false"
+        ]
     );
 }

@@ -92,7 +92,7 @@ fn scopes_of_a_quota_exclude_each_other_and_stay() {
     });
     assert!(errors.is_empty(), "their order says nothing: {errors:?}");
     let (_, errors) = updated(&stored, |new| {
-        new["spec"]["scopes"] = json!(["Terminating"])
+        new["spec"]["scopes"] = json!(["Terminating"]);
     });
     assert_eq!(
         errors,

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt::Write as _};
 
 use serde_json::Value;
 use simcluster_auth::rbac::{Attributes, Rule};
-use simcluster_machinery::{kind::GroupResource, status::Status};
+use simcluster_machinery::status::Status;
 
 use super::forbidden;
 use crate::server::{Failure, authorize, call::Call, identity::MASTERS};
@@ -108,8 +108,8 @@ fn binding(call: &Call, object: &Value) -> Result<(), Failure> {
     }
     let policy = call.server.policy.current(&call.server.store);
     let Some(rules) = policy.role(namespace, name) else {
-        let resource = GroupResource::new(GROUP, resource);
-        return Err(Box::new(Status::not_found(&resource, name)));
+        // A real server looks the role up in the name of what is being written.
+        return Err(Box::new(Status::not_found(call.resource_name(), name)));
     };
     covered(call, object, rules)
 }
@@ -144,7 +144,7 @@ fn covered(call: &Call, object: &Value, rules: &[Rule]) -> Result<(), Failure> {
     if !unknown.is_empty() {
         let errors = unknown
             .into_iter()
-            .map(|(resource, name)| format!("{resource}.{GROUP} {name:?} not found"));
+            .map(|name| format!("{} {name:?} not found", call.resource_name()));
         let errors = simcluster_machinery::status::aggregate(errors);
         let _ = write!(why, "; resolution errors: [{errors}]");
     }
