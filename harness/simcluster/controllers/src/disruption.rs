@@ -2,7 +2,7 @@
 //!
 //! [`budget`] counts. It does NOT evict or refuse: the API server does, by what stands in the status.
 
-use std::{future::Future, sync::Arc};
+use std::{collections::BTreeMap, future::Future, sync::Arc};
 
 use k8s_openapi::{
     api::{
@@ -12,7 +12,7 @@ use k8s_openapi::{
     },
     apimachinery::pkg::{apis::meta::v1::OwnerReference, util::intstr::IntOrString},
 };
-use kube::ResourceExt;
+use kube::{Client, ResourceExt};
 
 use crate::{
     cache::{Cache, ObjectKey},
@@ -22,6 +22,7 @@ use crate::{
     objects::{Objects, WriteError},
     ownership::{controller_of, controller_of_kind},
     selector,
+    universe::Universe,
     work_queue::{Next, Reconcile, WorkQueue, work},
 };
 
@@ -30,6 +31,8 @@ mod budget;
 use budget::{Expected, Scale, Workload};
 
 const NAME: &str = "controllermanager";
+/// Workloads whose size is known without asking.
+const BUILT_IN: [&str; 3] = ["ReplicaSet", "ReplicationController", "StatefulSet"];
 
 struct Controller {
     budgets: Objects<PodDisruptionBudget>,
@@ -40,6 +43,8 @@ struct Controller {
     replications: Arc<Cache<ReplicationController>>,
     recorder: Recorder,
     clock: Clock,
+    client: Client,
+    universe: Arc<Universe>,
 }
 
 /// Registers for changes; the future works until dropped.
@@ -71,6 +76,8 @@ pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + Send + use<
         replications: context.cache(),
         recorder: context.recorder(NAME),
         clock: context.clock,
+        client: context.client.clone(),
+        universe: context.universe(),
     };
     // The size of a workload counts, too.
     let (touched, known) = (queue.clone(), controller.budgets.cache().clone());
@@ -96,6 +103,7 @@ pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + Send + use<
         controller.deployments.synced().await;
         controller.stateful_sets.synced().await;
         controller.replications.synced().await;
+        controller.universe.synced().await;
         work(NAME, queue, 8, controller).await;
     }
 }
@@ -126,12 +134,21 @@ impl Reconcile<ObjectKey> for Controller {
             self.recorder
                 .normal(&*budget, "NoPods", "No matching pods found");
         }
-        let workloads: Vec<_> = pods.iter().map(|pod| self.workload(pod)).collect();
-        let expected = Expected::of(&budget, &pods, &workloads);
         let counts_workloads = budget
             .spec
             .as_ref()
             .is_some_and(|spec| !matches!(spec.min_available, Some(IntOrString::Int(_))));
+        let workloads = if counts_workloads {
+            self.workloads(&pods).await
+        } else {
+            Vec::new()
+        };
+        let expected = Expected::of(&budget, &pods, &workloads);
+        if let Expected::Unknown { why } = &expected {
+            let text = format!("Failed to calculate the number of expected pods: {why}");
+            self.recorder
+                .warning(&*budget, "CalculateExpectedPodCountFailed", text);
+        }
         if counts_workloads && workloads.contains(&Workload::None) {
             let wanted = budget.spec.as_ref().and_then(|spec| spec.selector.as_ref());
             let text = format!(
@@ -155,12 +172,70 @@ impl Reconcile<ObjectKey> for Controller {
 }
 
 impl Controller {
-    fn workload(&self, pod: &Pod) -> Workload {
-        match controller_of(&pod.metadata) {
-            None => Workload::None,
-            Some(owner) => self
-                .scale(pod, owner)
-                .map_or(Workload::Unknown, Workload::Known),
+    /// What each pod belongs to, up to the first of unknown size.
+    async fn workloads(&self, pods: &[Arc<Pod>]) -> Vec<Workload> {
+        let mut asked: BTreeMap<&str, Workload> = BTreeMap::new();
+        let mut all = Vec::new();
+        for pod in pods {
+            let workload = match controller_of(&pod.metadata) {
+                None => Workload::None,
+                Some(owner) => {
+                    if let Some(known) = asked.get(owner.uid.as_str()) {
+                        known.clone()
+                    } else {
+                        let found = self.workload(pod, owner).await;
+                        asked.insert(&owner.uid, found.clone());
+                        found
+                    }
+                }
+            };
+            let known = !matches!(workload, Workload::Unknown(_));
+            all.push(workload);
+            if !known {
+                break;
+            }
+        }
+        all
+    }
+
+    async fn workload(&self, pod: &Pod, owner: &OwnerReference) -> Workload {
+        let missing = || {
+            let text = format!("found no controllers for pod {:?}", pod.name_any());
+            Workload::Unknown(text)
+        };
+        if BUILT_IN.contains(&owner.kind.as_str()) {
+            return self.scale(pod, owner).map_or_else(missing, Workload::Known);
+        }
+        let (group, _) = owner.api_version.split_once('/').unwrap_or_default();
+        let Some(kind) = self.universe.kind(group, &owner.kind) else {
+            let kind = &owner.kind;
+            return Workload::Unknown(format!("no matches for kind {kind:?} in group {group:?}"));
+        };
+        let api = kind.api(self.client.clone(), &pod.namespace().unwrap_or_default());
+        match api.get_scale(&owner.name).await {
+            Ok(scale) if scale.metadata.uid.as_ref() == Some(&owner.uid) => {
+                Workload::Known(Scale {
+                    uid: owner.uid.clone(),
+                    replicas: scale.spec.and_then(|spec| spec.replicas).unwrap_or(0),
+                })
+            }
+            Ok(_) => missing(),
+            Err(kube::Error::Api(status)) if status.code == 404 => {
+                // Either the workload is missing, or its kind has no size.
+                let plural = &kind.resource.plural;
+                if status
+                    .message
+                    .contains(&format!("{:?} not found", owner.name))
+                {
+                    return missing();
+                }
+                let name = match group {
+                    "" => plural.clone(),
+                    group => format!("{plural}.{group}"),
+                };
+                Workload::Unknown(format!("{name} does not implement the scale subresource"))
+            }
+            Err(error) => Workload::Unknown(error.to_string()),
         }
     }
 

@@ -212,10 +212,7 @@ impl Controller {
             self.create(set, ordinal, revision)
         });
         let created = join_all(creations).await;
-        let deletions = plan
-            .delete
-            .iter()
-            .map(|(pod, why)| self.delete(set, pod, *why));
+        let deletions = plan.delete.iter().map(|pod| self.delete(set, pod));
         let deleted = join_all(deletions).await;
         created.into_iter().chain(deleted).collect()
     }
@@ -267,14 +264,8 @@ impl Controller {
         }
     }
 
-    async fn delete(&self, set: &StatefulSet, pod: &Pod, why: plan::Why) -> Result<(), WriteError> {
+    async fn delete(&self, set: &StatefulSet, pod: &Pod) -> Result<(), WriteError> {
         let (pod_name, set_name) = (pod.name_any(), set.name_any());
-        if why == plan::Why::Ended {
-            let namespace = set.namespace().unwrap_or_default();
-            let text =
-                format!("StatefulSet {namespace}/{set_name} is recreating failed Pod {pod_name}");
-            self.recorder.warning(set, "RecreatingFailedPod", text);
-        }
         let what = format!("delete Pod {pod_name} in StatefulSet {set_name}");
         match self.pods.delete(pod, None).await {
             Ok(()) => {

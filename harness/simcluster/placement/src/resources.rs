@@ -71,9 +71,42 @@ fn of_container(container: &Container) -> Resources {
 }
 
 /// The requests of a pod: its containers and sidecars together, or one init container with the sidecars before it,
-/// whichever is more, and the overhead of its runtime.
+/// whichever is more, and the overhead of its runtime. What a container still has counts while it waits for less.
 pub fn of_pod(pod: &Pod) -> Resources {
-    pod.spec.as_ref().map(of_spec).unwrap_or_default()
+    let Some(spec) = &pod.spec else {
+        return Resources::default();
+    };
+    let has = |name: &str| {
+        let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
+        let own = statuses.iter().find(|status| status.name == name)?;
+        own.allocated_resources.as_ref()
+    };
+    let asks = |container: &Container| {
+        let resources = container.resources.as_ref();
+        resources.and_then(|resources| resources.requests.clone())
+    };
+    let resized = |container: &&Container| {
+        let has = has(&container.name);
+        has.is_some() && has != asks(container).as_ref()
+    };
+    if !spec.containers.iter().any(|container| resized(&container)) {
+        return of_spec(spec);
+    }
+    let mut spec = spec.clone();
+    for container in &mut spec.containers {
+        let Some(has) = has(&container.name) else {
+            continue;
+        };
+        let mut most = asks(container).unwrap_or_default();
+        for (name, amount) in has {
+            let wanted = most.get(name).map(Amount::of).unwrap_or_default();
+            if Amount::of(amount) > wanted {
+                most.insert(name.clone(), amount.clone());
+            }
+        }
+        container.resources.get_or_insert_default().requests = Some(most);
+    }
+    of_spec(&spec)
 }
 
 /// As [`of_pod`], of its spec.
@@ -122,6 +155,26 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_a_container_still_has_counts_while_it_waits_for_less() {
+        for (wanted, has, counted) in [("100m", "300m", "300m"), ("300m", "100m", "300m")] {
+            let pod: Pod = serde_json::from_value(json!({
+                "metadata": {},
+                "spec": {"containers": [
+                    {"name": "c", "resources": {"requests": {"cpu": wanted, "memory": "1Mi"}}},
+                ]},
+                "status": {"containerStatuses": [{
+                    "name": "c", "image": "i", "imageID": "", "ready": true, "restartCount": 0,
+                    "allocatedResources": {"cpu": has},
+                }]},
+            }))
+            .unwrap();
+            let all = of_pod(&pod);
+            assert_eq!(all.get("cpu"), Amount::of(&Quantity(counted.to_owned())));
+            assert_eq!(all.get("memory"), Amount::of(&Quantity("1Mi".to_owned())));
+        }
+    }
 
     #[test]
     fn a_pod_asks_for_its_largest_step() {

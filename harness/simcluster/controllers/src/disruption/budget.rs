@@ -34,8 +34,8 @@ pub(super) enum Workload {
     Known(Scale),
     /// Nothing controls it: it does not count among those expected.
     None,
-    /// Something controls it that says no size.
-    Unknown,
+    /// Something controls it whose size is not known, for that reason.
+    Unknown(String),
 }
 
 /// How many pods there should be, and how many of them must stay.
@@ -47,7 +47,7 @@ pub(super) enum Expected {
     },
     /// The size of some pod's workload is not known.
     Unknown {
-        pod: String,
+        why: String,
     },
 }
 
@@ -65,17 +65,13 @@ impl Expected {
             };
         }
         let mut sizes: BTreeMap<&str, i32> = BTreeMap::new();
-        for (pod, workload) in pods.iter().zip(workloads) {
+        for workload in workloads {
             match workload {
                 Workload::Known(scale) => {
                     sizes.insert(&scale.uid, scale.replicas);
                 }
                 Workload::None => {}
-                Workload::Unknown => {
-                    return Self::Unknown {
-                        pod: pod.name_any(),
-                    };
-                }
+                Workload::Unknown(why) => return Self::Unknown { why: why.clone() },
             }
         }
         let all: i32 = sizes.values().sum();
@@ -150,11 +146,7 @@ fn condition(
     now: Timestamp,
 ) -> Condition {
     let (status, reason, message) = match expected {
-        Expected::Unknown { pod } => (
-            "False",
-            "SyncFailed",
-            format!("found no controllers for pod \"{pod}\""),
-        ),
+        Expected::Unknown { why } => ("False", "SyncFailed", why.clone()),
         Expected::Known { .. } if allowed > 0 => ("True", "SufficientPods", String::new()),
         Expected::Known { .. } => ("False", "InsufficientPods", String::new()),
     };
@@ -234,7 +226,7 @@ mod tests {
                 json!({"maxUnavailable": 1}),
                 3,
                 3,
-                Workload::Unknown,
+                Workload::Unknown("it says no size".into()),
                 (3, 3, 0),
             ),
             // Pods that nothing controls are not expected: none of them may go.

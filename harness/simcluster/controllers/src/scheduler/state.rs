@@ -114,7 +114,7 @@ impl State {
         }
     }
 
-    /// Takes in a pod that has a node; whether it was not counted before.
+    /// Takes in a pod that has a node; whether it was not counted before, or not with as much or as little.
     pub(super) fn put_pod(&mut self, pod: Arc<Pod>) -> bool {
         let Some(node) = pods::node_name(&pod).map(ToOwned::to_owned) else {
             return false;
@@ -123,10 +123,21 @@ impl State {
         self.bound.remove(&uid(&pod));
         let known = self.places.get(&uid(&pod)) == Some(&node);
         if known {
-            if let Some(entry) = self.nodes.get_mut(&node) {
-                entry.pods.insert(uid(&pod), pod);
+            let Some(entry) = self.nodes.get_mut(&node) else {
+                return false;
+            };
+            let after = resources::of_pod(&pod);
+            let before = entry.pods.insert(uid(&pod), pod);
+            let before = before
+                .map(|pod| resources::of_pod(&pod))
+                .unwrap_or_default();
+            if before == after {
+                return false;
             }
-            return false;
+            // It was resized.
+            entry.used.subtract(&before);
+            entry.used.add(&after);
+            return true;
         }
         self.take_off(&uid(&pod));
         self.place(pod, &node);

@@ -87,6 +87,22 @@ fn told(total: usize, reasons: &str, preemption: &str) -> String {
 const HOPELESS: &str = "1 Preemption is not helpful for scheduling";
 
 #[test]
+fn a_pod_that_was_resized_counts_with_what_it_asks_for_now() {
+    let bound = |cpu: &str| {
+        let mut pod = Pod::clone(&pod("a", &asks(cpu)));
+        pod.spec.as_mut().unwrap().node_name = Some("n".to_owned());
+        Arc::new(pod)
+    };
+    let mut state = state(&[node("n", &json!({}))], &[]);
+    assert!(state.put_pod(bound("3")), "it is new");
+    assert!(!state.put_pod(bound("3")), "nothing has changed");
+    let other = pod("b", &asks("2"));
+    assert_ne!(place(&state, &other), "n");
+    assert!(state.put_pod(bound("1")), "others may fit now");
+    assert_eq!(place(&state, &other), "n");
+}
+
+#[test]
 fn each_refusal_has_its_words() {
     let taint = json!({"taints": [{"key": "k", "effect": "NoSchedule"}]});
     let closed = json!({"unschedulable": true});

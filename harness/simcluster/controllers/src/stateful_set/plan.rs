@@ -22,23 +22,12 @@ pub(super) struct Revisions {
     pub(super) update: Arc<ControllerRevision>,
 }
 
-/// Why a pod goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Why {
-    /// It has ended, and another takes its place.
-    Ended,
-    /// There are too many.
-    Surplus,
-    /// It has an old template.
-    Outdated,
-}
-
 /// What is to be done now.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     /// Numbers of new pods, and whether they get the new template.
     pub(super) create: Vec<(i32, bool)>,
-    pub(super) delete: Vec<(Arc<Pod>, Why)>,
+    pub(super) delete: Vec<Arc<Pod>>,
     /// Pods that lack the labels of their identity.
     pub(super) relabel: Vec<Arc<Pod>>,
     pub(super) own: Vec<identity::Owners>,
@@ -181,7 +170,7 @@ pub(super) fn plan(
                 }
             }
             Some(pod) if pods::is_finished(pod) && !pods::is_terminating(pod) => {
-                plan.delete.push(((*pod).clone(), Why::Ended));
+                plan.delete.push((*pod).clone());
                 if !parallel {
                     return plan;
                 }
@@ -198,7 +187,7 @@ pub(super) fn plan(
             }
             return plan;
         }
-        plan.delete.push(((*pod).clone(), Why::Surplus));
+        plan.delete.push((*pod).clone());
         if !parallel {
             return plan;
         }
@@ -237,9 +226,9 @@ fn update(
             if plan
                 .delete
                 .iter()
-                .all(|(known, _)| known.metadata.uid != pod.metadata.uid)
+                .all(|known| known.metadata.uid != pod.metadata.uid)
             {
-                plan.delete.push(((*pod).clone(), Why::Outdated));
+                plan.delete.push((*pod).clone());
             }
             if plan.delete.len() >= most {
                 return;

@@ -69,7 +69,7 @@ fn steps(set: &StatefulSet, states: &[(i32, &str, &str)]) -> (Vec<i32>, Vec<i32>
         plan.create.iter().map(|(ordinal, _)| *ordinal).collect(),
         plan.delete
             .iter()
-            .filter_map(|(pod, _)| identity::ordinal(set, pod))
+            .filter_map(|pod| identity::ordinal(set, pod))
             .collect(),
     )
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use simcluster_controllers::Settings;
 
-use crate::world::{World, condition, core, merge};
+use crate::world::{World, batch, condition, core, merge};
 
 fn pod(name: &str, spec: &Value) -> Value {
     let mut pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {
@@ -192,6 +192,66 @@ async fn a_budget_counts_what_may_be_disrupted() {
     assert_eq!(
         condition(&budget, "DisruptionAllowed")["reason"],
         "SufficientPods"
+    );
+}
+
+#[tokio::test]
+async fn a_budget_asks_how_large_the_workload_of_another_kind_is() {
+    let world = World::start().await;
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "flocks.example.com"},
+        "spec": {"group": "example.com", "scope": "Namespaced",
+                 "names": {"plural": "flocks", "kind": "Flock"},
+                 "versions": [{"name": "v1", "served": true, "storage": true,
+                    "subresources": {"scale": {"specReplicasPath": ".spec.replicas",
+                                               "statusReplicasPath": ".status.replicas"}},
+                    "schema": {"openAPIV3Schema": {"type": "object",
+                        "x-kubernetes-preserve-unknown-fields": true}}}]},
+    });
+    let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    world.post(definitions, &definition).await;
+    let flock = json!({"apiVersion": "example.com/v1", "kind": "Flock",
+                       "metadata": {"name": "f"}, "spec": {"replicas": 2}});
+    let flocks = "/apis/example.com/v1/namespaces/default/flocks";
+    let flock = world.post(flocks, &flock).await;
+    let schedule = json!({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "j"},
+        "spec": {"suspend": true, "schedule": "* * * * *", "jobTemplate": {"spec": {"template":
+            {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}}}}});
+    let schedule = world.post(&batch("cronjobs"), &schedule).await;
+    let budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
+    for (name, kind, version, owner) in [
+        ("f", "Flock", "example.com/v1", &flock),
+        ("j", "CronJob", "batch/v1", &schedule),
+    ] {
+        for number in 0..2 {
+            let mut pod = pod(&format!("{name}-{number}"), &json!({}));
+            pod["metadata"]["labels"] = json!({"app": name});
+            pod["metadata"]["ownerReferences"] = json!([{
+                "apiVersion": version, "kind": kind, "name": name,
+                "uid": owner["metadata"]["uid"], "controller": true,
+            }]);
+            world.post(&core("pods"), &pod).await;
+        }
+        let budget = json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
+            "metadata": {"name": name},
+            "spec": {"maxUnavailable": 1, "selector": {"matchLabels": {"app": name}}}});
+        world.post(budgets, &budget).await;
+    }
+    let allows = |budget: &Value| budget["status"]["disruptionsAllowed"] == 1;
+    let budget = world.until_one(budgets, "f", allows).await;
+    assert_eq!(budget["status"]["expectedPods"], 2);
+    let failed = |budget: &Value| {
+        let conditions = budget["status"]["conditions"].as_array();
+        conditions.is_some_and(|all| all[0]["reason"] == "SyncFailed")
+    };
+    let budget = world.until_one(budgets, "j", failed).await;
+    let why = "cronjobs.batch does not implement the scale subresource";
+    assert_eq!(condition(&budget, "DisruptionAllowed")["message"], why);
+    let event = world.event("j", "CalculateExpectedPodCountFailed").await;
+    assert_eq!(
+        event["message"],
+        format!("Failed to calculate the number of expected pods: {why}")
     );
 }
 
