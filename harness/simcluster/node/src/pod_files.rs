@@ -5,8 +5,11 @@ use std::{fmt::Write as _, net::Ipv4Addr};
 use k8s_openapi::api::core::v1::Pod;
 
 /// A pod's host name: `spec.hostname`, else its name, cut to what a kernel takes.
-pub(crate) fn hostname(pod: &Pod) -> String {
+pub(crate) fn hostname(pod: &Pod, node: &str) -> String {
     let spec = pod.spec.as_ref();
+    if is_in_nodes_network(pod) && spec.is_none_or(|spec| spec.hostname_override.is_none()) {
+        return node.to_owned();
+    }
     let own = spec
         .and_then(|s| s.hostname_override.clone().or(s.hostname.clone()))
         .filter(|name| !name.is_empty());
@@ -18,8 +21,14 @@ pub(crate) fn hostname(pod: &Pod) -> String {
         .to_owned()
 }
 
+/// Whether it has no network of its own.
+fn is_in_nodes_network(pod: &Pod) -> bool {
+    let spec = pod.spec.as_ref();
+    spec.is_some_and(|spec| spec.host_network == Some(true))
+}
+
 /// The full name of a pod with a `subdomain`.
-fn full_name(pod: &Pod, domain: &str) -> Option<String> {
+fn full_name(pod: &Pod, node: &str, domain: &str) -> Option<String> {
     let subdomain = pod
         .spec
         .as_ref()?
@@ -29,20 +38,26 @@ fn full_name(pod: &Pod, domain: &str) -> Option<String> {
     let namespace = pod.metadata.namespace.as_deref()?;
     Some(format!(
         "{}.{subdomain}.{namespace}.svc.{domain}",
-        hostname(pod)
+        hostname(pod, node)
     ))
 }
 
 /// `/etc/hosts`
-pub(crate) fn hosts(pod: &Pod, ip: Option<&str>, domain: &str) -> String {
-    let mut text = String::from(
-        "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost \
+pub(crate) fn hosts(pod: &Pod, ip: Option<&str>, node: &str, domain: &str) -> String {
+    let of_node = if is_in_nodes_network(pod) {
+        " (host network)"
+    } else {
+        ""
+    };
+    let mut text = format!("# Kubernetes-managed hosts file{of_node}.\n");
+    text.push_str(
+        "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost \
          ip6-loopback\nfe00::0\tip6-localnet\nfe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\n\
          fe00::2\tip6-allrouters\n",
     );
-    let name = hostname(pod);
+    let name = hostname(pod, node);
     if let Some(ip) = ip {
-        let _ = match full_name(pod, domain) {
+        let _ = match full_name(pod, node, domain) {
             Some(full) => writeln!(text, "{ip}\t{full}\t{name}"),
             None => writeln!(text, "{ip}\t{name}"),
         };
@@ -145,6 +160,7 @@ mod tests {
         let text = hosts(
             &pod(json!({"subdomain": "web"})),
             Some("10.42.0.9"),
+            "node-1",
             "cluster.local",
         );
         assert!(
@@ -154,6 +170,7 @@ mod tests {
         let text = hosts(
             &pod(json!({"hostAliases": [{"ip": "1.2.3.4", "hostnames": ["a", "b"]}]})),
             Some("10.42.0.9"),
+            "node-1",
             "cluster.local",
         );
         assert!(text.contains("10.42.0.9\tweb-0\n") && text.ends_with("1.2.3.4\ta\tb\n"));
@@ -161,7 +178,12 @@ mod tests {
 
     #[test]
     fn the_host_name_is_the_specs_or_the_pods() {
-        assert_eq!(hostname(&pod(json!({"hostname": "db"}))), "db");
-        assert_eq!(hostname(&pod(json!({}))), "web-0");
+        assert_eq!(hostname(&pod(json!({"hostname": "db"})), "node-1"), "db");
+        assert_eq!(hostname(&pod(json!({})), "node-1"), "web-0");
+        let shared = pod(json!({"hostNetwork": true}));
+        assert_eq!(hostname(&shared, "node-1"), "node-1");
+        let text = hosts(&shared, Some("10.0.0.1"), "node-1", "cluster.local");
+        assert!(text.starts_with("# Kubernetes-managed hosts file (host network).\n"));
+        assert!(text.ends_with("10.0.0.1\tnode-1\n"), "{text}");
     }
 }

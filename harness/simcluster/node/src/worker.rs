@@ -372,11 +372,11 @@ async fn make_sandbox(
         (None, false) => return Err("no free pod address is left on this node".into()),
     };
     let directory = context.paths.pod(&uid).join("etc");
-    let name = pod_files::hostname(pod);
+    let name = pod_files::hostname(pod, &context.node);
     let files = [
         (
             "hosts",
-            pod_files::hosts(pod, Some(&ip.to_string()), &context.domain),
+            pod_files::hosts(pod, Some(&ip.to_string()), &context.node, &context.domain),
         ),
         (
             "resolv.conf",

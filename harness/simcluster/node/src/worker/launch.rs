@@ -186,7 +186,7 @@ impl Launch {
         })?;
         let mut all = command::with_image_environment(&image.config, own);
         all.entry("HOSTNAME".into())
-            .or_insert_with(|| pod_files::hostname(&self.pod));
+            .or_insert_with(|| pod_files::hostname(&self.pod, &self.context.node));
         Ok(all)
     }
 
