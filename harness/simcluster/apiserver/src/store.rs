@@ -27,6 +27,10 @@ pub(crate) type Key = Arc<str>;
 /// Objects of a collection in key order, at one revision; cloning is cheap and shares everything.
 pub(crate) type Objects = OrdMap<Key, Arc<Object>>;
 
+/// So many changes of a collection are kept as they are, for watches that are about to tell of them;
+/// older ones as text.
+const RECENT: usize = 256;
+
 /// What happened to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
@@ -51,6 +55,17 @@ pub(crate) struct Event {
     pub(crate) object: Arc<Object>,
     /// Its state before the change.
     pub(crate) previous: Option<Arc<Object>>,
+}
+
+impl Event {
+    fn as_text(&self) -> Self {
+        Self {
+            object: self.object.as_text(),
+            previous: self.previous.as_ref().map(Object::as_text),
+            key: self.key.clone(),
+            ..*self
+        }
+    }
 }
 
 /// Why a write or a look into the past was refused.
@@ -288,6 +303,10 @@ impl Store {
             && let Some(forgotten) = kept.log.pop_front()
         {
             kept.compacted = forgotten.revision;
+        }
+        if let Some(past) = kept.log.len().checked_sub(RECENT) {
+            let event = &mut kept.log[past];
+            *event = Arc::new(event.as_text());
         }
         kept.log.push_back(Arc::new(Event {
             revision,

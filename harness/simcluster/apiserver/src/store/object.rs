@@ -2,6 +2,9 @@
 //!
 //! Lists and watches send the same version to many clients; they share the text. Each node's watch asks
 //! of each change of each pod whether it is its own; they share the answer's first half.
+//!
+//! As a tree a version takes ten times the memory of its text. A past one that hardly anybody will ask for
+//! is kept as text only, and read again when somebody does.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -12,7 +15,8 @@ use simcluster_machinery::apply::packed;
 /// See the module's documentation.
 #[derive(Debug)]
 pub(crate) struct Object {
-    value: Value,
+    /// Absent, where there is the text, until it is asked for.
+    value: OnceLock<Value>,
     revision: u64,
     text: OnceLock<Text>,
     selectable: OnceLock<Selectable>,
@@ -32,7 +36,7 @@ struct Converted {
     object: Option<Arc<Object>>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Text {
     json: Bytes,
     /// Where the fields other than `kind` and `apiVersion` begin, behind the comma.
@@ -49,29 +53,41 @@ impl Object {
                 Value::String(revision.to_string()),
             );
         }
-        Self {
-            value,
-            revision,
-            text: OnceLock::new(),
-            selectable: OnceLock::new(),
-            converted: OnceLock::new(),
-        }
+        Self::of(OnceLock::from(value), revision, OnceLock::new())
     }
 
     /// An object that was not stored.
     pub(crate) fn without_revision(value: Value) -> Self {
+        Self::of(OnceLock::from(value), 0, OnceLock::new())
+    }
+
+    fn of(value: OnceLock<Value>, revision: u64, text: OnceLock<Text>) -> Self {
         Self {
             value,
-            revision: 0,
-            text: OnceLock::new(),
+            revision,
+            text,
             selectable: OnceLock::new(),
             converted: OnceLock::new(),
         }
     }
 
+    /// The same version as text only.
+    pub(crate) fn as_text(self: &Arc<Self>) -> Arc<Self> {
+        if self.value.get().is_none() {
+            return Arc::clone(self);
+        }
+        let text = OnceLock::from(self.text().clone());
+        Arc::new(Self::of(OnceLock::new(), self.revision, text))
+    }
+
     /// The object, with its managers [packed].
     pub(crate) fn value(&self) -> &Value {
-        &self.value
+        self.value.get_or_init(|| {
+            let text = self.text.get().map_or(&[][..], |text| &text.json);
+            let mut value = serde_json::from_slice(text).unwrap_or_default();
+            packed::pack(&mut value);
+            value
+        })
     }
 
     /// The revision of this version.
@@ -95,7 +111,7 @@ impl Object {
     }
 
     fn metadata(&self, field: &str) -> &str {
-        self.value["metadata"][field].as_str().unwrap_or_default()
+        self.value()["metadata"][field].as_str().unwrap_or_default()
     }
 
     /// The whole object as JSON.
@@ -114,7 +130,7 @@ impl Object {
         &self,
         make: impl FnOnce(&Value) -> Selectable,
     ) -> &[(&'static str, String)] {
-        self.selectable.get_or_init(|| make(&self.value))
+        self.selectable.get_or_init(|| make(self.value()))
     }
 
     /// The object as a version shows it, if that was kept for this state of the definition.
@@ -138,7 +154,7 @@ impl Object {
         source: &str,
         shown: Value,
     ) -> Arc<Self> {
-        let shown = (shown != self.value).then(|| Arc::new(Self::new(shown, self.revision)));
+        let shown = (shown != *self.value()).then(|| Arc::new(Self::new(shown, self.revision)));
         let kept = self.converted.get_or_init(Box::default);
         let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|one| one.api_version != api_version);
@@ -151,7 +167,7 @@ impl Object {
     }
 
     fn text(&self) -> &Text {
-        self.text.get_or_init(|| Text::of(&self.value))
+        self.text.get_or_init(|| Text::of(self.value()))
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use serde_json::{Value, json};
 
-use super::{Change, Collection, Key, Objects, Store, StoreError};
+use super::{Change, Collection, Key, Object, Objects, Store, StoreError};
 
 fn map(name: &str, data: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"k": data}})
@@ -48,6 +48,33 @@ fn versions_beyond_the_history_are_let_go() {
         "{alive} of {} versions are kept",
         versions.len()
     );
+}
+
+#[test]
+fn changes_long_past_are_told_as_they_were() {
+    const MANY: usize = 3 * super::RECENT;
+    let mut store = Store::new(MANY);
+    let (configmaps, key) = ("/configmaps".into(), "ns/a".into());
+    let begin = store.revision();
+    let mut last = store.create(&configmaps, &key, map("a", "0")).unwrap();
+    let mut versions = vec![(last.value().clone(), last.json())];
+    for change in 1..MANY {
+        let data = change.to_string();
+        last = store
+            .update(&configmaps, &key, last.revision(), map("a", &data))
+            .unwrap();
+        versions.push((last.value().clone(), last.json()));
+    }
+    let events = store.events_since(&configmaps, begin).unwrap();
+    assert_eq!(events.len(), versions.len());
+    let mut previous = None;
+    for (event, version) in events.iter().zip(&versions) {
+        let seen = |object: &Object| (object.value().clone(), object.json());
+        assert_eq!(seen(&event.object), *version);
+        assert_eq!(event.object.revision(), event.revision);
+        assert_eq!(event.previous.as_deref().map(seen), previous);
+        previous = Some(version.clone());
+    }
 }
 
 #[test]
