@@ -94,15 +94,13 @@ fn may_grow(call: &Call, new: &Value, old: &Value) -> Result<(), Failure> {
     if !call.resource.is("", "persistentvolumeclaims") {
         return Ok(());
     }
-    let classes = values(call, "storage.k8s.io/storageclasses", "");
-    let class_of = |name: &str| {
-        let mut classes = classes.iter();
-        classes
-            .find(|class| class.name() == name)
-            .map(|class| class.value())
+    let expands = |class: &str| {
+        let store = call.server.store.read();
+        let class = store.get("storage.k8s.io/storageclasses", class);
+        class.is_some_and(|class| class.value()["allowVolumeExpansion"] == true)
     };
     let name = new["metadata"]["name"].as_str().unwrap_or_default();
-    admission::refused_growth(new, old, class_of).map_or(Ok(()), |why| {
+    admission::refused_growth(new, old, expands).map_or(Ok(()), |why| {
         Err(Box::new(Status::forbidden(call.resource_name(), name, why)))
     })
 }

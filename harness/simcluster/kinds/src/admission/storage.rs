@@ -27,11 +27,11 @@ pub fn default_storage_class<'a>(claim: &mut Value, classes: impl IntoIterator<I
     }
 }
 
-/// Why a claim may not grow, if it wants to; `class_of` finds a storage class by its name.
-pub fn refused_growth<'a>(
+/// Why a claim may not grow, if it wants to; `expands` says whether a storage class allows it.
+pub fn refused_growth(
     new: &Value,
     old: &Value,
-    class_of: impl FnOnce(&str) -> Option<&'a Value>,
+    expands: impl FnOnce(&str) -> bool,
 ) -> Option<&'static str> {
     let size = |claim: &Value| {
         let text = claim.text("spec.resources.requests.storage");
@@ -44,10 +44,7 @@ pub fn refused_growth<'a>(
         return Some("Only bound persistent volume claims can be expanded");
     }
     let name = class(new).filter(|name| !name.is_empty() && Some(*name) == class(old));
-    let may_grow = name
-        .and_then(class_of)
-        .is_some_and(|class| class.flag("allowVolumeExpansion"));
-    (!may_grow).then_some(
+    (!name.is_some_and(expands)).then_some(
         "only dynamically provisioned pvc can be resized and the storageclass that provisions the \
          pvc must support resize",
     )
