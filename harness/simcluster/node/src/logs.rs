@@ -8,7 +8,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use bytes::Bytes;
@@ -53,11 +53,15 @@ pub(crate) struct Log {
     path: PathBuf,
     file: Mutex<File>,
     progress: watch::Sender<Progress>,
-    live: broadcast::Sender<(Source, Bytes)>,
+    /// Made when somebody attaches, which is seldom.
+    live: OnceLock<broadcast::Sender<(Source, Bytes)>>,
 }
 
 /// A line longer than this is written in pieces.
 const LONGEST_PIECE: usize = 16 * 1024;
+/// How much of a program's output is read at once, to begin with and at most.
+const SMALLEST_BUFFER: usize = 512;
+const LARGEST_BUFFER: usize = 32 * 1024;
 /// How many chunks someone who is attached may lag behind.
 const LIVE_CHUNKS: usize = 256;
 
@@ -72,7 +76,7 @@ impl Log {
             path: path.to_owned(),
             file: Mutex::new(file),
             progress: watch::Sender::default(),
-            live: broadcast::channel(LIVE_CHUNKS).0,
+            live: OnceLock::new(),
         }))
     }
 
@@ -88,7 +92,10 @@ impl Log {
 
     /// The bytes of the container as they come, from now on.
     pub(crate) fn live(&self) -> broadcast::Receiver<(Source, Bytes)> {
-        self.live.subscribe()
+        let live = self
+            .live
+            .get_or_init(|| broadcast::Sender::new(LIVE_CHUNKS));
+        live.subscribe()
     }
 
     /// Nothing more will be written.
@@ -98,21 +105,25 @@ impl Log {
 
     /// Writes everything that `output` gives, until its end.
     pub(crate) async fn pump(self: Arc<Self>, source: Source, mut output: Output, clock: Clock) {
-        let mut buffer = vec![0; 32 * 1024];
+        // Most programs say little, and each has two of these for as long as it runs.
+        let mut buffer = vec![0; SMALLEST_BUFFER];
         let mut pending = VecDeque::new();
         loop {
             let count = match output.read(&mut buffer).await {
                 Ok(0) | Err(_) => break,
                 Ok(count) => count,
             };
-            if self.live.receiver_count() > 0 {
+            if let Some(live) = self.live.get()
+                && live.receiver_count() > 0
+            {
                 // The last one may go away meanwhile.
-                let _ = self
-                    .live
-                    .send((source, Bytes::copy_from_slice(&buffer[..count])));
+                let _ = live.send((source, Bytes::copy_from_slice(&buffer[..count])));
             }
             pending.extend(&buffer[..count]);
             self.write(&pieces(&mut pending, false), source, clock);
+            if count == buffer.len() && count < LARGEST_BUFFER {
+                buffer.resize(4 * count, 0);
+            }
         }
         self.write(&pieces(&mut pending, true), source, clock);
     }
