@@ -304,6 +304,8 @@ impl<K: Resource + Clone> Cache<K> {
     }
 
     fn put(&self, handlers: &[Handler<K>], mut object: K) {
+        // No controller asks who wrote what, and it is the largest part of many objects.
+        object.meta_mut().managed_fields = None;
         let key = ObjectKey::of(object.meta());
         let (old, new, replaced) = {
             let mut state = self.write();

@@ -6,7 +6,6 @@
 //! binder and provisioner through the claim and the volume, and waits.
 
 use std::{
-    collections::HashSet,
     future::Future,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -39,11 +38,13 @@ mod score;
 mod spread;
 mod state;
 mod storage;
+mod stuck;
 
 use filter::World;
 use report::Failure;
 use state::State;
 use storage::Storage;
+use stuck::{Change, Needs, Stuck};
 
 const NAME: &str = "default-scheduler";
 const MANAGER: &str = "kube-scheduler";
@@ -63,26 +64,6 @@ struct Scheduler {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Pods that fit nowhere, until something changes.
-#[derive(Clone, Default)]
-struct Stuck(Arc<Mutex<HashSet<ObjectKey>>>);
-
-impl Stuck {
-    fn put(&self, key: ObjectKey) {
-        lock(&self.0).insert(key);
-    }
-
-    fn forget(&self, key: &ObjectKey) {
-        lock(&self.0).remove(key);
-    }
-
-    fn retry(&self, queue: &WorkQueue<ObjectKey>) {
-        for key in lock(&self.0).drain() {
-            queue.add(key);
-        }
-    }
 }
 
 /// Registers for changes; the future works until dropped.
@@ -112,15 +93,20 @@ pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + Send + use<
             lock(&known).put_node(node.clone());
         }
         if helps {
-            again.retry(&touched);
+            again.retry(&touched, Change::Anything);
         }
     });
     let (touched, again) = (queue.clone(), stuck.clone());
-    claims.cache().on_change(move |_| again.retry(&touched));
+    claims.cache().on_change(move |change| {
+        let claim = ObjectKey::of(&change.object().metadata);
+        again.retry(&touched, Change::Claim(&claim));
+    });
     let (touched, again) = (queue.clone(), stuck.clone());
-    volumes.cache().on_change(move |_| again.retry(&touched));
+    volumes
+        .cache()
+        .on_change(move |_| again.retry(&touched, Change::Volume));
     let (touched, again) = (queue.clone(), stuck.clone());
-    classes.on_change(move |_| again.retry(&touched));
+    classes.on_change(move |_| again.retry(&touched, Change::Anything));
     let scheduler = Scheduler {
         pods,
         claims,
@@ -156,13 +142,13 @@ fn follow_pods(
         if change.is_removal() || pods::is_finished(pod) {
             let freed = lock(&known).remove_pod(pod);
             if freed {
-                again.retry(&touched);
+                again.retry(&touched, Change::Room);
             }
         } else if pods::node_name(pod).is_some() {
             let is_new = lock(&known).put_pod(pod.clone());
             // Others may want to be near it.
             if is_new {
-                again.retry(&touched);
+                again.retry(&touched, Change::Room);
             }
         } else if is_ours(pod) {
             let old = change.old();
@@ -188,10 +174,27 @@ fn is_ours(pod: &Pod) -> bool {
         && spec.scheduling_gates.as_ref().is_none_or(Vec::is_empty)
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Outcome {
     Bound,
-    Waits,
+    Waits(Needs),
+}
+
+/// What may help a pod that nothing was found for.
+fn needs(pod: &Pod, failure: &Failure) -> Needs {
+    let claims: Vec<_> = volumes::claims_of_pod(pod).collect();
+    match failure {
+        Failure::Pod { .. } => Needs::Some {
+            claims,
+            volumes: false,
+            room: false,
+        },
+        Failure::NoNode { .. } => Needs::Some {
+            volumes: !claims.is_empty(),
+            claims,
+            room: true,
+        },
+    }
 }
 
 struct Worker {
@@ -212,8 +215,9 @@ impl Reconcile<ObjectKey> for Worker {
         else {
             return Ok(Next::OnChange);
         };
-        if self.scheduler.schedule(&pod).await? == Outcome::Bound {
-            self.stuck.forget(&key);
+        match self.scheduler.schedule(&pod).await? {
+            Outcome::Bound => self.stuck.forget(&key),
+            Outcome::Waits(needs) => self.stuck.judge(&key, needs),
         }
         Ok(Next::OnChange)
     }
@@ -228,13 +232,19 @@ impl Scheduler {
             Ok(node) => node,
             Err(failure) => {
                 self.report(pod, &failure).await?;
-                return Ok(Outcome::Waits);
+                return Ok(Outcome::Waits(needs(pod, &failure)));
             }
         };
         match self.prepare_volumes(pod, &node).await {
             Ok(true) => {}
             // The node stays chosen while its volumes are made.
-            Ok(false) => return Ok(Outcome::Waits),
+            Ok(false) => {
+                return Ok(Outcome::Waits(Needs::Some {
+                    claims: volumes::claims_of_pod(pod).collect(),
+                    volumes: true,
+                    room: false,
+                }));
+            }
             Err(error) => {
                 lock(&self.state).forget_choice(pod);
                 return Err(error);
@@ -249,7 +259,7 @@ impl Scheduler {
         let storage = Storage::new(
             pod,
             self.claims.cache(),
-            self.volumes.cache().all(),
+            &self.volumes.cache().all(),
             self.classes.all(),
         );
         let namespaces = self.namespaces.all();
@@ -288,7 +298,8 @@ impl Scheduler {
         let volumes = self.volumes.cache().all();
         let classes = self.classes.all();
         let open = storage::open_claims(pod, self.claims.cache());
-        for (claim, volume) in storage::assignments(&open, &volumes, &node) {
+        let is_bound = open.is_empty();
+        for (claim, volume) in storage::assignments(&storage::offers(open, &volumes), &node) {
             match volume {
                 Some(volume) if volumes::claim_reference(&volume).is_none() => {
                     let patch = json!({
@@ -323,7 +334,7 @@ impl Scheduler {
                 }
             }
         }
-        Ok(open.is_empty())
+        Ok(is_bound)
     }
 
     async fn bind(&self, pod: &Arc<Pod>, node: &str) -> Result<(), WriteError> {

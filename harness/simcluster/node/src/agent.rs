@@ -72,7 +72,10 @@ pub(crate) async fn follow_pods(context: Arc<Context>, pods: Pods) {
     }
     let api: Api<Pod> = Api::all(context.client.clone());
     let config = watcher::Config::default().fields(&format!("spec.nodeName={}", context.node));
-    let mut events = watcher(api, config).default_backoff().boxed();
+    let mut events = watcher(api, config)
+        .default_backoff()
+        .modify(forget_managers)
+        .boxed();
     // The uids of a list under way: what is not among them has gone.
     let mut listed: HashSet<String> = HashSet::new();
     loop {
@@ -98,6 +101,11 @@ pub(crate) async fn follow_pods(context: Arc<Context>, pods: Pods) {
             Err(error) => tracing::debug!(%error, "pod watch interrupted"),
         }
     }
+}
+
+/// A node does not ask who wrote what, which is the largest part of many objects.
+pub(crate) fn forget_managers<K: Resource>(object: &mut K) {
+    object.meta_mut().managed_fields = None;
 }
 
 async fn see(context: &Arc<Context>, pods: &Pods, pod: Pod) {
@@ -192,6 +200,7 @@ where
     let api: Api<PartialObjectMeta<K>> = Api::all(context.client.clone());
     let mut events = watcher(api, watcher::Config::default())
         .default_backoff()
+        .modify(forget_managers)
         .boxed();
     loop {
         let changed = match events.try_next().await {

@@ -380,7 +380,10 @@ fn follow_services(client: &Client, tasks: &Tasks, changed: &Arc<Notify>) -> Ser
 async fn follow_node(context: Arc<Context>, mut writer: Writer<ApiNode>) {
     let config = watcher::Config::default().fields(&format!("metadata.name={}", context.node));
     let api: Api<ApiNode> = Api::all(context.client.clone());
-    let mut events = watcher(api, config).default_backoff().boxed();
+    let mut events = watcher(api, config)
+        .default_backoff()
+        .modify(agent::forget_managers)
+        .boxed();
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => writer.apply_watcher_event(&event),
@@ -401,6 +404,7 @@ where
 {
     let mut events = watcher(Api::<K>::all(client), watcher::Config::default())
         .default_backoff()
+        .modify(agent::forget_managers)
         .boxed();
     while let Some(event) = events.next().await {
         match event {

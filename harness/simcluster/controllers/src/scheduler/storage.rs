@@ -18,9 +18,15 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Storage {
     bound: Vec<Option<Arc<PersistentVolume>>>,
-    open: Vec<Arc<PersistentVolumeClaim>>,
-    volumes: Vec<Arc<PersistentVolume>>,
+    open: Vec<Offer>,
     classes: Vec<Arc<StorageClass>>,
+}
+
+/// A claim that is not bound completely, and the volumes that it could have somewhere.
+#[derive(Debug)]
+pub(super) struct Offer {
+    claim: Arc<PersistentVolumeClaim>,
+    candidates: Vec<Arc<PersistentVolume>>,
 }
 
 impl Storage {
@@ -28,7 +34,7 @@ impl Storage {
     pub(super) fn new(
         pod: &Pod,
         claims: &Cache<PersistentVolumeClaim>,
-        volumes: Vec<Arc<PersistentVolume>>,
+        volumes: &[Arc<PersistentVolume>],
         classes: Vec<Arc<StorageClass>>,
     ) -> Result<Self, String> {
         let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
@@ -74,8 +80,7 @@ impl Storage {
         }
         Ok(Self {
             bound,
-            open,
-            volumes,
+            open: offers(open, volumes),
             classes,
         })
     }
@@ -93,7 +98,7 @@ impl Storage {
                 ));
             }
         }
-        let missing = assignments(&self.open, &self.volumes, node)
+        let missing = assignments(&self.open, node)
             .into_iter()
             .any(|(claim, volume)| volume.is_none() && !self.can_be_made(&claim));
         missing
@@ -139,30 +144,34 @@ pub(super) fn open_claims(
         .collect()
 }
 
+/// What there is for each claim.
+pub(super) fn offers(
+    mut open: Vec<Arc<PersistentVolumeClaim>>,
+    volumes: &[Arc<PersistentVolume>],
+) -> Vec<Offer> {
+    // Large ones last, so that small claims do not take what only they could have done without.
+    open.sort_by_key(|claim| volumes::requested(claim));
+    let offer = |claim: Arc<PersistentVolumeClaim>| Offer {
+        candidates: matching::candidates(&claim, volumes),
+        claim,
+    };
+    open.into_iter().map(offer).collect()
+}
+
 type Assignment = (Arc<PersistentVolumeClaim>, Option<Arc<PersistentVolume>>);
 
 /// A volume for each claim on this node, as far as there are volumes; none is given twice.
-pub(super) fn assignments(
-    open: &[Arc<PersistentVolumeClaim>],
-    volumes: &[Arc<PersistentVolume>],
-    node: &Node,
-) -> Vec<Assignment> {
+pub(super) fn assignments(offers: &[Offer], node: &Node) -> Vec<Assignment> {
     let mut taken: HashSet<String> = HashSet::new();
     let mut assigned = Vec::new();
-    // Large ones last, so that small claims do not take what only they could have done without.
-    let mut open = open.to_vec();
-    open.sort_by_key(|claim| volumes::requested(claim));
-    for claim in open {
-        let free: Vec<_> = volumes
+    for Offer { claim, candidates } in offers {
+        let mut free = candidates
             .iter()
-            .filter(|volume| !taken.contains(&volume.name_any()))
-            .cloned()
-            .collect();
-        let volume = matching::best(&claim, &free, Some(node), true);
-        if let Some(volume) = &volume {
-            taken.insert(volume.name_any());
-        }
-        assigned.push((claim, volume));
+            .filter(|volume| !taken.contains(&volume.name_any()));
+        let volume = free.find(|volume| topology::is_reachable(volume, node));
+        let volume = volume.cloned();
+        taken.extend(volume.as_ref().map(|volume| volume.name_any()));
+        assigned.push((claim.clone(), volume));
     }
     assigned
 }

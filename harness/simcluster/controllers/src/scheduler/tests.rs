@@ -48,7 +48,7 @@ fn state(nodes: &[Arc<Node>], placed: &[(&str, Arc<Pod>)]) -> State {
 /// The node that is chosen, or what is told.
 fn place(state: &State, pod: &Arc<Pod>) -> String {
     let claims = Cache::default();
-    let storage = Storage::new(pod, &claims, Vec::new(), Vec::new());
+    let storage = Storage::new(pod, &claims, &[], Vec::new());
     let storage = match storage {
         Ok(storage) => storage,
         Err(why) => {
@@ -264,7 +264,7 @@ fn a_pod_that_matters_more_pushes_off_the_least_that_makes_room() {
     );
     let pod = with_priority("q", "1", 5);
     let claims = Cache::default();
-    let storage = Storage::new(&pod, &claims, Vec::new(), Vec::new()).unwrap();
+    let storage = Storage::new(&pod, &claims, &[], Vec::new()).unwrap();
     let world = World {
         state: &state,
         storage: &storage,

@@ -40,30 +40,41 @@ pub(crate) fn best(
     node: Option<&Node>,
     delayed: bool,
 ) -> Option<Arc<PersistentVolume>> {
-    let fitting = || {
-        volumes.iter().filter(|volume| {
-            volume.metadata.deletion_timestamp.is_none()
-                && capacity(volume) >= requested(claim)
-                && same_mode(volume, claim)
-                && has_access_modes(volume, claim)
-                && node.is_none_or(|node| topology::is_reachable(volume, node))
-        })
+    candidates(claim, volumes)
+        .into_iter()
+        .filter(|volume| node.is_none_or(|node| topology::is_reachable(volume, node)))
+        .find(|volume| !delayed || node.is_some() || is_for_claim(volume, claim))
+}
+
+/// The volumes that the claim could have somewhere, those that it would get first first.
+pub(crate) fn candidates(
+    claim: &PersistentVolumeClaim,
+    volumes: &[Arc<PersistentVolume>],
+) -> Vec<Arc<PersistentVolume>> {
+    let size = requested(claim);
+    let fits = |volume: &PersistentVolume| {
+        volume.metadata.deletion_timestamp.is_none()
+            && same_mode(volume, claim)
+            && has_access_modes(volume, claim)
+            && capacity(volume) >= size
     };
-    if let Some(own) = fitting().find(|volume| is_for_claim(volume, claim)) {
-        return Some(own.clone());
-    }
-    if delayed && node.is_none() {
-        return None;
-    }
-    fitting()
-        .filter(|volume| {
-            claim_reference(volume).is_none()
-                && volume_phase(volume) == Some("Available")
-                && class_of_volume(volume) == class_of_claim(claim).unwrap_or_default()
-                && is_selected(volume, claim)
-        })
-        .min_by_key(|volume| (capacity(volume), volume.metadata.name.clone()))
-        .cloned()
+    let is_free = |volume: &PersistentVolume| {
+        claim_reference(volume).is_none()
+            && volume_phase(volume) == Some("Available")
+            && class_of_volume(volume) == class_of_claim(claim).unwrap_or_default()
+            && is_selected(volume, claim)
+    };
+    let chosen = |is: &dyn Fn(&PersistentVolume) -> bool| -> Vec<_> {
+        let all = volumes.iter();
+        all.filter(|volume| is(volume) && fits(volume))
+            .cloned()
+            .collect()
+    };
+    let mut free = chosen(&is_free);
+    free.sort_by_cached_key(|volume| (capacity(volume), volume.metadata.name.clone()));
+    let mut candidates = chosen(&|volume| is_for_claim(volume, claim));
+    candidates.append(&mut free);
+    candidates
 }
 
 fn is_selected(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool {
