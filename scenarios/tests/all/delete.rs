@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use harness::{Failure, conditions};
+use harness::conditions;
 use k8s_openapi::api::{
     batch::v1::Job,
     core::v1::{Namespace, PersistentVolume, PersistentVolumeClaim, Service},
@@ -14,45 +14,34 @@ use kube::{
 use mysql_operator::{Settings, crd::MySQL};
 use rstest::rstest;
 use scenarios::{
-    Lab,
     deploy::{CR, CR_PASSWD, DATABASE, INSTANCE, NEW_PASSWORD, PASSWORD},
     prove, prove_with,
 };
 use serde_json::json;
 
-use crate::kept::{eager, fill, rows_are_back};
-
-async fn gone(lab: &Lab<'_>) -> Result<(), Failure> {
-    lab.cluster()
-        .wait(&lab.instances(), INSTANCE, conditions::absent())
-        .await?;
-    Ok(())
-}
+use crate::kept::{
+    begin, begin_to_delete, eager, fill, gone, next_life_has_the_row, prove_kept, prove_kept_with,
+    rows_are_back,
+};
 
 #[rstest]
 #[case::background(PropagationPolicy::Background)]
 #[case::foreground(PropagationPolicy::Foreground)]
 #[case::orphan(PropagationPolicy::Orphan)]
 fn a_deletion_is_backed_up_whatever_the_cascade(#[case] cascade: PropagationPolicy) {
-    prove(async |lab| {
-        lab.create(CR).await?;
-        fill(lab).await?;
+    prove_kept(async |lab| {
         let parameters = DeleteParams {
             propagation_policy: Some(cascade),
             ..DeleteParams::default()
         };
         lab.instances().delete(INSTANCE, &parameters).await?;
-        gone(lab).await?;
-        lab.create(CR).await?;
-        rows_are_back(lab, PASSWORD).await
+        gone(lab).await
     });
 }
 
 #[test]
 fn a_failed_backup_blocks_the_deletion_and_removing_its_job_is_no_success() {
-    prove_with(eager(), async |lab| {
-        lab.create(CR).await?;
-        fill(lab).await?;
+    prove_kept_with(eager(), async |lab| {
         let statements =
             format!("RENAME TABLE kept TO mysql.kept_elsewhere; DROP DATABASE `{DATABASE}`");
         let mut session = lab.login(INSTANCE, PASSWORD, DATABASE).await?;
@@ -60,9 +49,7 @@ fn a_failed_backup_blocks_the_deletion_and_removing_its_job_is_no_success() {
             session.execute(statement).await?;
         }
         session.close().await?;
-        lab.instances()
-            .delete(INSTANCE, &DeleteParams::default())
-            .await?;
+        begin_to_delete(lab).await?;
         let blocked = lab
             .says(INSTANCE, "Ready", "False", "DeletionBlocked")
             .await?;
@@ -99,9 +86,7 @@ fn a_failed_backup_blocks_the_deletion_and_removing_its_job_is_no_success() {
             session.execute(&statement).await?;
         }
         session.close().await?;
-        gone(lab).await?;
-        lab.create(CR).await?;
-        rows_are_back(lab, PASSWORD).await
+        gone(lab).await
     });
 }
 
@@ -171,17 +156,14 @@ fn deletion_policy_delete_removes_everything_and_the_next_life_is_empty() {
 #[test]
 fn a_server_that_cannot_be_backed_up_goes_by_explicit_wish_and_its_data_stay() {
     prove_with(eager(), async |lab| {
-        lab.create(CR).await?;
-        fill(lab).await?;
+        begin(lab).await?;
         let mut session = lab.login(INSTANCE, PASSWORD, DATABASE).await?;
         session.execute("RENAME TABLE kept TO mysql.kept").await?;
         session
             .execute(&format!("DROP DATABASE `{DATABASE}`"))
             .await?;
         session.close().await?;
-        lab.instances()
-            .delete(INSTANCE, &DeleteParams::default())
-            .await?;
+        begin_to_delete(lab).await?;
         lab.says(INSTANCE, "FinalBackup", "False", "DatabaseMissing")
             .await?;
         lab.annotate(INSTANCE, "otus.homework/skip-final-backup", "true")
@@ -222,13 +204,10 @@ fn a_namespace_that_is_deleted_finishes_although_no_backup_is_possible() {
 #[test]
 fn a_password_that_was_wished_for_and_not_applied_does_not_disturb_the_backup() {
     prove(async |lab| {
-        lab.create(CR).await?;
-        fill(lab).await?;
+        begin(lab).await?;
         lab.stop_operator().await?;
         lab.cluster().apply(CR_PASSWD).await?;
-        lab.instances()
-            .delete(INSTANCE, &DeleteParams::default())
-            .await?;
+        begin_to_delete(lab).await?;
         // Applying again only changes the resource that is going.
         lab.cluster().apply(CR_PASSWD).await?;
         lab.start_operator();
@@ -242,12 +221,9 @@ fn a_password_that_was_wished_for_and_not_applied_does_not_disturb_the_backup() 
 fn a_resource_whose_finalizer_was_stripped_leaves_its_data_to_the_next_life() {
     prove(async |lab| {
         lab.exceptions.push("I8");
-        lab.create(CR).await?;
-        fill(lab).await?;
+        begin(lab).await?;
         lab.stop_operator().await?;
-        lab.instances()
-            .delete(INSTANCE, &DeleteParams::default())
-            .await?;
+        begin_to_delete(lab).await?;
         let strip = Patch::Merge(json!({"metadata": {"finalizers": null}}));
         // The resource goes with its last finalizer.
         lab.instances()
@@ -255,8 +231,7 @@ fn a_resource_whose_finalizer_was_stripped_leaves_its_data_to_the_next_life() {
             .await?;
         gone(lab).await?;
         lab.start_operator();
-        lab.create(CR).await?;
-        rows_are_back(lab, PASSWORD).await
+        next_life_has_the_row(lab).await
     });
 }
 
@@ -268,11 +243,8 @@ fn an_operator_removed_together_with_its_resources_finishes_their_deletion_first
         ..Settings::default()
     };
     prove_with(patient, async |lab| {
-        lab.create(CR).await?;
-        fill(lab).await?;
-        lab.instances()
-            .delete(INSTANCE, &DeleteParams::default())
-            .await?;
+        begin(lab).await?;
+        begin_to_delete(lab).await?;
         let dying = conditions::Condition::holds("to be going", |instance: &MySQL| {
             instance
                 .status
@@ -302,9 +274,7 @@ fn finalizers_of_others_are_left_alone() {
         lab.instances()
             .patch(INSTANCE, &PatchParams::default(), &add)
             .await?;
-        lab.instances()
-            .delete(INSTANCE, &DeleteParams::default())
-            .await?;
+        begin_to_delete(lab).await?;
         let only_theirs =
             conditions::Condition::holds("to be kept by others only", move |instance: &MySQL| {
                 instance.finalizers() == [theirs.to_owned()]

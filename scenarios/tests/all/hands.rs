@@ -1,9 +1,6 @@
 //! What people do by hand at the wrong moment, and names that meet.
 
-use harness::{
-    Failure,
-    conditions::{self, Condition},
-};
+use harness::conditions::{self, Condition};
 use k8s_openapi::{
     api::core::v1::{PersistentVolumeClaim, Secret, Service},
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
@@ -13,28 +10,10 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams},
 };
 use rstest::rstest;
-use scenarios::{
-    Lab,
-    deploy::{CR, INSTANCE, PASSWORD},
-    prove, prove_with,
-};
+use scenarios::deploy::{CR, INSTANCE};
 use serde_json::json;
 
-use crate::kept::{eager, fill, rows_are_back};
-
-async fn deleted(lab: &Lab<'_>) -> Result<(), Failure> {
-    lab.instances()
-        .delete(INSTANCE, &DeleteParams::default())
-        .await?;
-    Ok(())
-}
-
-async fn gone(lab: &Lab<'_>) -> Result<(), Failure> {
-    lab.cluster()
-        .wait(&lab.instances(), INSTANCE, conditions::absent())
-        .await?;
-    Ok(())
-}
+use crate::kept::{begin_to_delete, eager, gone, prove_kept, prove_kept_with};
 
 /// `mysql-instance-admin` is the second service of `mysql-instance`, `backup-mysql-instance-pvc` its backups.
 #[rstest]
@@ -42,9 +21,7 @@ async fn gone(lab: &Lab<'_>) -> Result<(), Failure> {
 #[case::the_backups(format!("backup-{INSTANCE}"))]
 fn an_instance_whose_names_meet_anothers_is_refused_and_leaves_it_alone(#[case] name: String) {
     let other = CR.replace(INSTANCE, &name);
-    prove_with(eager(), async |lab| {
-        lab.create(CR).await?;
-        fill(lab).await?;
+    prove_kept_with(eager(), async |lab| {
         lab.cluster().apply(&other).await?;
         lab.annotate(&name, "otus.homework/adopt", "true").await?;
         let refused = lab.says(&name, "Ready", "False", "NameConflict").await?;
@@ -59,35 +36,27 @@ fn an_instance_whose_names_meet_anothers_is_refused_and_leaves_it_alone(#[case] 
         services.get(&format!("{INSTANCE}-admin")).await?;
         let claims: Api<PersistentVolumeClaim> = lab.cluster().namespaced();
         claims.get(&format!("backup-{INSTANCE}-pvc")).await?;
-        lab.delete(INSTANCE).await?;
-        lab.create(CR).await?;
-        rows_are_back(lab, PASSWORD).await
+        lab.delete(INSTANCE).await
     });
 }
 
 #[test]
 fn a_secret_that_is_lost_with_the_deletion_does_not_keep_the_backup_from_being_made() {
-    prove_with(eager(), async |lab| {
-        lab.create(CR).await?;
-        fill(lab).await?;
+    prove_kept_with(eager(), async |lab| {
         lab.stop_operator().await?;
-        deleted(lab).await?;
+        begin_to_delete(lab).await?;
         let secrets: Api<Secret> = lab.cluster().namespaced();
         secrets
             .delete(&format!("{INSTANCE}-auth"), &DeleteParams::default())
             .await?;
         lab.start_operator();
-        gone(lab).await?;
-        lab.create(CR).await?;
-        rows_are_back(lab, PASSWORD).await
+        gone(lab).await
     });
 }
 
 #[test]
 fn an_instance_of_the_old_operator_that_was_deleted_without_it_is_backed_up_and_goes() {
-    prove_with(eager(), async |lab| {
-        lab.create(CR).await?;
-        fill(lab).await?;
+    prove_kept_with(eager(), async |lab| {
         lab.stop_operator().await?;
         let uid = lab.instances().get(INSTANCE).await?.uid();
         let marks = Patch::Merge(json!({
@@ -110,19 +79,15 @@ fn an_instance_of_the_old_operator_that_was_deleted_without_it_is_backed_up_and_
         }]}}));
         let claim = format!("{INSTANCE}-pvc");
         claims.patch(&claim, &parameters, &as_child).await?;
-        deleted(lab).await?;
+        begin_to_delete(lab).await?;
         lab.start_operator();
-        gone(lab).await?;
-        lab.create(CR).await?;
-        rows_are_back(lab, PASSWORD).await
+        gone(lab).await
     });
 }
 
 #[test]
 fn the_definition_may_go_and_come_back_and_so_do_the_rows() {
-    prove(async |lab| {
-        lab.create(CR).await?;
-        fill(lab).await?;
+    prove_kept(async |lab| {
         let definitions: Api<CustomResourceDefinition> = lab.cluster().all();
         let name = "mysqls.otus.homework";
         definitions.delete(name, &DeleteParams::default()).await?;
@@ -139,8 +104,6 @@ fn the_definition_may_go_and_come_back_and_so_do_the_rows() {
         lab.cluster()
             .wait(&claims, &format!("backup-{INSTANCE}-pvc"), marked)
             .await?;
-        lab.install().await?;
-        lab.create(CR).await?;
-        rows_are_back(lab, PASSWORD).await
+        lab.install().await
     });
 }

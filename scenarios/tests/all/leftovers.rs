@@ -8,7 +8,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, ResourceExt as _,
-    api::{DeleteParams, Patch, PatchParams, PostParams},
+    api::{Patch, PatchParams, PostParams},
 };
 use scenarios::{
     deploy::{CR, CR_PASSWD, DATABASE, INSTANCE, NEW_PASSWORD, PASSWORD},
@@ -16,29 +16,22 @@ use scenarios::{
 };
 use serde_json::json;
 
-use crate::kept::{eager, fill, rows_are_back};
+use crate::kept::{
+    begin, begin_to_delete, eager, gone, next_life_has_the_row, prove_kept, rows_are_back,
+};
 
 #[test]
 fn an_instance_applied_in_the_moment_after_its_deletion_comes_up_with_its_rows() {
-    prove(async |lab| {
-        lab.create(CR).await?;
-        fill(lab).await?;
-        lab.instances()
-            .delete(INSTANCE, &DeleteParams::default())
-            .await?;
-        lab.cluster()
-            .wait(&lab.instances(), INSTANCE, conditions::absent())
-            .await?;
-        lab.create(CR).await?;
-        rows_are_back(lab, PASSWORD).await
+    prove_kept(async |lab| {
+        begin_to_delete(lab).await?;
+        gone(lab).await
     });
 }
 
 #[test]
 fn a_new_life_may_have_another_password() {
     prove(async |lab| {
-        lab.create(CR).await?;
-        fill(lab).await?;
+        begin(lab).await?;
         lab.delete(INSTANCE).await?;
         lab.create(CR_PASSWD).await?;
         rows_are_back(lab, NEW_PASSWORD).await?;
@@ -67,9 +60,7 @@ fn the_first_life_needs_no_dump_and_its_restore_job_succeeds_at_once() {
 
 #[test]
 fn a_restore_job_left_by_somebody_else_does_not_count_as_a_restore() {
-    prove(async |lab| {
-        lab.create(CR).await?;
-        fill(lab).await?;
+    prove_kept(async |lab| {
         lab.delete(INSTANCE).await?;
         let jobs: Api<Job> = lab.cluster().namespaced();
         let name = format!("restore-{INSTANCE}-job");
@@ -84,16 +75,14 @@ fn a_restore_job_left_by_somebody_else_does_not_count_as_a_restore() {
         lab.cluster()
             .wait(&jobs, &name, conditions::job_complete())
             .await?;
-        lab.create(CR).await?;
-        rows_are_back(lab, PASSWORD).await
+        Ok(())
     });
 }
 
 #[test]
 fn a_damaged_backup_is_not_restored_and_the_way_out_is_told() {
     prove_with(eager(), async |lab| {
-        lab.create(CR).await?;
-        fill(lab).await?;
+        begin(lab).await?;
         lab.delete(INSTANCE).await?;
         let claim = format!("backup-{INSTANCE}-pvc");
         let cut = "cd /volume/gen-*; cp dump.sql.gz whole; head -c 100 whole > dump.sql.gz";
@@ -118,8 +107,7 @@ fn a_damaged_backup_is_not_restored_and_the_way_out_is_told() {
 #[test]
 fn a_backup_that_is_known_to_have_existed_and_is_gone_blocks_instead_of_coming_up_empty() {
     prove_with(eager(), async |lab| {
-        lab.create(CR).await?;
-        fill(lab).await?;
+        begin(lab).await?;
         lab.delete(INSTANCE).await?;
         let claim = format!("backup-{INSTANCE}-pvc");
         helper_pod::run(
@@ -141,8 +129,7 @@ fn a_backup_that_is_known_to_have_existed_and_is_gone_blocks_instead_of_coming_u
 fn a_backup_of_another_database_is_restored_only_by_wish() {
     let other = CR.replace(DATABASE, "another");
     prove_with(eager(), async |lab| {
-        lab.create(CR).await?;
-        fill(lab).await?;
+        begin(lab).await?;
         lab.delete(INSTANCE).await?;
         lab.cluster().apply(&other).await?;
         lab.says(INSTANCE, "Restored", "False", "DatabaseMismatch")
@@ -230,8 +217,7 @@ fn no_child<K: kube::Resource<DynamicType = ()> + 'static>() -> conditions::Cond
 fn an_instance_left_by_the_old_operator_is_taken_over_with_its_rows() {
     prove(async |lab| {
         // As the old operator leaves it: our own instance, with its marks in place of ours.
-        lab.create(CR).await?;
-        fill(lab).await?;
+        begin(lab).await?;
         lab.stop_operator().await?;
         let instances = lab.instances();
         let uid = instances.get(INSTANCE).await?.uid().unwrap_or_default();
@@ -275,8 +261,7 @@ fn an_instance_left_by_the_old_operator_is_taken_over_with_its_rows() {
         lab.cluster().wait(&services, INSTANCE, no_child()).await?;
         rows_are_back(lab, PASSWORD).await?;
         lab.delete(INSTANCE).await?;
-        lab.create(CR).await?;
-        rows_are_back(lab, PASSWORD).await
+        next_life_has_the_row(lab).await
     });
 }
 

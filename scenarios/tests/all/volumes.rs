@@ -17,7 +17,9 @@ use scenarios::{
 };
 use serde_json::json;
 
-use crate::kept::{eager, fill, rows_are_back};
+use crate::kept::{
+    begin, begin_to_delete, eager, gone, prove_kept, prove_kept_with, rows_are_back,
+};
 
 /// A pod with a disk of half a mebibyte in memory, and the backup volume of the instance on it.
 async fn small_disk(lab: &Lab<'_>) -> Result<Api<Pod>, Failure> {
@@ -66,8 +68,7 @@ fn a_full_backup_volume_blocks_the_deletion_until_there_is_space() {
             let output = shell::exec(&pods, "disk", "disk", &["sh", "-c", script]).await?;
             Ok::<_, Failure>(output.text)
         };
-        lab.create(CR).await?;
-        fill(lab).await?;
+        begin(lab).await?;
         lab.delete(INSTANCE).await?;
         let first = on_disk("cat /small/CURRENT").await?;
         assert!(first.starts_with("gen-000001-"), "{first}");
@@ -83,9 +84,7 @@ fn a_full_backup_volume_blocks_the_deletion_until_there_is_space() {
             &["INSERT INTO kept VALUES (8)"],
         )
         .await?;
-        lab.instances()
-            .delete(INSTANCE, &DeleteParams::default())
-            .await?;
+        begin_to_delete(lab).await?;
         let blocked = lab
             .says(INSTANCE, "FinalBackup", "False", "BackupVolumeFull")
             .await?;
@@ -100,9 +99,7 @@ fn a_full_backup_volume_blocks_the_deletion_until_there_is_space() {
         assert_eq!(on_disk("cat /small/CURRENT").await?, first);
 
         on_disk("rm /small/ballast").await?;
-        lab.cluster()
-            .wait(&lab.instances(), INSTANCE, conditions::absent())
-            .await?;
+        gone(lab).await?;
         lab.create(CR).await?;
         let rows = lab
             .read(
@@ -143,23 +140,18 @@ async fn replace_claim(lab: &Lab<'_>, name: &str, pods: &str) -> Result<(), Fail
 
 #[test]
 fn a_data_claim_that_somebody_removes_comes_back_with_its_rows() {
-    prove(async |lab| {
-        lab.create(CR).await?;
-        fill(lab).await?;
+    prove_kept(async |lab| {
         replace_claim(lab, &format!("{INSTANCE}-pvc"), &format!("app={INSTANCE}")).await?;
         lab.ready(INSTANCE).await?;
         rows_are_back(lab, PASSWORD).await?;
-        lab.delete(INSTANCE).await?;
-        lab.create(CR).await?;
-        rows_are_back(lab, PASSWORD).await
+        lab.delete(INSTANCE).await
     });
 }
 
 #[test]
 fn a_data_volume_that_somebody_removes_comes_back_with_its_rows() {
     prove(async |lab| {
-        lab.create(CR).await?;
-        fill(lab).await?;
+        begin(lab).await?;
         let volumes: Api<PersistentVolume> = lab.cluster().all();
         let name = format!("{INSTANCE}-pv");
         let before = volumes.get(&name).await?.uid();
@@ -196,8 +188,7 @@ fn a_data_volume_that_somebody_removes_comes_back_with_its_rows() {
 #[test]
 fn a_backup_claim_that_is_replaced_is_told_and_gets_a_backup_at_once() {
     prove(async |lab| {
-        lab.create(CR).await?;
-        fill(lab).await?;
+        begin(lab).await?;
         lab.annotate(INSTANCE, "otus.homework/backup-now", "1")
             .await?;
         lab.says(INSTANCE, "BackedUp", "True", "Verified").await?;
@@ -224,9 +215,7 @@ fn a_backup_claim_that_is_replaced_is_told_and_gets_a_backup_at_once() {
 
 #[test]
 fn an_instance_whose_volume_was_emptied_does_not_come_up_empty() {
-    prove_with(eager(), async |lab| {
-        lab.create(CR).await?;
-        fill(lab).await?;
+    prove_kept_with(eager(), async |lab| {
         lab.annotate(INSTANCE, "otus.homework/backup-now", "1")
             .await?;
         lab.says(INSTANCE, "BackedUp", "True", "Verified").await?;
@@ -245,13 +234,7 @@ fn an_instance_whose_volume_was_emptied_does_not_come_up_empty() {
         lab.exceptions.push("I1");
         lab.annotate(INSTANCE, "otus.homework/skip-final-backup", "true")
             .await?;
-        lab.instances()
-            .delete(INSTANCE, &DeleteParams::default())
-            .await?;
-        lab.cluster()
-            .wait(&lab.instances(), INSTANCE, conditions::absent())
-            .await?;
-        lab.create(CR).await?;
-        rows_are_back(lab, PASSWORD).await
+        begin_to_delete(lab).await?;
+        gone(lab).await
     });
 }
