@@ -13,7 +13,7 @@ pub mod k3s;
 pub mod select;
 pub mod simulated;
 
-pub use select::Selection;
+pub use select::{Selection, SelectionError};
 
 /// Something a scenario may need that not every cluster can give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

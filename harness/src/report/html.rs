@@ -9,20 +9,43 @@ use crate::scenario::{Run, Verdict};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
+/// The script shows it.
+const SEARCH: &str = "<p class=\"search\" hidden><input type=\"search\" \
+    placeholder=\"search objects, events, requests\" aria-label=\"search\"> <output></output></p>\n";
 /// How many warnings stand in front.
 const WARNINGS: usize = 8;
 
+/// An output of so many lines is not folded.
+const SHORT: usize = 4;
+
 /// The runs as one page.
 pub fn html(runs: &[(Run, Timeline)]) -> String {
+    let title = match runs {
+        [(run, _)] => escape(&run.name),
+        _ => "Scenarios".to_owned(),
+    };
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"color-scheme\" content=\"light dark\">\n\
-         <title>Scenarios</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<h1>Scenarios</h1>\n\
-         <p class=\"search\" hidden><input type=\"search\" placeholder=\"search objects, events, requests\" \
-         aria-label=\"search\"> <output></output></p>\n"
+         <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n"
     );
-    let _ = writeln!(
-        page,
-        "<table>\n<tr><th>scenario</th><th>cluster</th><th>verdict</th><th>seconds</th></tr>"
+    // One run needs no table of runs, and its search stands where the first thing is that it searches.
+    let search = if runs.len() == 1 {
+        SEARCH
+    } else {
+        overview(runs, &mut page);
+        ""
+    };
+    for (index, (run, timeline)) in runs.iter().enumerate() {
+        section(index, run, timeline, search, &mut page);
+    }
+    let _ = writeln!(page, "<script>\n{SCRIPT}</script>\n</body>\n</html>");
+    page
+}
+
+fn overview(runs: &[(Run, Timeline)], page: &mut String) {
+    page.push_str(
+        "<h1>Scenarios</h1>\n<table>\n\
+         <tr><th>scenario</th><th>cluster</th><th>verdict</th><th>seconds</th></tr>\n",
     );
     for (index, (run, _)) in runs.iter().enumerate() {
         let (class, verdict) = verdict(&run.verdict);
@@ -36,11 +59,7 @@ pub fn html(runs: &[(Run, Timeline)]) -> String {
         );
     }
     page.push_str("</table>\n");
-    for (index, (run, timeline)) in runs.iter().enumerate() {
-        section(index, run, timeline, &mut page);
-    }
-    let _ = writeln!(page, "<script>\n{SCRIPT}</script>\n</body>\n</html>");
-    page
+    page.push_str(SEARCH);
 }
 
 fn verdict(verdict: &Verdict) -> (&'static str, &'static str) {
@@ -53,12 +72,15 @@ fn verdict(verdict: &Verdict) -> (&'static str, &'static str) {
     }
 }
 
-fn section(index: usize, run: &Run, timeline: &Timeline, page: &mut String) {
+fn section(index: usize, run: &Run, timeline: &Timeline, search: &str, page: &mut String) {
     let (class, word) = verdict(&run.verdict);
     let _ = writeln!(
         page,
-        "<section id=\"run{index}\">\n<h2>{} <span class=\"{class}\">{word}</span></h2>",
-        escape(&run.name)
+        "<section id=\"run{index}\">\n<h2>{} <span class=\"{class}\">{word}</span> \
+         <small>{} cluster, {:.2} s</small></h2>",
+        escape(&run.name),
+        run.cluster,
+        run.took.as_secs_f64()
     );
     if let Verdict::Failed(why) | Verdict::Skipped(why) = &run.verdict {
         failure(why, page);
@@ -74,6 +96,7 @@ fn section(index: usize, run: &Run, timeline: &Timeline, page: &mut String) {
     for left in &run.left_behind {
         let _ = writeln!(page, "<p>left behind: {}</p>", escape(left));
     }
+    page.push_str(search);
     picture::draw(run, timeline, page);
     operations(run, page);
     events(timeline, page);
@@ -113,7 +136,7 @@ fn warnings(timeline: &Timeline, page: &mut String) {
     {
         let others = match others {
             0 => String::new(),
-            others => format!(" and {others} more times"),
+            others => format!(" ({} times)", others + 1),
         };
         let _ = writeln!(
             page,
@@ -152,8 +175,10 @@ fn distinct(events: &[EventLine]) -> Vec<(&EventLine, usize)> {
 }
 
 fn operations(run: &Run, page: &mut String) {
-    page.push_str("<details open><summary>operations</summary>\n<table>\n");
+    page.push_str("<details open><summary>operations</summary>\n<table class=\"operations\">\n");
     for step in &run.steps {
+        // A step is named once.
+        let mut name = step.name.as_str();
         for operation in &step.operations {
             let class = if operation.failure.is_some() {
                 "failed"
@@ -162,24 +187,32 @@ fn operations(run: &Run, page: &mut String) {
             };
             let _ = writeln!(
                 page,
-                "<tr><td>{}</td><td class=\"{class}\">{} {}</td><td>{:.2} s</td><td><pre>{}</pre></td></tr>",
-                escape(&step.name),
+                "<tr><td>{}</td><td class=\"{class}\">{} {}</td><td>{:.2} s</td><td>{}</td></tr>",
+                escape(std::mem::take(&mut name)),
                 operation.action,
                 escape(&operation.subject),
                 operation.took.as_secs_f64(),
-                escape(
-                    operation
-                        .failure
-                        .as_deref()
-                        // What was last seen stands above.
-                        .map(|failure| failure.split("\nlast seen: ").next().unwrap_or(failure))
-                        .or(operation.output.as_deref())
-                        .unwrap_or_default()
-                )
+                said(operation.failure.as_deref(), operation.output.as_deref())
             );
         }
     }
     page.push_str("</table></details>\n");
+}
+
+/// Why an operation failed; what one that did not has printed unfolds where it is long.
+fn said(failure: Option<&str>, output: Option<&str>) -> String {
+    if let Some(failure) = failure {
+        // What was last seen stands above.
+        let first = failure.split("\nlast seen: ").next().unwrap_or(failure);
+        return format!("<pre>{}</pre>", escape(first));
+    }
+    let output = output.unwrap_or_default().trim_end();
+    let text = format!("<pre>{}</pre>", escape(output));
+    match output.lines().count() {
+        0 => String::new(),
+        lines if lines <= SHORT => text,
+        lines => format!("<details><summary>{lines} lines</summary>{text}</details>"),
+    }
 }
 
 fn events(timeline: &Timeline, page: &mut String) {

@@ -20,10 +20,7 @@ pub fn load(files: &[PathBuf], set: &[String], set_text: &[String]) -> Result<Va
     }
     for (pairs, is_text) in [(set, false), (set_text, true)] {
         for pair in pairs {
-            let (path, text) = pair
-                .split_once('=')
-                .filter(|(path, _)| path.split('.').all(|part| !part.is_empty()))
-                .ok_or_else(|| format!("{pair:?} sets nothing; write path.to.it=value"))?;
+            let (path, text) = path_and_value(pair)?;
             let value = if is_text {
                 text.into()
             } else {
@@ -36,6 +33,13 @@ pub fn load(files: &[PathBuf], set: &[String], set_text: &[String]) -> Result<Va
         }
     }
     Ok(values)
+}
+
+/// The parts of `path.to.it=value`.
+pub fn path_and_value(pair: &str) -> Result<(&str, &str), String> {
+    pair.split_once('=')
+        .filter(|(path, _)| path.split('.').all(|part| !part.is_empty()))
+        .ok_or_else(|| format!("{pair:?} sets nothing; write path.to.it=value"))
 }
 
 /// Objects become one, anything else is replaced.

@@ -77,7 +77,16 @@ fn a_failed_backup_blocks_the_deletion_and_removing_its_job_is_no_success() {
         lab.cluster().wait(&jobs, &name, another).await?;
         assert!(lab.instances().get_opt(INSTANCE).await?.is_some());
 
-        // The fence is down while the deletion is blocked: people can repair what is wrong.
+        // The fence is down while the deletion is blocked: people can repair what is wrong. That takes two
+        // statements, between which no attempt shall begin.
+        lab.stop_operator().await?;
+        let over = conditions::Condition::holds("to have failed", |job: &Job| {
+            let conditions = job.status.as_ref().and_then(|all| all.conditions.as_ref());
+            conditions.is_some_and(|all| all.iter().any(|one| one.type_ == "Failed"))
+        });
+        if jobs.get_opt(&name).await?.is_some() {
+            lab.cluster().wait(&jobs, &name, over).await?;
+        }
         let mut session = lab.login(INSTANCE, PASSWORD, "mysql").await?;
         for statement in [
             format!("CREATE DATABASE `{DATABASE}`"),
@@ -86,6 +95,7 @@ fn a_failed_backup_blocks_the_deletion_and_removing_its_job_is_no_success() {
             session.execute(&statement).await?;
         }
         session.close().await?;
+        lab.start_operator();
         gone(lab).await
     });
 }

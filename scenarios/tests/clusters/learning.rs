@@ -113,3 +113,25 @@ fn what_cannot_be_handed_over_or_reached_says_what_to_do() {
         "{said}"
     );
 }
+
+#[test]
+fn what_the_command_line_cannot_mean_is_bad_usage_and_said_at_once() {
+    for (arguments, said) in [
+        ("verify --cluster nope", "choose simulated, existing or k3s"),
+        ("verify --cluster existing", "must be named"),
+        ("why nonsense", "an object is KIND/NAME"),
+        ("scenario run x --set a", "write path.to.it=value"),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_lab"))
+            .args(arguments.split(' '))
+            .output()
+            .expect("lab can be started");
+        assert_eq!(output.status.code(), Some(2), "{arguments}");
+        assert!(text(&output.stderr).contains(said), "{output:?}");
+    }
+    let verify = "verify --cluster existing --kubeconfig /nowhere/kubeconfig";
+    let arguments: Vec<&OsStr> = verify.split(' ').map(OsStr::new).collect();
+    let said = refusal(&arguments);
+    assert!(said.contains("/nowhere/kubeconfig"), "{said}");
+    assert!(!said.contains("link the operator's programs"), "{said}");
+}

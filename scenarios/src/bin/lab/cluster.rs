@@ -1,6 +1,6 @@
 //! The arguments with which one chooses a cluster; the same for every command that runs something.
 
-use std::path::PathBuf;
+use std::{fs::File, path::PathBuf};
 
 use harness::{
     Failure,
@@ -30,6 +30,16 @@ pub(crate) struct ClusterArguments {
 impl ClusterArguments {
     /// The chosen cluster.
     pub(crate) fn selection(&self) -> Result<Selection, Failure> {
+        if let Some(file) = &self.kubeconfig {
+            // Said now, and not after the minutes that images may take.
+            File::open(file).map_err(|error| {
+                format!(
+                    "cannot read the kubeconfig {}: {error}; name the file of the cluster to be used with \
+                     --kubeconfig",
+                    file.display()
+                )
+            })?;
+        }
         let access = Access {
             kubeconfig: self.kubeconfig.clone(),
             context: self.context.clone(),

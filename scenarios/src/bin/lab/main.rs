@@ -7,6 +7,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use harness::backend::SelectionError;
 
 mod at;
 mod cluster;
@@ -26,6 +27,9 @@ mod why;
 /// A cluster makes and drops small trees of JSON all the time, at which this allocator is better by a sixth.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// As clap ends on a command line that it does not understand.
+const NOT_UNDERSTOOD: u8 = 2;
 
 /// What the shell is told.
 const EXIT_CODES: &str = "Exit codes: 0 all went well, or a cluster was ended as asked; 1 something failed, \
@@ -108,6 +112,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => match failure.downcast_ref::<interrupt::Interrupted>() {
             Some(interrupted) => ExitCode::from(interrupted.exit_code()),
+            None if failure.is::<SelectionError>() => {
+                fail(&harness::proof::chain(&*failure));
+                ExitCode::from(NOT_UNDERSTOOD)
+            }
             None => fail(&harness::proof::chain(&*failure)),
         },
     }

@@ -42,10 +42,10 @@ struct RunArguments {
     #[arg(long, value_name = "FILE")]
     values: Vec<PathBuf>,
     /// A value over those of the file: `image.tag=1`, read as YAML.
-    #[arg(long, value_name = "PATH=VALUE")]
+    #[arg(long, value_name = "PATH=VALUE", value_parser = path_and_value)]
     set: Vec<String>,
     /// The same, as text whatever it looks like.
-    #[arg(long, value_name = "PATH=VALUE")]
+    #[arg(long, value_name = "PATH=VALUE", value_parser = path_and_value)]
     set_string: Vec<String>,
     /// A configuration of chainsaw's, for limits, namespaces and what to look at after a failure.
     #[arg(long, value_name = "FILE")]
@@ -54,6 +54,10 @@ struct RunArguments {
     cluster: crate::cluster::ClusterArguments,
     #[command(flatten)]
     report: report::Arguments,
+}
+
+fn path_and_value(pair: &str) -> Result<String, String> {
+    scenario::values::path_and_value(pair).map(|_| pair.to_owned())
 }
 
 /// Does what is asked.

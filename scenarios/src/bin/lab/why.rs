@@ -10,7 +10,7 @@ use crate::running::RunningArguments;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// The object, as kubectl names it: `pod/web-0`, `deploy/web`, `mysqls.otus.homework/mysql-instance`.
-    #[arg(value_name = "KIND/NAME")]
+    #[arg(value_name = "KIND/NAME", value_parser = kind_and_name)]
     object: String,
     /// Its namespace.
     #[arg(short, long, default_value = "default")]
@@ -46,4 +46,11 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         arguments.object,
     )?;
     Ok(())
+}
+
+fn kind_and_name(text: &str) -> Result<String, String> {
+    match text.split_once('/') {
+        Some((kind, name)) if !kind.is_empty() && !name.is_empty() => Ok(text.to_owned()),
+        _ => Err("an object is KIND/NAME, for example pod/web-0".to_owned()),
+    }
 }
