@@ -25,7 +25,7 @@
 //!
 //! # What is not here
 //! The nodes of a cluster share one network, which has no way out.
-//! Limits of CPU are missing, and so are volumes other than emptyDir, hostPath, configMap, secret, projected, downwardAPI and claims
+//! Volumes are missing other than emptyDir, hostPath, configMap, secret, projected, downwardAPI and claims
 //! on hostPath or local volumes; a pod that asks for such a volume or probe is told so by an Event.
 
 mod addresses;
