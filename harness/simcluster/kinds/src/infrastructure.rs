@@ -6,12 +6,14 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use simcluster_machinery::field::{Error, Path};
 use simcluster_machinery::name;
+use simcluster_machinery::quantity::Quantity;
 
-use crate::checks::{IMMUTABLE, immutable, non_negative};
+use crate::checks::{IMMUTABLE, NEGATIVE, immutable, label_selector, non_negative, selector_json};
 use crate::meta::{complain, validate_labels};
 use crate::pod::validate_tolerations;
 use crate::read::{Fill, Read};
-use crate::resources::validate_requirements;
+use crate::resources::{self, validate_requirements};
+use crate::warnings::node_label;
 
 const DRIVER_NAME_LIMIT: usize = 63;
 const NODE_ID_LIMIT: usize = 256;
@@ -121,6 +123,56 @@ fn csi_driver_spec(spec: &Value, errors: &mut Vec<Error>) {
         let place = path.child("serviceAccountTokenInSecrets");
         errors.push(Error::invalid(&place, given.clone(), detail));
     }
+}
+
+pub(crate) fn csi_storage_capacity(capacity: &Value) -> Vec<Error> {
+    let mut errors = Vec::new();
+    let topology = Path::new("nodeTopology");
+    label_selector(capacity.at("nodeTopology"), &topology, &mut errors);
+    let class = capacity.text("storageClassName");
+    let complaints = name::dns1123_subdomain(class);
+    complain(
+        &mut errors,
+        &Path::new("storageClassName"),
+        class,
+        complaints,
+    );
+    let amount = capacity.at("capacity").and_then(resources::parse);
+    if let Some(amount) = amount.filter(Quantity::is_negative) {
+        let place = Path::new("capacity");
+        errors.push(Error::invalid(&place, amount.to_string(), NEGATIVE));
+    }
+    errors
+}
+
+pub(crate) fn csi_storage_capacity_update(new: &Value, old: &Value) -> Vec<Error> {
+    let mut errors = csi_storage_capacity(new);
+    if new.at("nodeTopology") != old.at("nodeTopology") {
+        let shown = selector_json(new.at("nodeTopology"));
+        let place = Path::new("nodeTopology");
+        errors.push(Error::invalid_shown(&place, shown, IMMUTABLE));
+    }
+    let class = ["storageClassName"];
+    immutable(new, old, &class, &Path::root(), &mut errors);
+    errors
+}
+
+/// Labels of nodes that are on their way out.
+pub(crate) fn csi_storage_capacity_warnings(capacity: &Value) -> Vec<String> {
+    let path = Path::new("nodeTopology");
+    let expressions = capacity.list("nodeTopology.matchExpressions").iter();
+    let by_expression = expressions.enumerate().filter_map(|(index, one)| {
+        let (key, why) = (one.text("key"), node_label(one.text("key"))?);
+        let place = path.child("matchExpressions").index(index).child("key");
+        Some(format!("{place}: {key} is {why}"))
+    });
+    let by_label = capacity
+        .map("nodeTopology.matchLabels")
+        .filter_map(|(key, _)| {
+            let place = path.child("matchLabels").child(key);
+            Some(format!("{place}: {}", node_label(key)?))
+        });
+    by_expression.chain(by_label).collect()
 }
 
 /// Tokens that a driver would better find among secrets.

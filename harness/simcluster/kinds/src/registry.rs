@@ -168,6 +168,7 @@ fn other(group: &str, kind: &str) -> Known {
         ("resource.k8s.io", "DeviceClass" | "ResourceClaimTemplate") => &stored::NAMED,
         ("storage.k8s.io", "VolumeAttributesClass") => &stored::VOLUME_ATTRIBUTES_CLASS,
         ("storage.k8s.io", "CSIDriver") => &stored::CSI_DRIVER,
+        ("storage.k8s.io", "CSIStorageCapacity") => &stored::CSI_STORAGE_CAPACITY,
         ("apiregistration.k8s.io", "APIService") => &stored::API_SERVICE,
         ("autoscaling", "HorizontalPodAutoscaler") => {
             &crate::horizontal_pod_autoscaler::HorizontalPodAutoscaler

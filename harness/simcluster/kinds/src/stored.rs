@@ -91,8 +91,9 @@ impl KindRules for Stored {
     fn row(&self, object: &Value, now: Timestamp) -> Row {
         let mut cells = vec![table::name(object)];
         cells.extend((self.cells)(object));
-        let place = self.columns.iter().position(|one| *one == AGE);
-        cells.insert(place.unwrap_or(cells.len()), table::age(object, now));
+        if let Some(place) = self.columns.iter().position(|one| *one == AGE) {
+            cells.insert(place, table::age(object, now));
+        }
         Row::new(cells)
     }
 }
@@ -116,7 +117,8 @@ const fn stored(columns: &'static [Column], cells: fn(&Value) -> Vec<Value>) -> 
 pub(crate) static CONTROLLER_REVISION: Stored = Stored {
     check: controller_revision,
     check_update: |new, old| {
-        let mut errors = controller_revision(new);
+        let mut errors = Vec::new();
+        non_negative(new, &["revision"], &Path::root(), &mut errors);
         immutable(new, old, &["data"], &Path::root(), &mut errors);
         errors
     },
@@ -157,10 +159,13 @@ fn pod_template(template: &Value) -> Vec<Error> {
 
 fn controller_revision(revision: &Value) -> Vec<Error> {
     let mut errors = Vec::new();
-    if revision.at("data").is_none() {
-        errors.push(Error::required(&Path::new("data"), "data is mandatory"));
-    }
     non_negative(revision, &["revision"], &Path::root(), &mut errors);
+    let detail = match revision.at("data") {
+        None => "data is mandatory",
+        Some(Value::Object(_)) => return errors,
+        Some(_) => "data must be a valid JSON object",
+    };
+    errors.push(Error::required(&Path::new("data"), detail));
     errors
 }
 
@@ -213,6 +218,25 @@ pub(crate) static POD_TEMPLATE: Stored = Stored {
         inner.map_or_else(Vec::new, |inner| warnings::of_template(inner, &path))
     },
     ..stored(&[], |_| Vec::new())
+};
+
+pub(crate) static CSI_STORAGE_CAPACITY: Stored = Stored {
+    check: infrastructure::csi_storage_capacity,
+    check_update: infrastructure::csi_storage_capacity_update,
+    warnings: |capacity, _| infrastructure::csi_storage_capacity_warnings(capacity),
+    ..stored(
+        &[
+            NAME,
+            Column::text("StorageClassName"),
+            Column::text("Capacity"),
+        ],
+        |capacity| {
+            vec![
+                json!(capacity.text("storageClassName")),
+                json!(text_or(capacity.text("capacity"), "<unset>")),
+            ]
+        },
+    )
 };
 
 pub(crate) static CSI_DRIVER: Stored = Stored {

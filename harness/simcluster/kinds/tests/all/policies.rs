@@ -488,3 +488,34 @@ fn a_system_class_of_priority_is_no_default() {
         ]
     );
 }
+
+#[test]
+fn what_a_driver_can_store_is_told_of_one_class_and_one_place() {
+    let capacity = "{apiVersion: storage.k8s.io/v1, kind: CSIStorageCapacity, metadata: {name: c, namespace: n}, storageClassName: fast, capacity: 1Gi, nodeTopology: {matchLabels: {a: b}}}";
+    assert_eq!(
+        refused(&capacity.replace("1Gi", "'-1'")),
+        ["capacity: Invalid value: \"-1\": must be greater than or equal to 0"]
+    );
+    let stored = created(capacity);
+    assert_eq!(cells(&stored), [json!("c"), json!("fast"), json!("1Gi")]);
+    let (_, errors) = updated(&stored, |new| {
+        new["nodeTopology"] = json!({"matchLabels": {"a": "c"}});
+        new["capacity"] = json!("2Gi");
+    });
+    assert_eq!(
+        errors,
+        ["nodeTopology: Invalid value: {\"matchLabels\":{\"a\":\"c\"}}: field is immutable"]
+    );
+}
+
+#[test]
+fn a_revision_holds_an_object() {
+    let revision = "{apiVersion: apps/v1, kind: ControllerRevision, metadata: {name: r, namespace: n}, revision: -1, data: DATA}";
+    assert_eq!(
+        refused(&revision.replace("DATA", "[1]")),
+        [
+            "revision: Invalid value: -1: must be greater than or equal to 0",
+            "data: Required value: data must be a valid JSON object",
+        ]
+    );
+}
