@@ -3,7 +3,11 @@
 //! The ones that users and operators meet; the many roles of control-plane components are left out,
 //! because the components here act as administrators.
 
+mod namespaces;
+
 use serde_json::{Value, json};
+
+use self::namespaces::{of_namespaces, rule};
 
 /// ClusterRoles and ClusterRoleBindings, without server-owned metadata.
 pub fn objects() -> Vec<Value> {
@@ -36,10 +40,19 @@ pub fn objects() -> Vec<Value> {
                  "verbs": ["create"]},
             ]),
         ),
-        role("view", &view()),
-        role("edit", &edit()),
-        role("admin", &admin()),
+        role("system:monitoring", &monitoring()),
+        role(
+            "system:service-account-issuer-discovery",
+            &json!([paths(&ISSUER)]),
+        ),
     ];
+    objects.extend(APPROVERS.map(|(name, signer)| {
+        let name = format!("system:certificates.k8s.io:{name}-approver");
+        let mut rule = rule(&["certificates.k8s.io"], &["signers"], &["approve"]);
+        rule["resourceNames"] = json!([format!("kubernetes.io/{signer}")]);
+        role(&name, &json!([rule]))
+    }));
+    objects.extend(of_namespaces());
     objects.extend([
         binding("cluster-admin", "cluster-admin", &["system:masters"]),
         binding(
@@ -51,6 +64,16 @@ pub fn objects() -> Vec<Value> {
             "system:basic-user",
             "system:basic-user",
             &["system:authenticated"],
+        ),
+        binding(
+            "system:monitoring",
+            "system:monitoring",
+            &["system:monitoring"],
+        ),
+        binding(
+            "system:service-account-issuer-discovery",
+            "system:service-account-issuer-discovery",
+            &["system:serviceaccounts"],
         ),
         binding(
             "system:public-info-viewer",
@@ -75,6 +98,37 @@ const DISCOVERY: [&str; 11] = [
     "/version",
     "/version/",
 ];
+
+const ISSUER: [&str; 4] = [
+    "/.well-known/openid-configuration",
+    "/.well-known/openid-configuration/",
+    "/openid/v1/jwks",
+    "/openid/v1/jwks/",
+];
+/// Roles of those who approve, and what for.
+const APPROVERS: [(&str, &str); 4] = [
+    ("kube-apiserver-client", "kube-apiserver-client"),
+    (
+        "kube-apiserver-client-kubelet",
+        "kube-apiserver-client-kubelet",
+    ),
+    ("kubelet-serving", "kubelet-serving"),
+    ("legacy-unknown", "legacy-unknown"),
+];
+
+fn monitoring() -> Value {
+    let paths = paths(&[
+        "/healthz",
+        "/healthz/*",
+        "/livez",
+        "/livez/*",
+        "/metrics",
+        "/metrics/slis",
+        "/readyz",
+        "/readyz/*",
+    ]);
+    json!([paths, rule(&[""], &["nodes/metrics"], &["get"])])
+}
 
 fn paths(paths: &[&str]) -> Value {
     json!({"nonResourceURLs": paths, "verbs": ["get"]})
@@ -109,124 +163,4 @@ fn metadata(name: &str) -> Value {
         "labels": {"kubernetes.io/bootstrapping": "rbac-defaults"},
         "annotations": {"rbac.authorization.kubernetes.io/autoupdate": "true"},
     })
-}
-
-const READ: [&str; 3] = ["get", "list", "watch"];
-const WRITE: [&str; 5] = ["create", "delete", "deletecollection", "patch", "update"];
-
-/// API group and what of it users of a namespace see.
-const WORKLOADS: [(&str, &[&str]); 6] = [
-    (
-        "",
-        &[
-            "configmaps",
-            "endpoints",
-            "persistentvolumeclaims",
-            "persistentvolumeclaims/status",
-            "pods",
-            "replicationcontrollers",
-            "replicationcontrollers/scale",
-            "serviceaccounts",
-            "services",
-            "services/status",
-        ],
-    ),
-    (
-        "apps",
-        &[
-            "daemonsets",
-            "daemonsets/status",
-            "deployments",
-            "deployments/scale",
-            "deployments/status",
-            "replicasets",
-            "replicasets/scale",
-            "replicasets/status",
-            "statefulsets",
-            "statefulsets/scale",
-            "statefulsets/status",
-        ],
-    ),
-    (
-        "autoscaling",
-        &[
-            "horizontalpodautoscalers",
-            "horizontalpodautoscalers/status",
-        ],
-    ),
-    (
-        "batch",
-        &["cronjobs", "cronjobs/status", "jobs", "jobs/status"],
-    ),
-    (
-        "networking.k8s.io",
-        &["ingresses", "ingresses/status", "networkpolicies"],
-    ),
-    (
-        "policy",
-        &["poddisruptionbudgets", "poddisruptionbudgets/status"],
-    ),
-];
-
-fn rules(verbs: &[&str]) -> Vec<Value> {
-    WORKLOADS
-        .iter()
-        .map(|(group, resources)| json!({"apiGroups": [group], "resources": resources, "verbs": verbs}))
-        .collect()
-}
-
-fn view() -> Value {
-    let mut all = rules(&READ);
-    all.push(json!({
-        "apiGroups": [""],
-        "resources": ["bindings", "events", "limitranges", "namespaces", "namespaces/status",
-                      "pods/log", "pods/status", "resourcequotas", "resourcequotas/status"],
-        "verbs": READ,
-    }));
-    all.push(
-        json!({"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": READ}),
-    );
-    all.push(
-        json!({"apiGroups": ["metrics.k8s.io"], "resources": ["nodes", "pods"], "verbs": READ}),
-    );
-    all.into()
-}
-
-fn edit() -> Value {
-    let Value::Array(mut all) = view() else {
-        return Value::Null;
-    };
-    all.extend(rules(&WRITE));
-    all.push(json!({"apiGroups": [""], "resources": ["secrets"], "verbs": read_and_write()}));
-    all.push(json!({
-        "apiGroups": [""],
-        "resources": ["pods/attach", "pods/exec", "pods/portforward", "pods/proxy", "services/proxy"],
-        "verbs": read_and_write(),
-    }));
-    all.push(json!({"apiGroups": [""], "resources": ["pods/eviction", "serviceaccounts/token"], "verbs": ["create"]}));
-    all.push(
-        json!({"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["impersonate"]}),
-    );
-    all.push(
-        json!({"apiGroups": ["coordination.k8s.io"], "resources": ["leases"],
-                    "verbs": read_and_write()}),
-    );
-    all.into()
-}
-
-fn admin() -> Value {
-    let Value::Array(mut all) = edit() else {
-        return Value::Null;
-    };
-    all.push(json!({"apiGroups": ["authorization.k8s.io"],
-                    "resources": ["localsubjectaccessreviews"], "verbs": ["create"]}));
-    all.push(
-        json!({"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["rolebindings", "roles"],
-                    "verbs": read_and_write()}),
-    );
-    all.into()
-}
-
-fn read_and_write() -> Vec<&'static str> {
-    [READ.as_slice(), &WRITE].concat()
 }
