@@ -6,8 +6,10 @@
 mod cluster;
 mod collections;
 mod numbers;
+mod random;
 mod text;
 mod time;
+mod versions;
 
 use serde_json::{Map, Value};
 
@@ -25,20 +27,16 @@ pub(super) type Function = (
 const ANY: usize = usize::MAX;
 
 /// Functions that chainsaw has and that are not here.
-pub const MISSING: [&str; 5] = [
-    "random",
-    "semver_compare",
-    "time_parse",
-    "time_to_cron",
-    "x509_decode",
-];
+pub const MISSING: [&str; 2] = ["time_parse", "x509_decode"];
 
 fn find(name: &str) -> Option<&'static Function> {
     [
         collections::FUNCTIONS,
         text::FUNCTIONS,
         numbers::FUNCTIONS,
+        random::FUNCTIONS,
         time::FUNCTIONS,
+        versions::FUNCTIONS,
         cluster::FUNCTIONS,
     ]
     .into_iter()

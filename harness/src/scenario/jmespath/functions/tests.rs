@@ -115,3 +115,58 @@ fn a_call_that_cannot_be_is_told_before_anything_runs() {
     let problem = outcome("join(',', n)").expect_err("numbers").to_string();
     assert!(problem.contains("strings only"), "{problem}");
 }
+
+#[test]
+fn versions_are_in_ranges_or_not() {
+    for (version, range, is_in) in [
+        ("1.2.3", ">=1.2.0 <2.0.0", true),
+        ("2.0.0", ">=1.2.0 <2.0.0", false),
+        ("3.1.0", "<1.0.0 || 3.x", true),
+        ("4.1.3", ">=4.1.x", true),
+        ("4.2.0", "<=4.1.x", false),
+        ("4.2.0", "> 4.1.x", true),
+        ("4.1.9", "!=4.1.x", false),
+        ("1.0.0-rc.1", "<1.0.0", true),
+        ("1.0.0+build", "1.0.0", true),
+    ] {
+        gives(
+            &format!("semver_compare('{version}', '{range}')"),
+            &json!(is_in),
+        );
+    }
+    for wrong in [
+        "semver_compare('1.2', '1.x')",
+        "semver_compare('1.2.3', '>=')",
+        "semver_compare('1.2.3', '~1')",
+    ] {
+        assert!(
+            matches!(outcome(wrong), Err(Problem::NoValue(_))),
+            "{wrong}"
+        );
+    }
+}
+
+#[test]
+fn a_time_becomes_the_line_of_a_schedule_as_its_own_clock_shows_it() {
+    gives(
+        "time_to_cron('2022-04-11T03:14:05-07:00')",
+        &json!("14 3 11 4 1"),
+    );
+    gives("time_to_cron('2023-01-01T00:00:00Z')", &json!("0 0 1 1 0"));
+}
+
+#[test]
+fn text_by_chance_is_as_its_pattern_says() {
+    for pattern in ["[0-9a-z]{5}", "(red|green)-x+", r"\\d{3}.", "[^a-z]?", ""] {
+        let expression = format!("random('{pattern}')");
+        let Ok(Value::String(text)) = outcome(&expression) else {
+            panic!("{expression}: {:?}", outcome(&expression));
+        };
+        let whole = regex::Regex::new(&format!("^(?:{})$", pattern.replace(r"\\", r"\"))).unwrap();
+        assert!(whole.is_match(&text), "{pattern}: {text:?}");
+    }
+    assert!(outcome("random('[')").is_err());
+    // No pattern makes a text that fills the machine.
+    let long = outcome("random('((a{900}){900}){900}')");
+    assert!(long.is_ok_and(|text| text.as_str().is_some_and(|text| text.len() <= 10_000)));
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp, Zoned};
+use jiff::{SignedDuration, Timestamp, Zoned, civil::DateTime};
 use serde_json::Value;
 
 use super::{Call, Function};
@@ -53,6 +53,23 @@ pub(super) const FUNCTIONS: &[Function] = &[
             time(call, 2)?
         };
         Ok(as_go(end.duration_since(time(call, 1)?)).into())
+    }),
+    ("time_to_cron", 1, 1, |call| {
+        time(call, 0)?;
+        // As the clock shows it where the time was written.
+        let shown = call.text(0)?.trim_end_matches(['Z', 'z']);
+        let shown: DateTime = shown
+            .parse()
+            .map_err(|error: jiff::Error| call.problem(&error.to_string()))?;
+        Ok(format!(
+            "{} {} {} {} {}",
+            shown.minute(),
+            shown.hour(),
+            shown.day(),
+            shown.month(),
+            shown.weekday().to_sunday_zero_offset()
+        )
+        .into())
     }),
     ("time_truncate", 2, 2, |call| {
         let at = time(call, 0)?;
