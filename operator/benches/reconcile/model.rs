@@ -10,8 +10,8 @@ use simcluster::{
 
 use crate::Failure;
 
-/// Servers that fit on a node of the smallest machine, with their Jobs.
-const SERVERS: usize = 15;
+/// Servers that fit on a model node, with their Jobs: it takes 110 pods.
+const SERVERS: usize = 50;
 
 /// Starts one for this many instances.
 pub(crate) async fn start(instances: usize) -> Result<Cluster, Failure> {
