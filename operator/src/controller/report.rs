@@ -79,15 +79,7 @@ pub async fn report_refusal(
 ) -> Result<(), Error> {
     let before = resource.status.clone().unwrap_or_default();
     let after = describe::refused(&before, resource.metadata.generation, refusal, now);
-    tell(
-        hands,
-        resource,
-        None,
-        &before,
-        &after,
-        &news::of_change(&before, &after),
-    )
-    .await
+    tell_change(hands, resource, &before, &after).await
 }
 
 /// Tells that the cluster refuses something that the instance needs.
@@ -99,15 +91,18 @@ pub async fn report_trouble(
 ) -> Result<(), Error> {
     let before = resource.status.clone().unwrap_or_default();
     let after = describe::troubled(&before, resource.metadata.generation, trouble, now);
-    tell(
-        hands,
-        resource,
-        None,
-        &before,
-        &after,
-        &news::of_change(&before, &after),
-    )
-    .await
+    tell_change(hands, resource, &before, &after).await
+}
+
+/// Tells a change of the status, as the cluster itself has shown why.
+async fn tell_change(
+    hands: &Hands,
+    resource: &MySQL,
+    before: &MySQLStatus,
+    after: &MySQLStatus,
+) -> Result<(), Error> {
+    let news = news::of_change(before, after);
+    tell(hands, resource, None, before, after, &news).await
 }
 
 async fn tell(
