@@ -1,8 +1,8 @@
 //! HorizontalPodAutoscalers: as many pods as what they use asks for.
 //!
-//! [`turn`] is one look at one of them: [`replicas`] reckons what one metric asks for, [`behavior`] keeps that within what is allowed, [`status`] says it;
-//! [`metrics`] asks what pods use. Metrics of pods, objects and other systems are those of APIs that nobody serves
-//! here, and are said to be missing.
+//! [`turn`] is one look at one of them: [`metrics`] asks what pods use, [`replicas`] reckons what one metric asks
+//! for, [`behavior`] keeps that within what is allowed, [`status`] says it. Metrics of pods, objects and other
+//! systems are those of APIs that nobody serves here, and are said to be missing.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
