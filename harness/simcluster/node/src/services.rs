@@ -61,10 +61,7 @@ impl Services {
 
     /// What is ready behind a Service, each address once.
     pub(crate) fn backends(&self, service: &Service) -> Vec<Backend> {
-        let own = name_of(&service.metadata);
-        let slices = self
-            .slices
-            .state_filter(|slice| service_of(slice).as_ref() == Some(&own));
+        let slices = self.slices.state_filter(|slice| is_of(slice, service));
         backends(service, &slices)
     }
 
@@ -107,6 +104,12 @@ fn service_of(slice: &EndpointSlice) -> Option<Name> {
         slice.metadata.namespace.clone().unwrap_or_default(),
         service.clone(),
     ))
+}
+
+fn is_of(slice: &EndpointSlice, service: &Service) -> bool {
+    let labels = slice.metadata.labels.as_ref();
+    labels.and_then(|labels| labels.get(SERVICE_LABEL)) == service.metadata.name.as_ref()
+        && slice.metadata.namespace == service.metadata.namespace
 }
 
 /// What is ready behind a Service that these slices belong to, each address once.
