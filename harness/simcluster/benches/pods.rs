@@ -9,11 +9,16 @@
 )]
 
 use std::{
+    collections::HashSet,
     fmt::Debug,
+    pin::pin,
     time::{Duration, Instant},
 };
 
-use futures::future::join_all;
+use futures::{
+    TryStreamExt as _,
+    future::{join, join_all},
+};
 use k8s_openapi::{
     NamespaceResourceScope,
     api::{
@@ -22,9 +27,13 @@ use k8s_openapi::{
     },
 };
 use kube::{
-    Api, Resource,
+    Api, Resource, ResourceExt as _,
     api::{DeleteParams, PostParams},
-    runtime::wait::{Condition, await_condition},
+    runtime::{
+        WatchStreamExt as _,
+        wait::{Condition, await_condition},
+        watcher,
+    },
 };
 use serde_json::{Value, json};
 use simcluster::{
@@ -165,14 +174,18 @@ async fn thousand() -> Duration {
     until(&api::<ServiceAccount>(&cluster), "default", there).await;
     let pods = api::<Pod>(&cluster);
     let names: Vec<String> = (0..1000).map(|number| format!("m{number}")).collect();
-    join_all(names.iter().map(|name| create(&pods, pod(name, "idle:1")))).await;
-    loop {
-        let all = pods.list(&kube::api::ListParams::default()).await.unwrap();
-        if all.items.iter().filter(|pod| ready(Some(pod))).count() == names.len() {
-            break;
+    let made = join_all(names.iter().map(|name| create(&pods, pod(name, "idle:1"))));
+    let seen = async {
+        let mut running = HashSet::new();
+        let mut changes = pin!(watcher(pods.clone(), watcher::Config::default()).applied_objects());
+        while running.len() < names.len() {
+            let pod = changes.try_next().await.unwrap().unwrap();
+            if ready(Some(&pod)) {
+                running.insert(pod.name_any());
+            }
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    };
+    join(made, seen).await;
     let took = begun.elapsed();
     cluster.shutdown().await;
     took
