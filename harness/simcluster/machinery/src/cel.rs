@@ -8,6 +8,7 @@
 pub mod admission;
 mod authorizer;
 mod check;
+mod cost;
 mod expression;
 mod path;
 mod run;
@@ -52,6 +53,28 @@ struct Rule {
     field: Option<Path>,
 }
 
+/// What is told when the rules for one object cost too much together.
+const OUT_OF_BUDGET: &str = "validation failed due to running out of cost budget, no further validation rules will be \
+                             run";
+
+/// What was found so far, and what the rest may cost.
+struct Found {
+    errors: Vec<Error>,
+    /// Below zero when no further rule runs.
+    budget: i64,
+}
+
+impl Found {
+    fn is_over(&self) -> bool {
+        self.budget < 0
+    }
+
+    fn stop(&mut self, error: Error) {
+        self.errors.push(error);
+        self.budget = -1;
+    }
+}
+
 impl Rules {
     /// Compiles all rules of a schema; nothing when it has none. `root` says that values are whole
     /// objects.
@@ -94,9 +117,22 @@ impl Rules {
 
     /// The same for a value at some place.
     pub fn validate_at(&self, value: &Value, old: Option<&Value>, path: &Path) -> Vec<Error> {
-        let mut errors = Vec::new();
-        self.walk(value, old, false, path, &mut errors);
-        errors
+        self.validate_within(cost::BUDGET, value, old, path)
+    }
+
+    fn validate_within(
+        &self,
+        budget: i64,
+        value: &Value,
+        old: Option<&Value>,
+        path: &Path,
+    ) -> Vec<Error> {
+        let mut found = Found {
+            errors: Vec::new(),
+            budget,
+        };
+        self.walk(value, old, false, path, &mut found);
+        found.errors
     }
 
     /// `unchanged` tells of a value without an old one whether what it is a part of has stayed the
@@ -107,23 +143,23 @@ impl Rules {
         old: Option<&Value>,
         unchanged: bool,
         path: &Path,
-        errors: &mut Vec<Error>,
+        found: &mut Found,
     ) {
-        if value.is_null() && self.schema.nullable {
+        if found.is_over() || (value.is_null() && self.schema.nullable) {
             return;
         }
         let unchanged = old.map_or(unchanged, |old| old == value);
         if !self.own.is_empty() {
-            self.run(value, old, unchanged, path, errors);
+            self.run(value, old, unchanged, path, found);
         }
         match value {
             Value::Object(fields) => {
                 for (name, field) in fields {
                     let old = old.and_then(|old| old.get(name));
                     if let Some(rules) = self.properties.get(name) {
-                        rules.walk(field, old, unchanged, &path.child(name), errors);
+                        rules.walk(field, old, unchanged, &path.child(name), found);
                     } else if let Some(rules) = &self.additional_properties {
-                        rules.walk(field, old, unchanged, &path.key(name), errors);
+                        rules.walk(field, old, unchanged, &path.key(name), found);
                     }
                 }
             }
@@ -133,7 +169,7 @@ impl Rules {
                 };
                 for (index, item) in items.iter().enumerate() {
                     let old = old.and_then(|old| correlated(item, old, &self.schema));
-                    rules.walk(item, old, unchanged, &path.index(index), errors);
+                    rules.walk(item, old, unchanged, &path.index(index), found);
                 }
             }
             _ => {}
@@ -146,7 +182,7 @@ impl Rules {
         old: Option<&Value>,
         unchanged: bool,
         path: &Path,
-        errors: &mut Vec<Error>,
+        found: &mut Found,
     ) {
         let this = value::convert(value, &self.schema, self.is_object);
         let old = old.filter(|_| self.own.iter().any(|rule| rule.uses_old_self));
@@ -161,12 +197,26 @@ impl Rules {
                 continue;
             }
             let scope = run::Scope::new(&this, old.as_ref(), optional);
-            let held = match &rule.program {
+            let (held, cost) = match &rule.program {
                 Ok(program) => scope.condition(program),
-                Err(why) => Err(format!("rule compile error: {why}")),
+                Err(why) => (Err(format!("rule compile error: {why}")), 0),
             };
+            if cost > found.budget {
+                found.stop(Error::invalid(path, kind, OUT_OF_BUDGET));
+                return;
+            }
+            found.budget -= cost;
             match held {
                 Ok(true) => {}
+                Err(why) if why == cost::EXCEEDED => {
+                    let why = format!(
+                        "'{why}': no further validation rules will be run due to call cost \
+                         exceeds limit for rule: {}",
+                        rule.name()
+                    );
+                    found.stop(Error::invalid(path, kind, why));
+                    return;
+                }
                 Err(why) => {
                     let why = match why.strip_prefix("no such overload") {
                         Some(_) => format!(
@@ -177,12 +227,13 @@ impl Rules {
                         None if rule.program.is_err() => why,
                         None => format!("{why} evaluating rule: {}", rule.name()),
                     };
-                    errors.push(Error::invalid(path, kind, why));
+                    found.errors.push(Error::invalid(path, kind, why));
                 }
                 Ok(false) if unchanged && !rule.uses_old_self => {}
                 Ok(false) => {
                     let message = rule.message.as_ref().and_then(|one| scope.message(one));
-                    errors.push(rule.error(value, &self.schema, path, message));
+                    let error = rule.error(value, &self.schema, path, message);
+                    found.errors.push(error);
                 }
             }
         }

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::{
     authorizer::{self, Authorizer, Question},
-    check,
+    check, cost,
     run::{self, LIBRARY, MAX_MESSAGE},
     source,
     types::Ty,
@@ -140,7 +140,7 @@ impl Expression {
     }
 
     fn run(&self, scope: &Variables) -> Result<Cel, String> {
-        let result = Cel::resolve(&self.program, &scope.context);
+        let (result, _) = cost::of(|| Cel::resolve(&self.program, &scope.context));
         result.map_err(|error| {
             let why = scope.explain(run::describe(&error));
             format!("expression '{}' resulted in error: {why}", self.text)
@@ -241,7 +241,8 @@ impl Variables {
     /// Gives the field `name` of `variables` the result of an expression. When that fails, those
     /// that use it fail.
     pub fn compute(&mut self, name: &str, expression: &Expression) {
-        match Cel::resolve(&expression.program, &self.context) {
+        let (value, _) = cost::of(|| Cel::resolve(&expression.program, &self.context));
+        match value {
             Ok(value) => {
                 self.results.insert(name.to_owned(), value);
                 let entries = self.results.iter();

@@ -7,6 +7,7 @@ use kube_cel::cel::objects::{Key, OptionalValue};
 use kube_cel::cel::{Context, ExecutionError, IdedExpr, Value};
 
 use super::authorizer;
+use super::cost;
 use super::source::{OPTIONAL_ENTRY, OPTIONAL_FIELD};
 
 /// A message that is longer than this is not used.
@@ -17,6 +18,7 @@ pub(super) static LIBRARY: LazyLock<Context<'static>> = LazyLock::new(|| {
     let mut context = Context::default().with_all();
     context.add_function(OPTIONAL_FIELD, optional_entry);
     context.add_function(OPTIONAL_ENTRY, optional_entry);
+    context.add_function(cost::TURN, cost::turn);
     authorizer::register(&mut context);
     context
 });
@@ -66,18 +68,21 @@ impl Scope {
         Self { context }
     }
 
-    /// Whether a condition holds.
-    pub(super) fn condition(&self, expression: &IdedExpr) -> Result<bool, String> {
-        match Value::resolve(expression, &self.context) {
+    /// Whether a condition holds, and what it has cost to find out.
+    pub(super) fn condition(&self, expression: &IdedExpr) -> (Result<bool, String>, i64) {
+        let (value, cost) = cost::of(|| Value::resolve(expression, &self.context));
+        let held = match value {
             Ok(Value::Bool(held)) => Ok(held),
             Ok(_) => Ok(false),
             Err(error) => Err(describe(&error)),
-        }
+        };
+        (held, cost)
     }
 
     /// The text that an expression makes, if it makes a sensible one.
     pub(super) fn message(&self, expression: &IdedExpr) -> Option<String> {
-        let Ok(Value::String(text)) = Value::resolve(expression, &self.context) else {
+        let (value, _) = cost::of(|| Value::resolve(expression, &self.context));
+        let Ok(Value::String(text)) = value else {
             return None;
         };
         sensible(&text)

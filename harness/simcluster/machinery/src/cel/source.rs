@@ -8,6 +8,7 @@ use kube_cel::cel::common::ast::{
 use kube_cel::cel::parser::Parser;
 
 use super::authorizer::REQUEST_RESOURCE;
+use super::cost;
 
 /// Parses an expression; the error is what the real server's compiler says.
 pub(super) fn parse(source: &str) -> Result<IdedExpr, String> {
@@ -24,7 +25,7 @@ pub(super) const OPTIONAL_ENTRY: &str = "@optional_entry";
 
 /// The same expression for the interpreter: selections with a question mark become calls, because
 /// the interpreter's own fail on a field that is absent. What is selected from such a selection is
-/// optional, too.
+/// optional, too. Loops count their turns.
 pub(super) fn prepare(mut expression: IdedExpr) -> IdedExpr {
     rewrite(&mut expression);
     expression
@@ -95,6 +96,7 @@ fn rewrite(expression: &mut IdedExpr) -> bool {
             ] {
                 rewrite(part);
             }
+            one.loop_cond = cost::counted(std::mem::take(&mut one.loop_cond));
             None
         }
     };

@@ -281,6 +281,57 @@ fn the_order_of_a_set_is_no_change() {
     assert_eq!(errors(&schema, &changed, Some(&old)).len(), 1);
 }
 
+fn list_rule(rule: &str, at: &str) -> Value {
+    let mut schema = json!({"type": "object", "properties": {
+        "list": {"type": "array", "items": {"type": "object", "properties": {
+            "n": {"type": "array", "items": {"type": "integer"}}
+        }}}
+    }});
+    let rules = json!([{"rule": rule}]);
+    schema.pointer_mut(at).unwrap()["x-kubernetes-validations"] = rules;
+    schema
+}
+
+fn lists(count: usize, length: usize) -> Value {
+    let one = json!({"n": (0..length).collect::<Vec<_>>()});
+    json!({"list": vec![one; count]})
+}
+
+#[test]
+fn a_rule_that_costs_too_much_is_stopped_and_no_further_one_runs() {
+    let rule = "self.list.all(a, self.list.all(b, self.list.all(c, true)))";
+    let schema = list_rule(rule, "");
+    let found = errors(&schema, &lists(200, 0), None);
+    let [error] = &found[..] else {
+        panic!("{found:?}");
+    };
+    assert_eq!(
+        *error,
+        format!(
+            "<nil>: Invalid value: \"object\": 'operation cancelled: actual cost limit exceeded': no \
+             further validation rules will be run due to call cost exceeds limit for rule: {rule}"
+        )
+    );
+    assert!(errors(&schema, &lists(20, 0), None).is_empty());
+}
+
+#[test]
+fn the_rules_for_one_object_share_a_budget() {
+    let rule = "self.n.all(a, self.n.all(b, true))";
+    let schema = Schema::from_openapi(&list_rule(rule, "/properties/list/items"));
+    let rules = Rules::compile(&schema, true).expect("the schema has rules");
+    // Each costs 3 for each turn: 330 of them.
+    let found = rules.validate_within(1_000, &lists(5, 10), None, &Path::root());
+    let [error] = &found[..] else {
+        panic!("{found:?}");
+    };
+    assert_eq!(
+        error.to_string(),
+        "list[3]: Invalid value: \"object\": validation failed due to running out of cost budget, \
+         no further validation rules will be run"
+    );
+}
+
 #[test]
 fn rules_are_shared_between_threads() {
     fn shared<T: Send + Sync>() {}
