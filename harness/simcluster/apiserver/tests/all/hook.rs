@@ -33,6 +33,16 @@ impl Hook {
         Self::reviewing("AdmissionReview", answer).await
     }
 
+    /// One that admits everything, and adds `added: yes` to the data.
+    pub(crate) async fn adding() -> Self {
+        Self::start(|_| {
+            let patch = json!([{"op": "add", "path": "/data/added", "value": "yes"}]);
+            json!({"allowed": true, "patchType": "JSONPatch",
+                   "patch": STANDARD.encode(patch.to_string())})
+        })
+        .await
+    }
+
     /// One that is sent reviews of this kind.
     pub(crate) async fn reviewing(
         kind: &'static str,

@@ -1,6 +1,5 @@
 //! `metadata.managedFields`, which the server keeps as text and nobody may see as text.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use crate::{
@@ -74,12 +73,7 @@ async fn every_answer_shows_managers_as_a_list() {
 #[tokio::test]
 async fn what_is_written_back_unchanged_is_no_change() {
     let world = World::start();
-    let hook = Hook::start(|_| {
-        let patch = json!([{"op": "add", "path": "/data/added", "value": "yes"}]);
-        json!({"allowed": true, "patchType": "JSONPatch",
-               "patch": STANDARD.encode(patch.to_string())})
-    })
-    .await;
+    let hook = Hook::adding().await;
     let resource = "mutatingwebhookconfigurations";
     register(&world, resource, &hook.config, &json!({})).await;
     let made = world.config_map("a", &json!({"k": "1"})).await;

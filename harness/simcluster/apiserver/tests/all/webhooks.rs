@@ -42,12 +42,7 @@ fn config_map(name: &str) -> Value {
 #[tokio::test]
 async fn a_mutating_webhook_changes_what_is_written() {
     let world = World::start();
-    let hook = Hook::start(|_| {
-        let patch = json!([{"op": "add", "path": "/data/added", "value": "yes"}]);
-        json!({"allowed": true, "patchType": "JSONPatch",
-               "patch": STANDARD.encode(patch.to_string())})
-    })
-    .await;
+    let hook = Hook::adding().await;
     let resource = "mutatingwebhookconfigurations";
     register(&world, resource, &hook.config, &json!({})).await;
     let made = world.post(CONFIG_MAPS, &config_map("a")).await.ok();
