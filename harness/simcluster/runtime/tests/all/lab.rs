@@ -4,8 +4,10 @@ use std::{
     collections::BTreeMap,
     fs,
     net::Ipv4Addr,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
 };
 
 use simcluster_runtime::{
@@ -17,10 +19,50 @@ use tokio::io::AsyncReadExt;
 
 pub(crate) const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 42, 0, 1);
 
+/// A directory that goes with all that a node has left in it.
+///
+/// Mounting an overlay makes a directory that nobody may enter, and opens it the moment after. A node that is killed
+/// in between leaves it closed, and an ordinary user has to open it before it can be removed. And the kernel may take
+/// a moment to let go of what is mounted no longer.
+#[derive(Debug)]
+pub(crate) struct Place(TempDir);
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().expect("the test may write to the temporary directory"))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let begin = Instant::now();
+        while fs::remove_dir_all(self.path()).is_err()
+            && self.path().exists()
+            && begin.elapsed() < Duration::from_secs(10)
+        {
+            open_directories(self.path());
+        }
+    }
+}
+
+fn open_directories(directory: &Path) {
+    // What cannot be opened is not removed either, and then somebody sees it.
+    let _ = fs::set_permissions(directory, fs::Permissions::from_mode(0o700));
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            open_directories(&entry.path());
+        }
+    }
+}
+
 /// A node and a directory of its own.
 pub(crate) struct Lab {
     pub(crate) runtime: Runtime,
-    pub(crate) directory: TempDir,
+    pub(crate) directory: Place,
     scratch: AtomicU32,
 }
 
@@ -59,7 +101,7 @@ impl Lab {
     }
 
     async fn with(config: RuntimeConfig) -> Self {
-        let directory = tempfile::tempdir().expect("the test may write to the temporary directory");
+        let directory = Place::new();
         make_layer(&directory.path().join("layer"));
         let runtime = Runtime::start(config).await;
         let runtime = runtime.unwrap_or_else(|error| panic!("{error}: {error:?}"));

@@ -12,7 +12,7 @@ use std::{
 use simcluster_runtime::{Runtime, RuntimeConfig, StdioSpec, spec::NetworkSpec};
 
 use crate::{
-    lab::{Lab, finish, read_line},
+    lab::{Lab, Place, finish, read_line},
     remains::{self, Holdings, Remains, control_groups, runs},
 };
 
@@ -171,7 +171,7 @@ async fn an_owner_that_is_killed() {
 /// Kills such an owner, and sees to it that nothing of it is left.
 #[expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 async fn kill_an_owner() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let before = remains::interfaces();
     let mut owner = Command::new(std::env::current_exe().unwrap())
         .args([
