@@ -30,6 +30,7 @@ use crate::{
 mod boot;
 mod child;
 mod devices;
+mod leftovers;
 mod mapping;
 mod mounts;
 mod network;

@@ -185,6 +185,8 @@ pub(crate) enum Failure {
 pub(crate) enum Report {
     /// With the terminal's master.
     Terminal,
+    /// The number of the mount namespace by which the container's processes are known.
+    Mounts(u64),
     Warning(String),
     Failed(LaunchError),
     /// A job that is no program, such as `RemoveTree`, failed.

@@ -27,8 +27,8 @@ use nix::{
 };
 
 use super::{
-    boot::Node, devices, mounts, network::Namespaces, pause, privileges, program::Program, root,
-    terminal,
+    boot::Node, devices, leftovers, mounts, network::Namespaces, pause, privileges,
+    program::Program, root, terminal,
 };
 use crate::{
     cgroups::ContainerGroup,
@@ -187,6 +187,12 @@ fn start(child: &Child<'_>, spec: &ContainerSpec) -> Result<Infallible, LaunchEr
     let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     mount(None::<&str>, "/", None::<&str>, private, None::<&str>)
         .map_err(step("part the container's mounts from the node's"))?;
+    let mounts = leftovers::own_number().map_err(|error| LaunchError::Step {
+        step: "look at the container's mounts".to_owned(),
+        why: describe_io(&error),
+    })?;
+    // If the init process is gone, so are we.
+    let _ = super::send_now(child.reports.as_fd(), &Report::Mounts(mounts));
     let root = root::assemble(spec, child.node, child.reports.as_fd())?;
     devices::furnish(&root, child.identity, child.shared_memory)?;
     mounts::make(&root, &spec.mounts)?;

@@ -7,6 +7,7 @@ use std::{
 
 use nix::unistd::Pid;
 
+use super::leftovers::MountNamespace;
 use crate::{protocol::Report, wire::Inbox};
 
 /// One child.
@@ -41,6 +42,7 @@ pub(super) struct Reports {
     /// For the owner.
     pub(super) pidfd: Option<OwnedFd>,
     pub(super) terminal: Option<OwnedFd>,
+    pub(super) mounts: Option<MountNamespace>,
     pub(super) warnings: Vec<String>,
 }
 
@@ -62,6 +64,7 @@ impl Reports {
             inbox: Inbox::default(),
             pidfd: Some(pidfd),
             terminal: None,
+            mounts: None,
             warnings: Vec::new(),
         }
     }
@@ -75,6 +78,9 @@ impl Reports {
         loop {
             match self.inbox.take::<Report>() {
                 Ok(Some((Report::Terminal, mut fds))) => self.terminal = fds.pop(),
+                Ok(Some((Report::Mounts(number), _))) => {
+                    self.mounts = Some(MountNamespace::numbered(number));
+                }
                 Ok(Some((Report::Warning(text), _))) => self.warnings.push(text),
                 Ok(Some((failure, _))) => return Outcome::Failed(failure),
                 Ok(None) => match self.inbox.fill(self.channel.as_fd()) {

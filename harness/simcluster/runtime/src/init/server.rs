@@ -21,11 +21,11 @@ use nix::{
     unistd::Pid,
 };
 
-use self::leftovers::MountNamespace;
 use super::{
     Doing, StepError,
     boot::Node,
     child::{self, Child, Work},
+    leftovers::MountNamespace,
     network::SandboxNetwork,
     processes::{Outcome, Phase, Processes, Reports},
     program::Program,
@@ -51,7 +51,6 @@ impl Response {
 }
 
 mod calls;
-mod leftovers;
 mod usage;
 
 /// The init process at work.
@@ -263,10 +262,11 @@ impl Server {
                 let terminal = reports.terminal.take();
                 let warnings = std::mem::take(&mut reports.warnings);
                 let pidfd = reports.pidfd.take();
+                let mounts = reports.mounts;
                 process.phase = Phase::Running;
                 let container = process.container.as_ref();
                 if let Some(container) = container.and_then(|id| self.containers.get_mut(id)) {
-                    container.mounts = MountNamespace::of(pid);
+                    container.mounts = mounts;
                 }
                 let answer = Answer::Started {
                     terminal: terminal.is_some(),
@@ -401,7 +401,7 @@ fn failure(report: Report) -> Failure {
     match report {
         Report::Failed(error) => Failure::Launch(error),
         Report::JobFailed { doing, errno } => Failure::System { doing, errno },
-        Report::Terminal | Report::Warning(_) => Failure::System {
+        Report::Terminal | Report::Mounts(_) | Report::Warning(_) => Failure::System {
             doing: "understand a child's report".to_owned(),
             errno: 0,
         },

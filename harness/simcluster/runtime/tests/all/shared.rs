@@ -113,6 +113,23 @@ async fn what_a_container_leaves_among_shared_processes_ends_with_it() {
 }
 
 #[tokio::test]
+async fn what_programs_that_end_at_once_leave_among_shared_processes_ends_too() {
+    const PROGRAMS: usize = 40;
+    let lab = sharing().await;
+    let stays = lab.start_container(lab.shell("stays", "cat")).await;
+    for number in 0..PROGRAMS {
+        let id = format!("leaves-{number}");
+        let leaves = lab.shell(&id, "sleep 1000 > /dev/null 2>&1 &");
+        assert_eq!(lab.run(leaves).await, (0, String::new()));
+    }
+    // Killed already, they only have to be waited for.
+    let look = "while grep -qs '^State:.[^ZX]' $(grep -ls '^sleep$' /proc/[0-9]*/comm | sed s/comm/status/) \
+                /dev/null; do :; done; echo gone";
+    assert_eq!(lab.exec("stays", look).await, (0, "gone\n".to_owned()));
+    assert_eq!(finish(stays).await.0, 0);
+}
+
+#[tokio::test]
 async fn a_signal_ends_a_program_that_is_not_the_first_of_its_processes() {
     let lab = sharing().await;
     let container = lab

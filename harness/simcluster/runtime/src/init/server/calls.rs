@@ -17,13 +17,14 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{Container, Response, Sandbox, Server, leftovers::MountNamespace};
+use super::{Container, Response, Sandbox, Server};
 use crate::{
     cgroups::{ContainerGroup, Limits, NodeGroup},
     init::{
         Doing, StepError,
         child::{self, Work},
         devices::SHARED_MEMORY,
+        leftovers::MountNamespace,
         mapping,
         network::{self, NodeNetwork},
         processes::{Phase, Process, Reports},

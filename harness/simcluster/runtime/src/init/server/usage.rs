@@ -6,8 +6,11 @@ use std::{collections::BTreeMap, fs};
 
 use nix::unistd::{Pid, SysconfVar, sysconf};
 
-use super::{Server, leftovers::MountNamespace};
-use crate::spec::{NodeUsage, Usage};
+use super::Server;
+use crate::{
+    init::leftovers::MountNamespace,
+    spec::{NodeUsage, Usage},
+};
 
 /// What the processes of one mount namespace use, in the kernel's units.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,8 +1,9 @@
 //! Finding and killing what a container leaves behind among processes that others go on using.
 //!
-//! A process belongs to the container whose mounts it sees. Zombies see none, and are not looked for.
+//! A process belongs to the container whose mounts it sees. Zombies see none, and are not looked for; so the first
+//! process of a container has to tell its own before it becomes a program that may end at once.
 
-use std::{fs, os::unix::fs::MetadataExt as _};
+use std::{fmt::Display, fs, io, os::unix::fs::MetadataExt as _};
 
 use nix::{
     sys::signal::{Signal, kill},
@@ -16,11 +17,24 @@ const ROUNDS: usize = 100;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct MountNamespace(u64);
 
+fn number_of(process: impl Display) -> io::Result<u64> {
+    Ok(fs::metadata(format!("/proc/{process}/ns/mnt"))?.ino())
+}
+
+/// The number of the mount namespace of the process that asks.
+pub(super) fn own_number() -> io::Result<u64> {
+    number_of("self")
+}
+
 impl MountNamespace {
+    /// The one of a number that [`own_number`] has given.
+    pub(super) fn numbered(number: u64) -> Self {
+        Self(number)
+    }
+
     /// That of a process, if it still has one.
     pub(super) fn of(pid: Pid) -> Option<Self> {
-        let found = fs::metadata(format!("/proc/{pid}/ns/mnt")).ok()?;
-        Some(Self(found.ino()))
+        number_of(pid).ok().map(Self)
     }
 
     /// Kills all processes in it.
