@@ -129,7 +129,7 @@ fn decide_named(claim: &PersistentVolumeClaim, name: &str, facts: &Facts<'_>) ->
 
 fn decide_free(claim: &PersistentVolumeClaim, facts: &Facts<'_>) -> Step {
     let delayed = volumes::waits_for_consumer(facts.class.map(AsRef::as_ref));
-    if let Some(volume) = matching::best(claim, facts.volumes, None, delayed) {
+    if let Some(volume) = matching::best(claim, facts.volumes, delayed) {
         return Step::Bind(volume);
     }
     match (class_of_claim(claim), facts.default_class) {

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
+use simcluster_placement::amount::Amount;
 
 use super::{
-    capacity, claim_reference, class_of_claim, class_of_volume, is_for_claim, requested, topology,
+    capacity, claim_reference, class_of_claim, class_of_volume, is_for_claim, requested,
     volume_phase,
 };
 use crate::selector;
@@ -32,18 +33,18 @@ pub(crate) fn mismatch(volume: &PersistentVolume, claim: &PersistentVolumeClaim)
     None
 }
 
-/// The volume that says it is the claim's, else the smallest that is free and fits. With a node, only what can be
-/// used there; a claim that waits for a consumer (`delayed`) gets without a node only what is said to be its own.
+/// The volume that says it is the claim's, else the smallest that is free and fits; a claim that waits for a consumer
+/// (`delayed`) gets only what is said to be its own.
 pub(crate) fn best(
     claim: &PersistentVolumeClaim,
     volumes: &[Arc<PersistentVolume>],
-    node: Option<&Node>,
     delayed: bool,
 ) -> Option<Arc<PersistentVolume>> {
-    candidates(claim, volumes)
-        .into_iter()
-        .filter(|volume| node.is_none_or(|node| topology::is_reachable(volume, node)))
-        .find(|volume| !delayed || node.is_some() || is_for_claim(volume, claim))
+    if let Some(own) = kept(claim, volumes).next() {
+        return Some(own.clone());
+    }
+    let smallest = || free(claim, volumes).min_by_key(|volume| rank(volume));
+    (!delayed).then(smallest).flatten().cloned()
 }
 
 /// The volumes that the claim could have somewhere, those that it would get first first.
@@ -51,30 +52,45 @@ pub(crate) fn candidates(
     claim: &PersistentVolumeClaim,
     volumes: &[Arc<PersistentVolume>],
 ) -> Vec<Arc<PersistentVolume>> {
-    let size = requested(claim);
-    let fits = |volume: &PersistentVolume| {
-        volume.metadata.deletion_timestamp.is_none()
-            && same_mode(volume, claim)
-            && has_access_modes(volume, claim)
-            && capacity(volume) >= size
-    };
-    let is_free = |volume: &PersistentVolume| {
+    let mut free: Vec<_> = free(claim, volumes).collect();
+    free.sort_by_cached_key(|volume| rank(volume));
+    kept(claim, volumes).chain(free).cloned().collect()
+}
+
+/// Those that say they are the claim's.
+fn kept<'a>(
+    claim: &PersistentVolumeClaim,
+    volumes: &'a [Arc<PersistentVolume>],
+) -> impl Iterator<Item = &'a Arc<PersistentVolume>> {
+    let all = volumes.iter();
+    all.filter(|volume| is_for_claim(volume, claim) && fits(volume, claim))
+}
+
+/// Those that are nobody's.
+fn free<'a>(
+    claim: &PersistentVolumeClaim,
+    volumes: &'a [Arc<PersistentVolume>],
+) -> impl Iterator<Item = &'a Arc<PersistentVolume>> {
+    let class = class_of_claim(claim).unwrap_or_default();
+    volumes.iter().filter(move |volume| {
         claim_reference(volume).is_none()
             && volume_phase(volume) == Some("Available")
-            && class_of_volume(volume) == class_of_claim(claim).unwrap_or_default()
+            && class_of_volume(volume) == class
             && is_selected(volume, claim)
-    };
-    let chosen = |is: &dyn Fn(&PersistentVolume) -> bool| -> Vec<_> {
-        let all = volumes.iter();
-        all.filter(|volume| is(volume) && fits(volume))
-            .cloned()
-            .collect()
-    };
-    let mut free = chosen(&is_free);
-    free.sort_by_cached_key(|volume| (capacity(volume), volume.metadata.name.clone()));
-    let mut candidates = chosen(&|volume| is_for_claim(volume, claim));
-    candidates.append(&mut free);
-    candidates
+            && fits(volume, claim)
+    })
+}
+
+/// Of two that are free, the smaller is taken.
+fn rank(volume: &PersistentVolume) -> (Amount, Option<String>) {
+    (capacity(volume), volume.metadata.name.clone())
+}
+
+fn fits(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool {
+    volume.metadata.deletion_timestamp.is_none()
+        && same_mode(volume, claim)
+        && has_access_modes(volume, claim)
+        && capacity(volume) >= requested(claim)
 }
 
 fn is_selected(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool {
@@ -153,7 +169,7 @@ mod tests {
             volume("b", "2Gi", &none),
             volume("s", "1Mi", &none),
         ];
-        let found = |claim: &PersistentVolumeClaim| name(best(claim, &volumes, None, false));
+        let found = |claim: &PersistentVolumeClaim| name(best(claim, &volumes, false));
         assert_eq!(found(&claim("1Gi", &none)).as_deref(), Some("b"));
         assert_eq!(found(&claim("4Gi", &none)), None);
         let selected = json!({"selector": {"matchLabels": {"disk": "a"}}});
@@ -181,11 +197,8 @@ mod tests {
             volume("k", "9Gi", &kept),
         ];
         let claim = claim("1Gi", &none);
-        assert_eq!(
-            name(best(&claim, &volumes, None, true)).as_deref(),
-            Some("k")
-        );
-        assert_eq!(name(best(&claim, &volumes[..2], None, true)), None);
-        assert_eq!(name(best(&claim, &volumes[1..2], None, false)), None);
+        assert_eq!(name(best(&claim, &volumes, true)).as_deref(), Some("k"));
+        assert_eq!(name(best(&claim, &volumes[..2], true)), None);
+        assert_eq!(name(best(&claim, &volumes[1..2], false)), None);
     }
 }
