@@ -265,8 +265,8 @@ async fn accept(
         };
         // Small requests and answers must not wait for each other.
         let _ = stream.set_nodelay(true);
-        let upstream = upstream.borrow().clone();
-        match upstream {
+        let now = upstream.borrow().clone();
+        match now {
             Upstream::ApiServer => api_server(stream),
             Upstream::Endpoints { backends, sticky } => {
                 let first = if sticky {
@@ -275,10 +275,21 @@ async fn accept(
                     turn.fetch_add(1, Ordering::Relaxed)
                 };
                 // A task of its own: a Service that closes a port keeps the connections it has.
-                tasks.spawn(forward(stream, backends, first, Arc::clone(&ground)));
+                let (upstream, ground) = (upstream.clone(), Arc::clone(&ground));
+                tasks.spawn(forward(stream, backends, first, upstream, ground));
             }
         }
     }
+}
+
+/// Waits until a backend is none any more.
+async fn withdrawn(upstream: &mut watch::Receiver<Upstream>, backend: (Ipv4Addr, u16)) {
+    let is_gone = |upstream: &Upstream| match upstream {
+        Upstream::ApiServer => true,
+        Upstream::Endpoints { backends, .. } => !backends.contains(&backend),
+    };
+    // An error is the end of the port.
+    let _ = upstream.wait_for(is_gone).await;
 }
 
 /// A number that is the same for every connection of a client.
@@ -289,10 +300,21 @@ fn number_of(client: IpAddr) -> usize {
 }
 
 /// Connects to the first backend that answers, beginning with number `first`.
-async fn forward(mut client: TcpStream, backends: Backends, first: usize, ground: Arc<Ground>) {
+async fn forward(
+    mut client: TcpStream,
+    backends: Backends,
+    first: usize,
+    mut upstream: watch::Receiver<Upstream>,
+    ground: Arc<Ground>,
+) {
     for offset in 0..backends.len() {
-        let (address, port) = backends[(first + offset) % backends.len()];
-        match ground.runtime.dial(Target::Node, address, port).await {
+        let backend @ (address, port) = backends[(first + offset) % backends.len()];
+        let dialed = tokio::select! {
+            dialed = ground.runtime.dial(Target::Node, address, port) => dialed,
+            // What is asked of a pod whose network has gone is answered by nobody, for a minute.
+            () = withdrawn(&mut upstream, backend) => continue,
+        };
+        match dialed {
             Ok(mut server) => {
                 let _ = server.set_nodelay(true);
                 // How a connection ends is its ends' own affair.
