@@ -138,7 +138,7 @@ impl Source for Packages {
         }
         let mut key = Self::key(recipe, self.machine()?);
         if let Kind::Database(flavour) = recipe.kind {
-            key = key.part(entrypoint::digest(flavour));
+            key = key.part(entrypoint::digest(flavour)).part(template::FORMAT);
         }
         Ok(Located { key: key.hex() })
     }
@@ -385,7 +385,7 @@ impl Assembly<'_> {
     ) -> Result<Layer, AssembleError> {
         let options = entrypoint::template_options(flavour);
         let made_of = key
-            .part("template 2")
+            .part(template::FORMAT)
             .part(&tree.facts.digest)
             .parts(options);
         let key = made_of.clone().hex();

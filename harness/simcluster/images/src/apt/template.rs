@@ -1,7 +1,8 @@
 //! A data directory that is initialised once per image, so that containers start from a copy.
 //!
-//! The server of the image runs here on its own loader and libraries, with no namespace and no privilege. What
-//! makes a server an individual (its UUID, its keys) is removed again: each copy makes its own.
+//! The server of the image runs here on its own loader and libraries, with no namespace and no privilege. Its UUID is
+//! removed again: each copy makes its own. Its TLS keys stay, because no client here verifies them and making them is
+//! half of a start: all servers of an image share them.
 
 use std::{
     fs::{self, File},
@@ -17,6 +18,8 @@ use super::{
 };
 use crate::{entrypoint, source::Reporter};
 
+/// Changes when templates are made in another way, so that those in caches are made anew.
+pub(crate) const FORMAT: &str = "template 3";
 /// Where the template is in the image; the entrypoint looks there.
 pub(crate) const PLACE: &str = "usr/share/mysql-template";
 
@@ -82,6 +85,21 @@ pub(crate) fn make(
                 .arg(file_option("--init-file", &script));
             command.args(entrypoint::template_options(flavour));
             run_program("mysqld --initialize-insecure", command, reporter)?;
+            // Keys are made by the first start; its end leaves the log of the initialisation behind it.
+            fs::write(&script, "SHUTDOWN;\n").map_err(write(&script))?;
+            let mut command = image.server("mysqld", &data)?;
+            command
+                .args([
+                    "--skip-networking",
+                    "--skip-log-bin",
+                    "--mysqlx=OFF",
+                    "--secure-file-priv=",
+                ])
+                // In the data directory: no longer path is sure to be short enough.
+                .arg("--socket=socket")
+                .arg(file_option("--init-file", &script))
+                .args(entrypoint::template_options(flavour));
+            run_program("mysqld", command, reporter)?;
         }
         Flavour::MariaDb => {
             fs::write(&script, image.mariadb_script(&zones)?).map_err(write(&script))?;
@@ -98,7 +116,7 @@ pub(crate) fn make(
             run_with_input("mariadbd --bootstrap", command, input, reporter)?;
         }
     }
-    make_anonymous(&data).map_err(write(&data))
+    make_common(&data).map_err(write(&data))
 }
 
 /// The programs of a tree, run without entering it.
@@ -215,14 +233,13 @@ fn named(path: &Path) -> std::borrow::Cow<'_, str> {
     path.file_name().unwrap_or_default().to_string_lossy()
 }
 
-/// Removes what each server must have for itself, and lets any user of the container read the rest.
-fn make_anonymous(data: &Path) -> io::Result<()> {
-    for path in entries(data) {
-        let name = named(&path).into_owned();
-        let own = path
-            .extension()
-            .is_some_and(|extension| extension == "pem" || extension == "pid");
-        if own || name == "auto.cnf" {
+/// Removes what each server must have for itself and what none needs, and lets any user of the container read the rest.
+fn make_common(data: &Path) -> io::Result<()> {
+    let redo = data.join("#innodb_redo");
+    let own = |path: &Path| named(path) == "auto.cnf" || named(path).ends_with(".pid");
+    let spare = |path: &Path| path.starts_with(&redo) && named(path).ends_with("_tmp");
+    for path in entries(data).chain(entries(&redo)) {
+        if own(&path) || spare(&path) {
             fs::remove_file(&path)?;
         }
     }

@@ -6,7 +6,7 @@
 # whole, whatever bytes it has, and never on a command line.
 #
 # An empty data directory becomes a copy of the image's template, and the server itself reads the set-up statements
-# before it lets anybody connect. A set-up that was interrupted is started over.
+# before it lets anybody connect; only files for the first start that need more get a server of their own. A set-up that was interrupted is started over.
 set -eo pipefail
 shopt -s nullglob
 
@@ -252,7 +252,60 @@ ${prefixes[0]}_ALLOW_EMPTY_PASSWORD and ${prefixes[0]}_RANDOM_ROOT_PASSWORD"
     fi
 }
 
-# feed FINISH: gives the statements to the server through the pipe, then runs FINISH, then lets the server go on.
+# Whether the server itself can read what is in initdb.d, which saves it a start and an end: statements that need no
+# client to be understood, a line each, and scripts that only make or touch files. When in doubt it cannot.
+server_can_read_initdb() {
+    local file line lines statement
+    statement="^(ALTER|CREATE|GRANT|INSERT) ([][A-Z0-9_.,=@*()% ]|'[^'\\;]*'|\`[^\`;]*\`)*;$"
+    for file in "$initdb"/*; do
+        case $file in
+            *.sql)
+                ! setting DATABASE || [[ $value =~ ^[A-Za-z0-9_-]+$ ]] || return 1
+                lines="^$|$statement"
+                ;;
+            *.sh)
+                [ ! -x "$file" ] || return 1
+                lines='^$|^#|^: >>? [A-Z0-9_./-]+$'
+                ;;
+            *) return 1 ;;
+        esac
+        while read -r line || [ -n "$line" ]; do
+            [[ ${line^^} =~ $lines ]] || return 1
+        done < "$file" || return 1
+    done
+}
+
+# The statements of initdb.d, as a client of its own would run them.
+initdb_statements() {
+    local file files=("$initdb"/*.sql)
+    [ "${#files[@]}" -gt 0 ] || return 0
+    echo "SET SESSION sql_log_bin = 1, sql_mode = DEFAULT;"
+    echo "SET NAMES utf8mb4;"
+    ! setting DATABASE || echo "USE $(identifier "$value");"
+    for file in "${files[@]}"; do
+        cat "$file" || return
+        echo
+    done
+}
+
+# All statements were run: what the scripts of initdb.d do to files, and the end of the set-up.
+finish_with_scripts() {
+    local file
+    for file in "$initdb"/*; do
+        case $file in
+            *.sh)
+                log Note "reading $file"
+                # shellcheck disable=SC1090
+                . "$file"
+                ;;
+            *) log Note "the server has run $file" ;;
+        esac
+    done
+    finish
+}
+
+# feed STATEMENTS FINISH: gives the first statements and what STATEMENTS prints to the server through the pipe, then
+# runs FINISH, then lets the server go on.
 #
 # The server reads on only after it ran what it has read, and closes the pipe at the first error. So when more than a
 # pipe and a buffer hold has gone through after the statements, all of them were run.
@@ -264,17 +317,18 @@ feed() {
     padding=$(printf '%016000d' 0)
     {
         setup_statements
+        "$1" || return
         for i in {1..10}; do
             echo "DO 0 /* $padding */;"
         done
     } >&3 2> /dev/null || return
-    "$1"
+    "$2"
 }
 
-# Runs beside the server until it is set up; ends it if that fails.
+# set_up SERVER STATEMENTS FINISH: runs beside the server until it is set up; ends it if that fails.
 set_up() {
     local main=$1 feeder
-    feed "$2" &
+    feed "$2" "$3" &
     feeder=$!
     # The pipe has no reader if the server does not even start.
     while kill -0 "$feeder" 2> /dev/null; do
@@ -358,7 +412,7 @@ set_up_privately() {
     "$@" --skip-networking "${private_options[@]}" --init-file="$pipe" &
     pid=$!
     trap 'kill "$pid"; wait "$pid" || :; exit 143' TERM INT
-    set_up "$pid" :
+    set_up "$pid" : :
     until MYSQL_PWD=$setup_root_password "$client" --no-defaults --protocol=socket --socket="$socket" --user=root \
         --execute "DO 0" > /dev/null 2>&1; do
         kill -0 "$pid" 2> /dev/null || fail "the server for the set-up ended; what it says above tells why"
@@ -372,19 +426,18 @@ set_up_privately() {
 }
 
 first_start() {
-    local files=("$initdb"/*)
     setup_root_password= setup_user= setup_user_password=
     read_settings
     : > "$unfinished"
     make_data_directory "$@"
     pipe=$datadir/.docker-entrypoint-setup
     mkfifo -m 600 "$pipe"
-    if [ "${#files[@]}" -gt 0 ] || option init-file "${configured[@]}" "$@"; then
+    if option init-file "${configured[@]}" "$@" || ! server_can_read_initdb; then
         set_up_privately "$@"
         finish
         exec "$@"
     fi
-    set_up "$$" finish &
+    set_up "$$" initdb_statements finish_with_scripts &
     exec "$@" --init-file="$pipe"
 }
 

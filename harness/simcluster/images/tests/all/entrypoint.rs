@@ -73,7 +73,7 @@ async fn data_and_passwords_survive_a_restart_whatever_the_environment_says_then
 }
 
 #[tokio::test]
-async fn two_servers_have_identities_of_their_own() {
+async fn two_servers_have_identities_of_their_own_and_share_what_is_slow_to_make() {
     let mut identities = Vec::new();
     for _ in 0..2 {
         let container = Container::of("mysql")
@@ -83,8 +83,13 @@ async fn two_servers_have_identities_of_their_own() {
             container.run(r#"serve; sql "" "select @@server_uuid"; stop; cat /var/lib/mysql/server-key.pem"#).await.good(),
         );
     }
-    assert_ne!(identities[0], identities[1]);
-    assert!(identities[0].contains("PRIVATE KEY"), "{}", identities[0]);
+    let parts: Vec<_> = identities
+        .iter()
+        .map(|said| said.split_once('\n').expect("a UUID and a key"))
+        .collect();
+    assert_ne!(parts[0].0, parts[1].0);
+    assert_eq!(parts[0].1, parts[1].1);
+    assert!(parts[0].1.contains("PRIVATE KEY"), "{}", parts[0].1);
 }
 
 #[rstest]
@@ -125,6 +130,52 @@ async fn files_for_the_first_start_are_run_in_order_and_only_once(#[case] image:
         .await
         .good();
     assert_eq!(again, "1,2,3,4\n");
+}
+
+#[rstest]
+#[case::mysql("mysql")]
+#[case::mariadb("mariadb")]
+#[tokio::test]
+async fn files_that_need_no_client_need_no_server_of_their_own(#[case] image: &str) {
+    let container = Container::of(image)
+        .await
+        .env("MYSQL_ROOT_PASSWORD", "pw")
+        .env("MYSQL_DATABASE", "d");
+    let dir = container.initdb();
+    let statements = "create table t(a varchar(9));\n\nINSERT INTO t VALUES ('ä');\n\
+                      CREATE USER `u`@'%' IDENTIFIED BY 'p';\nGRANT ALL ON *.* TO `u`@'%';";
+    fs::write(dir.join("1.sql"), statements).unwrap();
+    fs::write(dir.join("0.sh"), "# A mark.\n: > /var/lib/mysql/mark\n").unwrap();
+    let look = r#"serve; sql pw "select char_length(a) from d.t"; mysql --host=127.0.0.1 -uu -pp -e "select 'in'"; stop
+                  ls /var/lib/mysql/mark; grep Entrypoint /tmp/log"#;
+    let text = container.run(look).await.good();
+    assert!(text.starts_with("1\n"), "{text}");
+    assert!(text.contains("/var/lib/mysql/mark\n"), "{text}");
+    assert!(text.contains("in\n"), "{text}");
+    assert!(!text.contains("starting a server"), "{text}");
+}
+
+#[tokio::test]
+async fn a_statement_of_a_file_that_the_server_refuses_ends_the_set_up() {
+    let container = Container::of("mysql")
+        .await
+        .env("MYSQL_ROOT_PASSWORD", "pw");
+    let dir = container.initdb();
+    fs::write(dir.join("1.sql"), "INSERT INTO nowhere VALUES (1);\n").unwrap();
+    fs::write(dir.join("2.sh"), ": > /var/lib/mysql/mark\n").unwrap();
+    let run = container.run("docker-entrypoint.sh mysqld").await;
+    assert!(
+        run.text.contains("did not run all statements"),
+        "{}",
+        run.text
+    );
+    assert!(!container.data().join("mark").exists());
+    assert!(
+        container
+            .data()
+            .join(".docker-entrypoint-unfinished")
+            .exists()
+    );
 }
 
 #[tokio::test]
