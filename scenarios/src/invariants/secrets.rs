@@ -49,8 +49,8 @@ impl Texts {
             K::kind(&()),
             object.meta().name.clone().unwrap_or_default()
         );
-        let value = serde_json::to_value(object).unwrap_or_default();
-        self.keep(&place, &value);
+        let text = serde_json::to_string(object).unwrap_or_default();
+        self.remember_text(&place, text);
     }
 
     /// The same for a resource of ours: its password is a secret, and may stand in its spec.
@@ -65,12 +65,12 @@ impl Texts {
                 .insert((namespace, named.name.clone(), named.key.clone()));
         }
         let place = format!("MySQL {}", instance.name_any());
-        let status = serde_json::to_value(&instance.status).unwrap_or_default();
-        self.keep(&place, &status);
+        let status = serde_json::to_string(&instance.status).unwrap_or_default();
+        self.remember_text(&place, status);
         for (key, value) in instance.annotations() {
             // Ours to look at; what clients keep of the spec is theirs.
             if key.starts_with("otus.homework/") {
-                self.keep(&place, &Value::String(value.clone()));
+                self.remember_text(&place, value.clone());
             }
         }
     }
@@ -150,7 +150,8 @@ impl Texts {
 
     /// Keeps a text.
     pub fn remember_text(&self, place: &str, text: String) {
-        self.keep(place, &Value::String(text));
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.texts.insert((place.to_owned(), text));
     }
 
     /// Where which kind of text has a secret in it; the secret itself is not said.
@@ -177,26 +178,18 @@ impl Texts {
             seen.secrets.insert(text.to_owned());
         }
     }
-
-    fn keep(&self, place: &str, value: &Value) {
-        match value {
-            Value::String(text) => {
-                let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-                seen.texts.insert((place.to_owned(), text.clone()));
-            }
-            Value::Array(items) => items.iter().for_each(|item| self.keep(place, item)),
-            Value::Object(fields) => fields.values().for_each(|field| self.keep(place, field)),
-            Value::Null | Value::Bool(_) | Value::Number(_) => {}
-        }
-    }
 }
 
-/// A secret as it is, and as logs and documents write it.
-fn forms(secret: &str) -> [String; 3] {
-    let json = Value::String(secret.to_owned()).to_string();
+/// A secret as it is, and as logs and documents write it, and documents within documents.
+fn forms(secret: &str) -> [String; 4] {
+    let quoted = |text: &str| {
+        let json = Value::String(text.to_owned()).to_string();
+        json.trim_matches('"').to_owned()
+    };
     [
         secret.to_owned(),
-        json.trim_matches('"').to_owned(),
+        quoted(secret),
+        quoted(&quoted(secret)),
         format!("{secret:?}").trim_matches('"').to_owned(),
     ]
 }
@@ -222,7 +215,18 @@ mod tests {
         }))
         .expect("a pod");
         texts.remember(&pod);
-        assert_eq!(texts.leaks(), ["I6: a password stands in Pod p"]);
+        let mut document = Pod::default();
+        document.metadata.name = Some("q".to_owned());
+        let kept = json!({"args": ["-pit's \"long\""]}).to_string();
+        document.metadata.annotations = Some([("kept".to_owned(), kept)].into());
+        texts.remember(&document);
+        assert_eq!(
+            texts.leaks(),
+            [
+                "I6: a password stands in Pod p",
+                "I6: a password stands in Pod q"
+            ]
+        );
     }
 
     #[test]

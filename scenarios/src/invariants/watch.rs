@@ -8,6 +8,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use futures::StreamExt as _;
@@ -23,7 +24,7 @@ use kube::{
 };
 use mysql_operator::crd::MySQL;
 use serde::de::DeserializeOwned;
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::task::TaskTracker;
 
 use super::{
@@ -51,6 +52,37 @@ struct Shared<T>(Arc<Mutex<T>>);
 impl<T> Shared<T> {
     fn get(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How far apart looks at the machine's processes begin: whatever runs for longer is seen by one of them.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Looking at command lines while pods change: one look at a time.
+#[derive(Debug, Default)]
+struct Look {
+    at_it: AtomicBool,
+    wanted: AtomicBool,
+}
+
+impl Look {
+    /// A pod has changed; whether nobody is looking yet.
+    fn is_due(&self) -> bool {
+        self.wanted.store(true, Ordering::Release);
+        !self.at_it.swap(true, Ordering::AcqRel)
+    }
+
+    /// Looks until there is nothing new.
+    async fn at_commands(self: Arc<Self>, texts: secrets::Texts) {
+        while self.wanted.swap(false, Ordering::AcqRel) {
+            let begun = Instant::now();
+            let commands = tokio::task::spawn_blocking(processes::commands).await;
+            for command in commands.into_iter().flatten() {
+                texts.remember_text("a command line of an operation", command);
+            }
+            tokio::time::sleep_until(begun + PAUSE).await;
+        }
+        self.at_it.store(false, Ordering::Release);
     }
 }
 
@@ -91,7 +123,7 @@ impl Watch {
         let (asked, asking) = (self.client.clone(), self.asking.clone());
         let mut opened = gate::Opened::default();
         let mut ready = credentials::Ready::default();
-        let looking = Arc::new(AtomicBool::new(false));
+        let look = Arc::new(Look::default());
         self.each(move |pods: &BTreeMap<String, Pod>, changed: &Pod| {
             texts.remember(changed);
             told.add(single::servers(pods));
@@ -114,15 +146,8 @@ impl Watch {
                 let (texts, asked, pod) = (texts.clone(), asked.clone(), changed.clone());
                 asking.spawn(async move { texts.remember_log(&asked, &pod, &container).await });
             }
-            // One look at a time: whatever runs for long is seen by one of them.
-            if !looking.swap(true, Ordering::AcqRel) {
-                let (texts, looking) = (texts.clone(), Arc::clone(&looking));
-                asking.spawn_blocking(move || {
-                    for command in processes::commands() {
-                        texts.remember_text("a command line of an operation", command);
-                    }
-                    looking.store(false, Ordering::Release);
-                });
+            if look.is_due() {
+                asking.spawn(Arc::clone(&look).at_commands(texts.clone()));
             }
         });
     }

@@ -69,25 +69,29 @@ pub(super) fn is_of_template(deployment: &Deployment, set: &ReplicaSet) -> bool 
     let wanted = deployment.spec.as_ref().map(|spec| &spec.template);
     let have = set.spec.as_ref().and_then(|spec| spec.template.as_ref());
     match (wanted, have) {
-        (Some(wanted), Some(have)) => comparable(wanted) == comparable(have),
+        (Some(wanted), Some(have)) => {
+            let (wanted, have) = (bare(wanted), bare(have));
+            wanted == have || telling(&wanted) == telling(&have)
+        }
         _ => false,
     }
 }
 
-/// A template without the label that sets add, and without what says nothing.
-fn comparable(template: &PodTemplateSpec) -> Value {
+/// A template without the label that sets add, and without a time of creation.
+fn bare(template: &PodTemplateSpec) -> PodTemplateSpec {
     let mut template = template.clone();
-    if let Some(labels) = template
-        .metadata
-        .as_mut()
-        .and_then(|metadata| metadata.labels.as_mut())
-    {
-        labels.remove(HASH_LABEL);
+    if let Some(metadata) = &mut template.metadata {
+        metadata.creation_timestamp = None;
+        if let Some(labels) = &mut metadata.labels {
+            labels.remove(HASH_LABEL);
+        }
     }
+    template
+}
+
+/// What a template says; much may be left out or be there empty.
+fn telling(template: &PodTemplateSpec) -> Value {
     let mut value = serde_json::to_value(template).unwrap_or_default();
-    if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.remove("creationTimestamp");
-    }
     drop_empty(&mut value);
     value
 }
@@ -196,7 +200,7 @@ pub(super) fn new_set(deployment: &Deployment, found: &Found, revision: i64) -> 
         .as_ref()
         .and_then(|status| status.collision_count);
     let mut template = spec.template;
-    let hash = hash::in_order(revision, &comparable(&template), collisions);
+    let hash = hash::in_order(revision, &telling(&bare(&template)), collisions);
     let labels = template
         .metadata
         .get_or_insert_default()
