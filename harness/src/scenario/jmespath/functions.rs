@@ -5,6 +5,7 @@
 
 mod cluster;
 mod collections;
+mod layout;
 mod numbers;
 mod random;
 mod text;
@@ -27,7 +28,7 @@ pub(super) type Function = (
 const ANY: usize = usize::MAX;
 
 /// Functions that chainsaw has and that are not here.
-pub const MISSING: [&str; 2] = ["time_parse", "x509_decode"];
+pub const MISSING: [&str; 1] = ["x509_decode"];
 
 fn find(name: &str) -> Option<&'static Function> {
     [

@@ -147,6 +147,22 @@ fn versions_are_in_ranges_or_not() {
 }
 
 #[test]
+fn times_in_layouts_of_their_own_are_read() {
+    gives(
+        "time_parse('02 Jan 06 15:04 -0700', '21 Nov 26 23:20 +0100')",
+        &json!("2026-11-21T23:20:00+01:00"),
+    );
+    gives(
+        "time_since('2006-01-02 15:04', '2026-11-21 20:00', '2026-11-21 21:30')",
+        &json!("1h30m0s"),
+    );
+    assert!(matches!(
+        outcome("time_parse('2006', 'soon')"),
+        Err(Problem::NoValue(_))
+    ));
+}
+
+#[test]
 fn a_time_becomes_the_line_of_a_schedule_as_its_own_clock_shows_it() {
     gives(
         "time_to_cron('2022-04-11T03:14:05-07:00')",

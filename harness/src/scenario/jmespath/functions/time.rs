@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp, Zoned, civil::DateTime};
 use serde_json::Value;
 
-use super::{Call, Function};
+use super::{Call, Function, layout};
 use crate::scenario::{duration, jmespath::Problem};
 
 pub(super) const FUNCTIONS: &[Function] = &[
@@ -44,15 +44,27 @@ pub(super) const FUNCTIONS: &[Function] = &[
     }),
     ("time_now_utc", 0, 0, |_| Ok(written(Timestamp::now()))),
     ("time_since", 3, 3, |call| {
-        if !call.text(0)?.is_empty() {
-            return Err(call.problem("times are written as RFC 3339: the layout must be empty"));
-        }
+        let layout = call.text(0)?;
+        let time = |index| {
+            if layout.is_empty() {
+                return time(call, index);
+            }
+            let shown =
+                layout::parse(layout, call.text(index)?).map_err(|why| call.problem(&why))?;
+            shown
+                .parse()
+                .map_err(|error: jiff::Error| call.problem(&error.to_string()))
+        };
         let end = if call.text(2)?.is_empty() {
             Timestamp::now()
         } else {
-            time(call, 2)?
+            time(2)?
         };
-        Ok(as_go(end.duration_since(time(call, 1)?)).into())
+        Ok(as_go(end.duration_since(time(1)?)).into())
+    }),
+    ("time_parse", 2, 2, |call| {
+        let time = layout::parse(call.text(0)?, call.text(1)?);
+        time.map(Value::from).map_err(|why| call.problem(&why))
     }),
     ("time_to_cron", 1, 1, |call| {
         time(call, 0)?;
