@@ -19,9 +19,9 @@ use super::{
 
 /// The folder as one document; `None` if no file is named as kuttl names them.
 pub(super) fn load(folder: &Path) -> Result<Option<Loaded>, LoadError> {
-    let unreadable = |source| LoadError::Unreadable {
+    let unreadable = |why| LoadError::Unreadable {
         path: folder.to_owned(),
-        source,
+        why,
     };
     let mut files: BTreeMap<u32, Vec<(String, PathBuf)>> = BTreeMap::new();
     for entry in fs::read_dir(folder).map_err(unreadable)? {
@@ -90,9 +90,9 @@ fn parts(path: &Path) -> Result<Vec<(String, PathBuf)>, LoadError> {
             path.to_owned(),
         )]);
     }
-    let unreadable = |source| LoadError::Unreadable {
+    let unreadable = |why| LoadError::Unreadable {
         path: path.to_owned(),
-        source,
+        why,
     };
     let mut found = Vec::new();
     for entry in fs::read_dir(path).map_err(unreadable)? {

@@ -30,13 +30,12 @@ pub struct Loaded {
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// It cannot be read at all.
-    #[error("{}: cannot be read", path.display())]
+    #[error("{}: cannot be read: {why}; name a scenario's file or folder that is there", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
+        /// What the system says.
+        why: io::Error,
     },
     /// It says something that is not understood.
     #[error("{}:{line}:{column}: {problem}", path.display())]
@@ -86,9 +85,9 @@ pub fn discover(path: &Path) -> Result<Vec<Loaded>, LoadError> {
         Err(LoadError::Nothing(_)) => {}
         outcome => return outcome,
     }
-    let unreadable = |source| LoadError::Unreadable {
+    let unreadable = |why| LoadError::Unreadable {
         path: path.to_owned(),
-        source,
+        why,
     };
     let mut folders: Vec<PathBuf> = fs::read_dir(path)
         .map_err(unreadable)?
@@ -147,9 +146,9 @@ pub(super) fn load_template(path: &Path) -> Result<StepTemplate, LoadError> {
 }
 
 pub(super) fn read(path: &Path) -> Result<String, LoadError> {
-    fs::read_to_string(path).map_err(|source| LoadError::Unreadable {
+    fs::read_to_string(path).map_err(|why| LoadError::Unreadable {
         path: path.to_owned(),
-        source,
+        why,
     })
 }
 
