@@ -4,10 +4,7 @@
 use std::{
     collections::BTreeMap,
     fmt::Debug,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -24,7 +21,7 @@ use kube::{
 };
 use mysql_operator::crd::MySQL;
 use serde::de::DeserializeOwned;
-use tokio::{task::JoinHandle, time::Instant};
+use tokio::{sync::Notify, task::JoinHandle, time::Instant};
 use tokio_util::task::TaskTracker;
 
 use super::{
@@ -58,31 +55,16 @@ impl<T> Shared<T> {
 /// How far apart looks at the machine's processes begin: whatever runs for longer is seen by one of them.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Looking at command lines while pods change: one look at a time.
-#[derive(Debug, Default)]
-struct Look {
-    at_it: AtomicBool,
-    wanted: AtomicBool,
-}
-
-impl Look {
-    /// A pod has changed; whether nobody is looking yet.
-    fn is_due(&self) -> bool {
-        self.wanted.store(true, Ordering::Release);
-        !self.at_it.swap(true, Ordering::AcqRel)
-    }
-
-    /// Looks until there is nothing new.
-    async fn at_commands(self: Arc<Self>, texts: secrets::Texts) {
-        while self.wanted.swap(false, Ordering::AcqRel) {
-            let begun = Instant::now();
-            let commands = tokio::task::spawn_blocking(processes::commands).await;
-            for command in commands.into_iter().flatten() {
-                texts.remember_text("a command line of an operation", command);
-            }
-            tokio::time::sleep_until(begun + PAUSE).await;
+/// Looks at command lines whenever pods have changed.
+async fn look_at_commands(pods_changed: Arc<Notify>, texts: secrets::Texts) {
+    loop {
+        pods_changed.notified().await;
+        let begun = Instant::now();
+        let commands = tokio::task::spawn_blocking(processes::commands).await;
+        for command in commands.into_iter().flatten() {
+            texts.remember_text("a command line of an operation", command);
         }
-        self.at_it.store(false, Ordering::Release);
+        tokio::time::sleep_until(begun + PAUSE).await;
     }
 }
 
@@ -123,7 +105,9 @@ impl Watch {
         let (asked, asking) = (self.client.clone(), self.asking.clone());
         let mut opened = gate::Opened::default();
         let mut ready = credentials::Ready::default();
-        let look = Arc::new(Look::default());
+        let look = Arc::new(Notify::new());
+        let looking = look_at_commands(Arc::clone(&look), texts.clone());
+        self.tasks.push(tokio::spawn(looking));
         self.each(move |pods: &BTreeMap<String, Pod>, changed: &Pod| {
             texts.remember(changed);
             told.add(single::servers(pods));
@@ -146,9 +130,7 @@ impl Watch {
                 let (texts, asked, pod) = (texts.clone(), asked.clone(), changed.clone());
                 asking.spawn(async move { texts.remember_log(&asked, &pod, &container).await });
             }
-            if look.is_due() {
-                asking.spawn(Arc::clone(&look).at_commands(texts.clone()));
-            }
+            look.notify_one();
         });
     }
 

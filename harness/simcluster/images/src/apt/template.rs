@@ -92,7 +92,7 @@ pub(crate) fn make(
                 .args([
                     "--skip-networking",
                     "--skip-log-bin",
-                    "--mysqlx=OFF",
+                    "--loose-mysqlx=OFF",
                     "--secure-file-priv=",
                 ])
                 // In the data directory: no longer path is sure to be short enough.

@@ -6,7 +6,8 @@
 # whole, whatever bytes it has, and never on a command line.
 #
 # An empty data directory becomes a copy of the image's template, and the server itself reads the set-up statements
-# before it lets anybody connect; only files for the first start that need more get a server of their own. A set-up that was interrupted is started over.
+# before it lets anybody connect; only files for the first start that need more get a server of their own. A set-up that
+# was interrupted is started over.
 set -eo pipefail
 shopt -s nullglob
 
