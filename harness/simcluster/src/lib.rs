@@ -57,6 +57,7 @@ pub use simcluster_images::{
     Content, Event as ImageEvent, Image, ImageConfig, ImageError, ImageStore, LocalFile,
     LocalImage, Progress, StoreConfig,
 };
+pub use simcluster_machinery::quantity::Quantity;
 pub use simcluster_node::model;
 pub use simcluster_runtime::{Isolation, ProbeError, capabilities};
 

@@ -158,6 +158,36 @@ impl Quantity {
         }
     }
 
+    /// So many times as much; the factor counts to nine decimal places, and the result is rounded up.
+    #[must_use]
+    pub fn times(self, factor: f64) -> Self {
+        Self {
+            nanos: div_ceil(self.nanos.saturating_mul(billionths(factor)), NANOS),
+            ..self
+        }
+    }
+
+    /// One of so many parts, in the same way; `None` if the divisor is nothing.
+    #[must_use]
+    pub fn parted(self, divisor: f64) -> Option<Self> {
+        let divisor = billionths(divisor);
+        let nanos = self.nanos.saturating_mul(NANOS);
+        // Rounding up is towards greater amounts, whatever the signs.
+        let nanos = match divisor {
+            0 => return None,
+            1.. => div_ceil(nanos, divisor),
+            _ => div_ceil(nanos.saturating_neg(), divisor.saturating_neg()),
+        };
+        Some(Self { nanos, ..self })
+    }
+
+    /// What is left of it when as many of `part` as fit are taken away; `None` if that is nothing.
+    #[must_use]
+    pub fn remainder(self, part: Self) -> Option<Self> {
+        let nanos = self.nanos.checked_rem(part.nanos)?;
+        Some(Self { nanos, ..self })
+    }
+
     fn decimal(&self) -> (i128, i32) {
         let (mut mantissa, mut exponent) = (self.nanos, -9);
         while mantissa % 1000 == 0 {
@@ -170,6 +200,14 @@ impl Quantity {
 
 fn saturate(value: i128) -> i64 {
     i64::try_from(value).unwrap_or(if value < 0 { i64::MIN } else { i64::MAX })
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "what is too large is taken for the largest there is"
+)]
+fn billionths(factor: f64) -> i128 {
+    (factor * 1e9).round() as i128
 }
 
 fn div_ceil(value: i128, unit: i128) -> i128 {
@@ -409,6 +447,24 @@ mod tests {
         assert_eq!(parse("500m").add(parse("1.5")).to_string(), "2");
         assert_eq!(Quantity::ZERO.add(parse("2Gi")).to_string(), "2Gi");
         assert_eq!(parse("1Gi").sub(parse("1Mi")).to_string(), "1023Mi");
+    }
+
+    #[test]
+    fn amounts_are_multiplied_and_divided() {
+        let parse = |text: &str| text.parse::<Quantity>().unwrap();
+        assert_eq!(parse("512Mi").times(2.0).to_string(), "1Gi");
+        assert_eq!(parse("1").times(0.1).to_string(), "100m");
+        assert_eq!(parse("1Gi").parted(4.0).unwrap().to_string(), "256Mi");
+        assert_eq!(parse("1").parted(3.0).unwrap().to_string(), "333333334n");
+        assert_eq!(parse("1").parted(-2.0).unwrap().to_string(), "-500m");
+        assert!(parse("1").parted(0.0).is_none());
+        let left = parse("5Gi").remainder(parse("2Gi"));
+        assert_eq!(left.unwrap().to_string(), "1Gi");
+        assert!(parse("1").remainder(Quantity::ZERO).is_none());
+        for factor in [f64::MAX, f64::NEG_INFINITY, f64::NAN] {
+            // However large: there is an end to amounts, and it is no panic.
+            let _ = (parse("-16Ei").times(factor), parse("-16Ei").parted(factor));
+        }
     }
 
     proptest! {

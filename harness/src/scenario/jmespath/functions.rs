@@ -3,6 +3,7 @@
 //! A table each, by what they are about. A function sees its arguments through [`Call`], which tells what
 //! is wrong with them in the same words for all.
 
+mod amounts;
 mod cluster;
 mod collections;
 mod layout;
@@ -14,6 +15,7 @@ mod versions;
 
 use serde_json::{Map, Value};
 
+use self::amounts::Amount;
 use super::{Node, Problem, evaluate::Evaluation};
 
 /// A function: its name, the least and the largest number of its arguments, what it does.
@@ -145,6 +147,10 @@ impl Call<'_> {
 
     fn number(&self, index: usize) -> Result<f64, Problem> {
         self.of_type(index, "a number", Value::as_f64)
+    }
+
+    fn amount(&self, index: usize) -> Result<Amount, Problem> {
+        self.of_type(index, "a number, a quantity or a duration", Amount::of)
     }
 
     fn list(&self, index: usize) -> Result<&Vec<Value>, Problem> {

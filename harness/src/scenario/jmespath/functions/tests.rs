@@ -64,6 +64,36 @@ fn numbers_stay_whole_where_they_are() {
 }
 
 #[test]
+fn quantities_and_durations_are_computed_with() {
+    for (expression, wanted) in [
+        ("add('1Gi', '512Mi')", json!("1536Mi")),
+        ("subtract('1', '250m')", json!("750m")),
+        ("multiply('512Mi', `2`)", json!("1Gi")),
+        ("multiply(`0.5`, '1h')", json!("30m0s")),
+        ("divide('1Gi', '256Mi')", json!(4)),
+        ("divide('1h', `4`)", json!("15m0s")),
+        ("modulo('5Gi', '2Gi')", json!("1Gi")),
+        ("add('1h', '-90s')", json!("58m30s")),
+        ("sum(['1Gi', '1Gi'])", json!("2Gi")),
+        ("sum(`[]`)", json!(0)),
+    ] {
+        gives(expression, &wanted);
+    }
+    for wrong in [
+        "add('1Gi', `1`)",
+        "multiply('1Gi', '1Gi')",
+        "divide('1Gi', '0')",
+        "add('much', 'more')",
+        "sum(['1Gi', '1h'])",
+    ] {
+        assert!(
+            matches!(outcome(wrong), Err(Problem::NoValue(_))),
+            "{wrong}"
+        );
+    }
+}
+
+#[test]
 fn times_are_compared_and_moved() {
     gives(
         "time_add('2026-01-01T00:00:00Z', '1h30m')",

@@ -105,6 +105,11 @@ fn written(time: Timestamp) -> Value {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string().into()
 }
 
+/// So many seconds as Go writes a duration.
+pub(super) fn written_duration(seconds: f64) -> String {
+    as_go(SignedDuration::try_from_secs_f64(seconds).unwrap_or(SignedDuration::MAX))
+}
+
 /// `1h2m3s`, as Go writes a duration.
 fn as_go(duration: SignedDuration) -> String {
     let sign = if duration.is_negative() { "-" } else { "" };
