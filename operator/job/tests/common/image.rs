@@ -28,10 +28,12 @@ pub(crate) fn program(root: &Path, name: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// Runs a program of the root file system with its own libraries.
+/// Runs a program of the root file system with its own libraries. It ends with the test that starts it.
 pub(crate) fn command(root: &Path, program: &Path) -> Command {
-    let mut command = Command::new(root.join("lib64/ld-linux-x86-64.so.2"));
+    let mut command = Command::new("setpriv");
     command
+        .args(["--pdeathsig", "KILL", "--"])
+        .arg(root.join("lib64/ld-linux-x86-64.so.2"))
         .arg("--library-path")
         .arg(libraries(root))
         .arg(program);

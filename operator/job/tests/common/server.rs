@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use mysql_job::arguments::{Job, Password};
 use mysql_job::report::Operation;
 
-use crate::programs::{CLIENT, server_command, template};
+use crate::programs::{CLIENT, server_command};
+use crate::template::template;
 
 /// The operator's password on the test server: with everything in it that could break on the way.
 pub(crate) const OPERATOR_PASSWORD: &str = r#"op"er\at'or #%;"#;
@@ -65,7 +66,7 @@ impl Server {
             path.starts_with(&template.bin.display().to_string()) || set_path(&template.bin),
             "PATH must name the client programs"
         );
-        let directory = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir_in(&template.directory).unwrap();
         for name in ["credentials", "work", "backups"] {
             fs::create_dir(directory.path().join(name)).unwrap();
         }

@@ -9,3 +9,5 @@ mod password;
 mod programs;
 #[path = "../common/server.rs"]
 mod server;
+#[path = "../common/template.rs"]
+mod template;

@@ -1,6 +1,5 @@
 //! MariaDB: how it is initialised and started.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -8,19 +7,11 @@ use std::sync::OnceLock;
 use simcluster_images::ImageStore;
 
 use crate::image::{self, program};
-use crate::server::{self, OPERATOR_PASSWORD, Server};
+use crate::server::{self, Server};
+use crate::template::{Template, run};
 
 /// What people log in with.
 pub(crate) const CLIENT: &str = "mariadb";
-
-/// What every server starts from.
-pub(crate) struct Template {
-    /// An initialised data directory.
-    pub(crate) data: PathBuf,
-    /// The client programs.
-    pub(crate) bin: PathBuf,
-    _directory: tempfile::TempDir,
-}
 
 /// The layers of the image that the scenarios run: one has the programs, one an initialised data directory.
 fn layer(has: impl Fn(&Path) -> bool) -> PathBuf {
@@ -36,52 +27,35 @@ fn root_file_system() -> PathBuf {
     layer(|layer| program(layer, "mariadbd").is_some())
 }
 
-pub(crate) fn template() -> &'static Template {
-    static TEMPLATE: OnceLock<Template> = OnceLock::new();
-    TEMPLATE.get_or_init(|| {
-        let directory = tempfile::tempdir().unwrap();
-        let bin = directory.path().join("bin");
-        image::wrap(&root_file_system(), &bin, &[CLIENT, "mariadb-dump"]);
-        let data = directory.path().join("data");
-        let initialised = "usr/share/mysql-template";
-        let copied = Command::new("cp")
-            .arg("-a")
-            .arg(layer(|layer| layer.join(initialised).is_dir()).join(initialised))
-            .arg(&data)
-            .status();
-        assert!(copied.unwrap().success());
-        let mut statements =
-            mysql_job::server::account_statements("otus_operator", OPERATOR_PASSWORD).unwrap();
-        statements.push("ALTER USER 'root'@'localhost' IDENTIFIED BY 'boot'".into());
-        for host in ["%", "10.1.2.3"] {
-            statements.push(format!("CREATE USER 'root'@'{host}' IDENTIFIED BY 'boot'"));
-            statements.push(format!(
-                "GRANT ALL ON *.* TO 'root'@'{host}' WITH GRANT OPTION"
-            ));
-        }
-        statements.push("CREATE DATABASE `otus-database`".into());
-        // The server reads a statement from each line, and ends after the last.
-        statements.insert(0, "FLUSH PRIVILEGES".into());
-        statements.push("SHUTDOWN".into());
-        let init = directory.path().join("init.sql");
-        fs::write(&init, statements.join(";\n") + ";\n").unwrap();
-        let output = server_command(&data)
-            .arg(format!("--init-file={}", init.display()))
-            .arg(format!("--socket={}", directory.path().join("s").display()))
-            .arg("--skip-networking")
-            .output()
-            .unwrap();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        Template {
-            data,
-            bin,
-            _directory: directory,
-        }
-    })
+pub(crate) fn make(template: &Template) {
+    image::wrap(
+        &root_file_system(),
+        &template.bin,
+        &[CLIENT, "mariadb-dump"],
+    );
+    let initialised = "usr/share/mysql-template";
+    run(Command::new("cp")
+        .arg("-a")
+        .arg(layer(|layer| layer.join(initialised).is_dir()).join(initialised))
+        .arg(&template.data));
+    let mut statements = vec!["ALTER USER 'root'@'localhost' IDENTIFIED BY 'boot'".to_owned()];
+    for host in ["%", "10.1.2.3"] {
+        statements.push(format!("CREATE USER 'root'@'{host}' IDENTIFIED BY 'boot'"));
+        statements.push(format!(
+            "GRANT ALL ON *.* TO 'root'@'{host}' WITH GRANT OPTION"
+        ));
+    }
+    // The server reads a statement from each line, and ends after the last.
+    statements.push("SHUTDOWN".into());
+    template.write_statements(statements);
+    run(server_command(&template.data)
+        .arg("--init-file")
+        .arg(&template.init)
+        .arg(format!(
+            "--socket={}",
+            template.init.with_extension("s").display()
+        ))
+        .arg("--skip-networking"));
 }
 
 /// A server on this data directory, without the rest of its command line.

@@ -16,3 +16,5 @@ mod programs;
 #[path = "../common/server.rs"]
 mod server;
 mod tasks;
+#[path = "../common/template.rs"]
+mod template;

@@ -1,6 +1,5 @@
 //! MySQL: how it is initialised and started.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -8,19 +7,10 @@ use std::sync::OnceLock;
 use simcluster_images::ImageStore;
 
 use crate::image::{self, program};
-use crate::server::OPERATOR_PASSWORD;
+use crate::template::{Template, run};
 
 /// What people log in with.
 pub(crate) const CLIENT: &str = "mysql";
-
-/// What every server starts from.
-pub(crate) struct Template {
-    /// An initialised data directory.
-    pub(crate) data: PathBuf,
-    /// The client programs.
-    pub(crate) bin: PathBuf,
-    _directory: tempfile::TempDir,
-}
 
 /// The image that the scenarios run. `MYSQL_JOB_TEST_ROOTFS` names another root file system, for other versions.
 fn root_file_system() -> &'static Path {
@@ -40,36 +30,15 @@ fn root_file_system() -> &'static Path {
     root
 }
 
-pub(crate) fn template() -> &'static Template {
-    static TEMPLATE: OnceLock<Template> = OnceLock::new();
-    TEMPLATE.get_or_init(|| {
-        let directory = tempfile::tempdir().unwrap();
-        let bin = directory.path().join("bin");
-        image::wrap(root_file_system(), &bin, &[CLIENT, "mysqldump"]);
-        let init = directory.path().join("init.sql");
-        let mut statements =
-            mysql_job::server::account_statements("otus_operator", OPERATOR_PASSWORD).unwrap();
-        statements.push("CREATE USER 'root'@'%' IDENTIFIED BY 'boot'".into());
-        statements.push("GRANT ALL ON *.* TO 'root'@'%' WITH GRANT OPTION".into());
-        statements.push("CREATE DATABASE `otus-database`".into());
-        fs::write(&init, statements.join(";\n") + ";\n").unwrap();
-        let data = directory.path().join("data");
-        let output = server_command(&data)
-            .arg("--initialize-insecure")
-            .arg(format!("--init-file={}", init.display()))
-            .output()
-            .unwrap();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        Template {
-            data,
-            bin,
-            _directory: directory,
-        }
-    })
+pub(crate) fn make(template: &Template) {
+    image::wrap(root_file_system(), &template.bin, &[CLIENT, "mysqldump"]);
+    template.write_statements([
+        "CREATE USER 'root'@'%' IDENTIFIED BY 'boot'".into(),
+        "GRANT ALL ON *.* TO 'root'@'%' WITH GRANT OPTION".into(),
+    ]);
+    run(server_command(&template.data)
+        .arg("--initialize-insecure")
+        .arg(format!("--init-file={}", template.init.display())));
 }
 
 /// A server on this data directory, without the rest of its command line.
