@@ -48,22 +48,7 @@ pub(super) fn parse(layout: &str, text: &str) -> Result<String, String> {
         .or_else(|error| BrokenDownTime::parse(with("Z", "Z"), text).map_err(|_| error))
         .map_err(of_layout)?;
     let offset = time.offset().unwrap_or(Offset::UTC);
-    if time.year().is_none() {
-        time.set_year(Some(0)).map_err(of_layout)?;
-    }
-    if time.day_of_year().is_none() {
-        for (is_there, set) in [
-            (
-                time.month().is_some(),
-                BrokenDownTime::set_month as fn(&mut _, _) -> _,
-            ),
-            (time.day().is_some(), BrokenDownTime::set_day),
-        ] {
-            if !is_there {
-                set(&mut time, Some(1)).map_err(of_layout)?;
-            }
-        }
-    }
+    complete(&mut time).map_err(of_layout)?;
     let date = time.to_date().map_err(of_layout)?;
     let clock = if time.hour().is_some() {
         time.to_time().map_err(of_layout)?
@@ -82,6 +67,23 @@ pub(super) fn parse(layout: &str, text: &str) -> Result<String, String> {
         .strftime("%Y-%m-%dT%H:%M:%S")
         .to_string();
     Ok(shown + &zone)
+}
+
+/// Puts the first of January of year 0 where the layout says nothing of a day.
+fn complete(time: &mut BrokenDownTime) -> Result<(), jiff::Error> {
+    if time.year().is_none() {
+        time.set_year(Some(0))?;
+    }
+    if time.day_of_year().is_some() {
+        return Ok(());
+    }
+    if time.month().is_none() {
+        time.set_month(Some(1))?;
+    }
+    if time.day().is_none() {
+        time.set_day(Some(1))?;
+    }
+    Ok(())
 }
 
 /// A layout as `strptime` wants it.
