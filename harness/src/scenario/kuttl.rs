@@ -19,13 +19,10 @@ use super::{
 
 /// The folder as one document; `None` if no file is named as kuttl names them.
 pub(super) fn load(folder: &Path) -> Result<Option<Loaded>, LoadError> {
-    let unreadable = |why| LoadError::Unreadable {
-        path: folder.to_owned(),
-        why,
-    };
+    let unreadable = LoadError::unreadable(folder);
     let mut files: BTreeMap<u32, Vec<(String, PathBuf)>> = BTreeMap::new();
-    for entry in fs::read_dir(folder).map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
+    for entry in fs::read_dir(folder).map_err(&unreadable)? {
+        let path = entry.map_err(&unreadable)?.path();
         if let Some((number, name)) = numbered(&path) {
             files.entry(number).or_default().push((name, path));
         }
@@ -90,13 +87,10 @@ fn parts(path: &Path) -> Result<Vec<(String, PathBuf)>, LoadError> {
             path.to_owned(),
         )]);
     }
-    let unreadable = |why| LoadError::Unreadable {
-        path: path.to_owned(),
-        why,
-    };
+    let unreadable = LoadError::unreadable(path);
     let mut found = Vec::new();
-    for entry in fs::read_dir(path).map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
+    for entry in fs::read_dir(path).map_err(&unreadable)? {
+        let path = entry.map_err(&unreadable)?.path();
         if let Some(stem) = stem(&path) {
             found.push((stem.to_owned(), path.clone()));
         }

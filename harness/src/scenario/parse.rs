@@ -54,6 +54,16 @@ pub enum LoadError {
     Nothing(PathBuf),
 }
 
+impl LoadError {
+    /// What an error of the system about this file or folder means.
+    pub(super) fn unreadable(path: &Path) -> impl Fn(io::Error) -> Self {
+        |why| Self::Unreadable {
+            path: path.to_owned(),
+            why,
+        }
+    }
+}
+
 /// File names that make a folder a scenario.
 const NAMES: [&str; 4] = [
     "scenario.yaml",
@@ -85,12 +95,8 @@ pub fn discover(path: &Path) -> Result<Vec<Loaded>, LoadError> {
         Err(LoadError::Nothing(_)) => {}
         outcome => return outcome,
     }
-    let unreadable = |why| LoadError::Unreadable {
-        path: path.to_owned(),
-        why,
-    };
     let mut folders: Vec<PathBuf> = fs::read_dir(path)
-        .map_err(unreadable)?
+        .map_err(LoadError::unreadable(path))?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.is_dir())
         .collect();
@@ -146,10 +152,7 @@ pub(super) fn load_template(path: &Path) -> Result<StepTemplate, LoadError> {
 }
 
 pub(super) fn read(path: &Path) -> Result<String, LoadError> {
-    fs::read_to_string(path).map_err(|why| LoadError::Unreadable {
-        path: path.to_owned(),
-        why,
-    })
+    fs::read_to_string(path).map_err(LoadError::unreadable(path))
 }
 
 /// All documents of a text, strictly; empty ones are left out.

@@ -49,11 +49,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
             if layout.is_empty() {
                 return time(call, index);
             }
-            let shown =
-                layout::parse(layout, call.text(index)?).map_err(|why| call.problem(&why))?;
-            shown
-                .parse()
-                .map_err(|error: jiff::Error| call.problem(&error.to_string()))
+            let shown = layout::parse(layout, call.text(index)?);
+            timestamp(call, &shown.map_err(|why| call.problem(&why))?)
         };
         let end = if call.text(2)?.is_empty() {
             Timestamp::now()
@@ -96,8 +93,11 @@ pub(super) const FUNCTIONS: &[Function] = &[
 ];
 
 fn time(call: &Call<'_>, index: usize) -> Result<Timestamp, Problem> {
-    call.text(index)?
-        .parse()
+    timestamp(call, call.text(index)?)
+}
+
+fn timestamp(call: &Call<'_>, text: &str) -> Result<Timestamp, Problem> {
+    text.parse()
         .map_err(|error: jiff::Error| call.problem(&error.to_string()))
 }
 
