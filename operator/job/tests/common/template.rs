@@ -16,7 +16,7 @@ pub(crate) struct Template {
     pub(crate) data: PathBuf,
     /// The client programs.
     pub(crate) bin: PathBuf,
-    /// SQL for the server to read; also a place beside it.
+    /// SQL for the server to read.
     pub(crate) init: PathBuf,
     _remover: Child,
 }

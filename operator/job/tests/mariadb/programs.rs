@@ -51,10 +51,8 @@ pub(crate) fn make(template: &Template) {
     run(server_command(&template.data)
         .arg("--init-file")
         .arg(&template.init)
-        .arg(format!(
-            "--socket={}",
-            template.init.with_extension("s").display()
-        ))
+        .arg("--socket")
+        .arg(template.directory.join("s"))
         .arg("--skip-networking"));
 }
 
