@@ -79,6 +79,8 @@ fn quantities_and_durations_are_computed_with() {
     ] {
         gives(expression, &wanted);
     }
+    let least = outcome("multiply('1h', `-1e300`)").expect("a duration");
+    assert!(least.as_str().expect("text").starts_with('-'), "{least}");
     for wrong in [
         "add('1Gi', `1`)",
         "multiply('1Gi', '1Gi')",

@@ -105,9 +105,14 @@ fn written(time: Timestamp) -> Value {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string().into()
 }
 
-/// So many seconds as Go writes a duration.
+/// So many seconds as Go writes a duration; beyond the longest there is, that.
 pub(super) fn written_duration(seconds: f64) -> String {
-    as_go(SignedDuration::try_from_secs_f64(seconds).unwrap_or(SignedDuration::MAX))
+    let longest = if seconds < 0.0 {
+        SignedDuration::MIN
+    } else {
+        SignedDuration::MAX
+    };
+    as_go(SignedDuration::try_from_secs_f64(seconds).unwrap_or(longest))
 }
 
 /// `1h2m3s`, as Go writes a duration.
